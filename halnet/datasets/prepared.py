@@ -1,0 +1,80 @@
+"""A prepared dataset: aligned crops, an index and a split, as `halnet prepare` leaves them."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from halnet.alignment import PREPARED_SIZE, inner_crop
+from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
+from halnet.errors import DatasetError
+from halnet.images import Image
+
+INDEX_FILE = "index.csv"
+REJECTS_FILE = "rejects.csv"
+SUMMARY_FILE = "prepared.json"
+CROP_FOLDER = "crops"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the index."""
+
+    source: str  # path relative to the dataset's folder
+    age: int  # years
+    sex: str  # "female", "male" or ""
+    split: str  # "train", "val" or "test"
+
+
+class PreparedDataset:
+    """Reads what `halnet prepare` wrote. Raises DatasetError where that is not complete."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not (self.root / SUMMARY_FILE).exists():
+            raise DatasetError(
+                f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; "
+                "run halnet prepare (again, if it was interrupted)"
+            )
+        split = read_split(self.root / SPLIT_FILE)
+        self.dataset = split.dataset
+        self.split_sha256 = split.sha256
+        part = {source: name for name in SPLITS for source in split.photos[name]}
+        with open(self.root / INDEX_FILE, encoding="utf-8", newline="") as file:
+            self.records = tuple(
+                Record(row["source"], int(row["age"]), row["sex"], row["split"])
+                for row in csv.DictReader(file)
+            )
+        if {record.source: record.split for record in self.records} != part:
+            raise DatasetError(f"{root}: {INDEX_FILE} and {SPLIT_FILE} do not list the same photos")
+
+    def select(self, split: str) -> tuple[Record, ...]:
+        """Return the records of one split, in order. Raises DatasetError for an empty one."""
+        records = tuple(record for record in self.records if record.split == split)
+        if not records:
+            raise DatasetError(f"{self.root}: expected photos in the split {split}, found none")
+        return records
+
+    def crop(self, record: Record) -> Image:
+        """Return the prepared crop, 256 x 256 x 3 uint8 RGB."""
+        path = crop_path(self.root, record.source)
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
+            raise DatasetError(
+                f"{path}: the crop is missing or damaged; run halnet prepare into a fresh folder"
+            )
+        return np.asarray(image, np.uint8)
+
+    def inner_crops(self, records: Sequence[Record]) -> NDArray[np.uint8]:
+        """Return the crops that prediction sees, N x 224 x 224 x 3 uint8 RGB."""
+        return np.stack([inner_crop(self.crop(record)) for record in records])
+
+
+def crop_path(root: Path, source: str) -> Path:
+    """Return where the prepared crop of a photo lies."""
+    path = PurePosixPath(source)
+    return root / CROP_FOLDER / path.with_name(path.name.removesuffix(".jpg") + ".jpg")

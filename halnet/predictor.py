@@ -1,0 +1,140 @@
+"""The predictor: photos in, faces with ages out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, overload
+
+import numpy as np
+
+from halnet.alignment import align
+from halnet.artifact import bundled
+from halnet.errors import RuntimeUnavailableError
+from halnet.faces import DetectedFace, FaceDetector
+from halnet.images import Image, load_image
+from halnet.results import Ages, Face, Outputs
+from halnet.runtimes import Crops, Runtime, RuntimeSpec, open_runtime, survey
+
+Photo = str | Path | bytes | Image
+
+BATCH = 32  # crops a call of the runtime: bounds memory, whatever the number of faces
+
+logger = logging.getLogger("halnet")
+
+
+class Predictor:
+    """Finds the faces of photos and estimates their ages.
+
+    `model` is a model file, an open `Runtime`, or None: the model that comes with the package, on
+    the best runtime installed. `runtime`, `device` and `threads` go to `open_runtime`; `detector`
+    is a local YuNet file (else it is fetched once), `min_face` the narrowest face in pixels.
+
+    Raises what `open_runtime` raises; a photo that cannot be read raises ImageError.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Runtime | None = None,
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        detector: str | Path | FaceDetector | None = None,
+        min_face: float = 0.0,
+    ) -> None:
+        if model is None:
+            model = bundled_model(runtime)
+        if isinstance(model, str | Path):
+            model = open_runtime(model, runtime, device, threads)
+        self._runtime = model
+        self._detector = detector
+        self._min_face = min_face
+        logger.info("%s on %s, %s", self.spec.model, self.spec.runtime, self.spec.provider)
+
+    @property
+    def spec(self) -> RuntimeSpec:
+        """What runs, on what, and the model's metadata."""
+        return self._runtime.spec
+
+    @overload
+    def __call__(self, photo: Photo) -> list[Face]: ...
+
+    @overload
+    def __call__(self, photo: Sequence[Photo]) -> list[list[Face]]: ...
+
+    def __call__(self, photo: Photo | Sequence[Photo]) -> list[Face] | list[list[Face]]:
+        """Return the faces of a photo, largest first, none if there is none; a list for a list.
+
+        A photo is a path, the bytes of an image file, or an H x W x 3 uint8 RGB array.
+        """
+        if isinstance(photo, list | tuple):
+            return [self(item) for item in photo]
+        image = load_image(photo)  # type: ignore[arg-type]
+        return self.predict_faces(image, self.detect(image))
+
+    def detect(self, image: Image) -> tuple[DetectedFace, ...]:
+        """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
+        if not isinstance(self._detector, FaceDetector):
+            self._detector = FaceDetector(self._detector, self._min_face)
+        return self._detector(image)
+
+    def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
+        """Return the ages of faces already found in an H x W x 3 uint8 RGB photo."""
+        if not faces:
+            return []
+        ages = self.predict_crops(np.stack([align(image, face.landmarks) for face in faces]))
+        return [
+            Face(
+                age=float(ages.age[i]),
+                stddev=float(ages.stddev[i]),
+                probabilities=ages.probabilities[i],
+                box=face.box,
+                landmarks=face.landmarks,
+                score=face.score,
+                calibration=ages.calibration,
+            )
+            for i, face in enumerate(faces)
+        ]
+
+    def predict_crops(self, crops: Crops) -> Ages:
+        """Return the ages of N x 224 x 224 x 3 uint8 RGB crops that `align` has made."""
+        starts = range(0, max(len(crops), 1), BATCH)
+        parts = [self._runtime.run(crops[start : start + BATCH]) for start in starts]
+        outputs = Outputs.concatenate(parts)
+        return Ages(
+            outputs.age, outputs.stddev, outputs.probabilities, self.spec.metadata.calibration
+        )
+
+    def close(self) -> None:
+        """Free what the runtime holds."""
+        self._runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+BUNDLED = {"onnxruntime": "halnet.onnx", "pytorch": "halnet.safetensors"}
+
+
+def bundled_model(runtime: str = "auto") -> Path:
+    """Return the bundled model file for a runtime, or for the best one that is installed."""
+    if runtime in BUNDLED:
+        return bundled(BUNDLED[runtime])
+    if runtime == "auto":
+        installed = {entry.runtime for entry in survey() if entry.version}
+        for name, file in BUNDLED.items():
+            if name in installed:
+                return bundled(file)
+        raise RuntimeUnavailableError(
+            "no runtime is installed; pip install 'halnet[onnxruntime]' is the smallest"
+        )
+    return bundled(BUNDLED["onnxruntime"])  # open_runtime says why this runtime cannot have it

@@ -1,0 +1,74 @@
+"""Checkpoints: safetensors files that carry their recipe, calibration and origin in the header."""
+
+import json
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load, save_file
+
+from halnet.artifact import PREFIX, Metadata, sha256_file
+from halnet.errors import ArtifactError
+from halnet.files import replacing
+from halnet.training.config import TrainConfig
+from halnet.training.model import AgeNet
+
+CONFIG_KEY = PREFIX + "config"
+
+
+def save_checkpoint(path: Path, model: AgeNet, config: TrainConfig, metadata: Metadata) -> None:
+    """Write the weights with recipe and metadata in the header, whole or not at all."""
+    tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
+    header = {**metadata.to_properties(), CONFIG_KEY: config.to_json()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, header)
+
+
+def load_checkpoint(path: str | Path) -> tuple[AgeNet, Metadata]:
+    """Return the network, in eval mode, and the metadata of a checkpoint.
+
+    Raises ArtifactError for a file that is no HAL-Net checkpoint, pickles among them: they run
+    code when they are read, so they are not.
+    """
+    data, header = _read(Path(path))
+    properties = {**header, PREFIX + "checkpoint_sha256": sha256_file(path)}
+    metadata = Metadata.from_properties(properties, path)
+    model = AgeNet(_config(header, path).dropout)
+    try:
+        model.load_state_dict(load(data))
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{path}: its weights are not those of CA-MobileNetV3: {str(error).splitlines()[-1]}"
+        ) from error
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise ArtifactError(f"{path}: its weights hold NaN or infinity; train it again")
+    return model.eval(), metadata
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Return the recipe that a checkpoint was trained by."""
+    return _config(_read(Path(path))[1], path)
+
+
+def _config(header: dict[str, str], path: str | Path) -> TrainConfig:
+    if CONFIG_KEY not in header:
+        raise ArtifactError(f"{path}: expected a checkpoint of halnet train, found no recipe in it")
+    return TrainConfig.from_json(header[CONFIG_KEY])
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise ArtifactError(
+            f"{path}: expected a .safetensors checkpoint, found a pickle, which could run code "
+            "when it is read; convert it where you trust it"
+        )
+    try:
+        safetensors.deserialize(data)  # checks offsets and lengths
+        length = int.from_bytes(data[:8], "little")
+        return data, dict(json.loads(data[8 : 8 + length]).get("__metadata__", {}))
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a whole .safetensors file: {error}") from error

@@ -1,0 +1,83 @@
+"""The protocol that every back end follows."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halnet.artifact import INPUT, Metadata
+from halnet.errors import ConfigError
+from halnet.results import Outputs
+
+Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
+
+
+@dataclass(frozen=True)
+class RuntimeSpec:
+    """What runs, on what: what was asked for is what is stated here."""
+
+    runtime: str  # name in the table of back ends, "onnxruntime"
+    version: str  # of the library
+    provider: str  # as the library names it: "CPUExecutionProvider", "cuda:0"
+    threads: int  # of one inference; 0 where the library decides
+    model: str  # path of the model file
+    metadata: Metadata
+
+
+class Runtime(Protocol):
+    """A model loaded into one back end. Close it, or use it as a context manager."""
+
+    @property
+    def spec(self) -> RuntimeSpec:
+        """What runs, on what."""
+        ...
+
+    def run(self, images: Crops) -> Outputs:
+        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops, N at least 1."""
+        ...
+
+    def close(self) -> None:
+        """Free what the back end holds; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class RuntimeBase:
+    """Context manager and input check, shared by the back ends."""
+
+    def close(self) -> None:
+        """Nothing to free by default."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_crops(images: Crops) -> Crops:
+    """Return `images`, C-contiguous, if they are N x 224 x 224 x 3 uint8; else ConfigError."""
+    expected = (INPUT.size, INPUT.size, 3)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+        raise ConfigError(
+            f"crops must be N x {INPUT.size} x {INPUT.size} x 3 uint8 RGB, "
+            f"got {images.dtype} of shape {images.shape}"
+        )
+    if len(images) == 0:
+        raise ConfigError("crops must be at least one, got an empty batch")
+    return np.ascontiguousarray(images)

@@ -1,0 +1,41 @@
+"""A runtime without a model, for tests of programs that use the predictor.
+
+The age of a crop is its mean brightness scaled to 0..100 years, so that different crops have
+different, predictable ages; the distribution is a Gaussian of 5 years around it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from halnet.ages import AGES, Calibration, summarise
+from halnet.artifact import Metadata
+from halnet.errors import RuntimeUnavailableError
+from halnet.results import Outputs
+from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
+
+STDDEV = 5.0  # years
+
+
+class FakeRuntime(RuntimeBase):
+    """Follows the protocol with arithmetic in place of a network."""
+
+    def __init__(
+        self, model: str | Path = "fake", device: str = "cpu", threads: int | None = None
+    ) -> None:
+        if device not in ("auto", "cpu"):
+            raise RuntimeUnavailableError(f"fake runtime: expected device cpu, found {device}")
+        metadata = Metadata(
+            calibration=Calibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
+            dataset="none",
+            split_sha256="",
+        )
+        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, str(model), metadata)
+
+    def run(self, images: Crops) -> Outputs:
+        """Return a Gaussian around the mean brightness of each crop."""
+        centre = check_crops(images).mean(axis=(1, 2, 3)) / 255 * 100
+        weights = np.exp(-((AGES - centre[:, None]) ** 2) / (2 * STDDEV**2))
+        probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        age, stddev = summarise(probabilities)
+        return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)

@@ -1,0 +1,79 @@
+"""ONNX Runtime back end: `.onnx` artifacts on the CPU."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.results import Outputs
+from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
+
+PROVIDERS = {"cpu": "CPUExecutionProvider"}
+
+
+class OnnxRuntime(RuntimeBase):
+    """An ONNX artifact in an `onnxruntime.InferenceSession`. Safe to share between threads."""
+
+    def __init__(
+        self, model: str | Path, device: str = "auto", threads: int | None = None
+    ) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise RuntimeUnavailableError(
+                "runtime onnxruntime is not installed; pip install 'halnet[onnxruntime]'"
+            ) from error
+        device = "cpu" if device == "auto" else device
+        if device not in PROVIDERS:
+            raise RuntimeUnavailableError(
+                f"runtime onnxruntime: expected device {' or '.join(PROVIDERS)}, found {device}"
+            )
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors come as exceptions
+        count = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = count
+        options.inter_op_num_threads = 1
+        try:
+            # From bytes, so that a file that refers to external data cannot reach other paths.
+            self._session = ort.InferenceSession(
+                Path(model).read_bytes(), options, providers=[PROVIDERS[device]]
+            )
+        except OSError as error:
+            raise ArtifactError(f"{model}: cannot be read: {error.strerror}") from error
+        except Exception as error:  # noqa: BLE001 - the library's errors share no base of their own
+            raise ArtifactError(
+                f"{model}: ONNX Runtime cannot load it: {_first_line(error)}"
+            ) from error
+        provider = self._session.get_providers()[0]
+        if provider != PROVIDERS[device]:
+            raise RuntimeUnavailableError(
+                f"runtime onnxruntime: expected {PROVIDERS[device]}, found {provider}"
+            )
+        properties = self._session.get_modelmeta().custom_metadata_map
+        metadata = Metadata.from_properties(properties, model)
+        self._check_signature(model)
+        self.spec = RuntimeSpec(
+            "onnxruntime", ort.__version__, provider, count, str(model), metadata
+        )
+
+    def _check_signature(self, model: str | Path) -> None:
+        inputs = [(node.name, node.type) for node in self._session.get_inputs()]
+        outputs = tuple(node.name for node in self._session.get_outputs())
+        if inputs != [(INPUT_NAME, "tensor(uint8)")] or outputs != OUTPUT_NAMES:
+            raise ArtifactError(
+                f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
+                f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
+            )
+
+    def run(self, images: Crops) -> Outputs:
+        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops."""
+        age, stddev, probabilities = self._session.run(
+            OUTPUT_NAMES, {INPUT_NAME: check_crops(images)}
+        )
+        return Outputs(np.asarray(age), np.asarray(stddev), np.asarray(probabilities))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
