@@ -1,4 +1,4 @@
-"""Every error that HAL-Net raises on purpose: one line that names the wanted, the found, the cure."""
+"""Errors that HAL-Net raises on purpose: one line with what was wanted, found, and the cure."""
 
 
 class HalnetError(Exception):

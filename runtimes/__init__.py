@@ -59,9 +59,7 @@ def open_runtime(
     if runtime == "auto":
         runtime = _runtime_for(model)
     if runtime not in BACKENDS:
-        raise ConfigError(
-            f"runtime {runtime}: expected one of {', '.join(BACKENDS)} or auto"
-        )
+        raise ConfigError(f"runtime {runtime}: expected one of {', '.join(BACKENDS)} or auto")
     backend = BACKENDS[runtime]
     if runtime != "fake":
         _check_file(Path(model), runtime, backend)

@@ -16,9 +16,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider"}
 class OnnxRuntime(RuntimeBase):
     """An ONNX artifact in an `onnxruntime.InferenceSession`. Safe to share between threads."""
 
-    def __init__(
-        self, model: str | Path, device: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str | Path, device: str = "auto", threads: int | None = None) -> None:
         try:
             import onnxruntime as ort
         except ImportError as error:
@@ -42,7 +40,7 @@ class OnnxRuntime(RuntimeBase):
             )
         except OSError as error:
             raise ArtifactError(f"{model}: cannot be read: {error.strerror}") from error
-        except Exception as error:  # noqa: BLE001 - the library's errors share no base of their own
+        except Exception as error:
             raise ArtifactError(
                 f"{model}: ONNX Runtime cannot load it: {_first_line(error)}"
             ) from error

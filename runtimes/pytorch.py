@@ -17,9 +17,7 @@ from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
 class PyTorchRuntime(RuntimeBase):
     """A checkpoint run eagerly by PyTorch. `threads` sets PyTorch's count for the whole process."""
 
-    def __init__(
-        self, model: str | Path, device: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str | Path, device: str = "auto", threads: int | None = None) -> None:
         try:
             import torch
 

@@ -1,4 +1,4 @@
-"""Fixtures: photos that the tests draw, a prepared dataset of them, and the real data if present."""
+"""Fixtures: photos that the tests draw, a prepared dataset, and the real data if present."""
 
 import os
 from pathlib import Path
@@ -54,3 +54,54 @@ def make_prepared(root: Path, count: int = 240, dataset: str = "synthetic") -> P
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_prepared(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights whose ages differ widely from crop to crop."""
+    torch = pytest.importorskip("torch")
+    from halnet.ages import fit_calibration
+    from halnet.artifact import Metadata
+    from halnet.training.checkpoint import save_checkpoint
+    from halnet.training.config import TrainConfig
+    from halnet.training.model import AgeNet
+
+    torch.manual_seed(0)
+    model = AgeNet()
+    with torch.no_grad():
+        norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = None  # the plain average: activations of order one in every layer
+        model.train()
+        small = torch.randint(0, 256, (16, 3, 7, 7), dtype=torch.uint8).float()
+        model(torch.nn.functional.interpolate(small, (224, 224)).permute(0, 2, 3, 1))
+        for layer in (0, 3):
+            torch.nn.init.normal_(model.network.classifier[layer].weight, 0, 0.15)
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(101), 200).astype(np.float32)
+    metadata = Metadata(
+        calibration=fit_calibration(probabilities, rng.integers(2, 81, 200)),
+        dataset="synthetic",
+        split_sha256="ab" * 32,
+        reference_mae={"val": 20.0},
+    )
+    path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
+    save_checkpoint(path, model.eval(), TrainConfig(), metadata)
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnxscript")
+    from halnet.export import ExportConfig, export
+
+    out = tmp_path_factory.mktemp("deploy")
+    return export(ExportConfig(checkpoint=checkpoint, out=out)).path
+
+
+@pytest.fixture(scope="session")
+def crops() -> np.ndarray:
+    """Five different crops."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (5, 7, 7, 3), np.uint8)
+    return np.stack([cv2.resize(c, (224, 224), interpolation=cv2.INTER_CUBIC) for c in small])

@@ -18,16 +18,24 @@ STAGES = ",".join(str(stage) for stage in TrainConfig().stages)
 def recipe_option(name: str, text: str, kind: Any = float) -> Any:
     """Return an option for a field of the recipe, with the field's default."""
     return click.option(
-        f"--{name.replace('_', '-')}", name, type=kind, default=DEFAULTS[name], show_default=True,
+        f"--{name.replace('_', '-')}",
+        name,
+        type=kind,
+        default=DEFAULTS[name],
+        show_default=True,
         help=text,
-    )  # fmt: skip
+    )
 
 
 @click.command("train")
 @click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
 @click.option("--out", type=Path, required=True, help="Run folder; a started run is resumed.")
-@click.option("--stages", default=STAGES, show_default=True,
-              help="Progressive resizing, PIXELSxEPOCHS,...; the last must be at 224 pixels.")
+@click.option(
+    "--stages",
+    default=STAGES,
+    show_default=True,
+    help="Progressive resizing, PIXELSxEPOCHS,...; the last must be at 224 pixels.",
+)
 @recipe_option("batch_size", "Photos a step.", int)
 @recipe_option("learning_rate", "Peak of the learning rate, AdamW.")
 @recipe_option("weight_decay", "On convolution and linear weights, not on BN or biases.")
@@ -35,19 +43,30 @@ def recipe_option(name: str, text: str, kind: Any = float) -> Any:
 @recipe_option("clip_norm", "Bound of the gradient's norm.")
 @recipe_option("dropout", "Rate before the last layer.")
 @recipe_option("sigma", "Years, width of the label distribution (DLDL-v2, IJCAI 2018).")
-@recipe_option("mean_weight", "Weight of abs(mean - label), lambda of DLDL-v2.")
-@recipe_option("mixup_alpha", "MixUp (ICLR 2018); 0 turns it off.")
+@recipe_option("mean_weight", "Weight of abs(mean - label), lambda of DLDL-v2 (there 1).")
+@recipe_option("mixup_alpha", "MixUp (ICLR 2018; there 0.2); 0: none.")
 @recipe_option("ema_decay", "Ceiling of the weight average's decay, a step.")
 @recipe_option("seed", "Same seed, same data, same machine: same result.", int)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--workers", default=0, show_default=True, type=click.IntRange(0),
-              help="Processes that load batches; 0 loads between steps, best on few cores.")
+@click.option(
+    "--workers",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Processes that load batches; 0 loads between steps, best on few cores.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of PyTorch on the CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    data: Path, out: Path, stages: str, device: str, workers: int, threads: int | None,
-    as_json: bool, **recipe: Any,
-) -> None:  # fmt: skip
+    data: Path,
+    out: Path,
+    stages: str,
+    device: str,
+    workers: int,
+    threads: int | None,
+    as_json: bool,
+    **recipe: Any,
+) -> None:
     """Train CA-MobileNetV3 by DLDL-v2 on a prepared dataset.
 
     Writes best_model.safetensors (averaged weights, least validation MAE), training_log.csv,
@@ -59,9 +78,14 @@ def command(
 
     config = TrainConfig(stages=parse_stages(stages), **recipe)
     result = train(
-        data, out, config, device=device, workers=workers, threads=threads,
+        data,
+        out,
+        config,
+        device=device,
+        workers=workers,
+        threads=threads,
         on_epoch=lambda values: _show(values, config),
-    )  # fmt: skip
+    )
     if as_json:
         click.echo(json.dumps({"val": result.val.to_dict(), "test": result.test.to_dict()}))
         return

@@ -60,9 +60,7 @@ def read_split(path: Path) -> Split:
     return split
 
 
-def stratified_split(
-    dataset: str, sources: Sequence[str], ages: Sequence[int], seed: int
-) -> Split:
+def stratified_split(dataset: str, sources: Sequence[str], ages: Sequence[int], seed: int) -> Split:
     """Split photos 90/5/5 with the same distribution of ages in each part."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -76,7 +74,10 @@ def stratified_split(
     return Split(
         dataset,
         seed,
-        {name: tuple(s for s, p in zip(sources, part, strict=True) if p == name) for name in SPLITS},
+        {
+            name: tuple(s for s, p in zip(sources, part, strict=True) if p == name)
+            for name in SPLITS
+        },
     )
 
 

@@ -105,7 +105,9 @@ def augment(crop: Image, size: int, rng: np.random.Generator) -> Image:
         matrix[0] = [-matrix[0, 0], -matrix[0, 1], size - 1 - matrix[0, 2]]
     image = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR)
     saturation = 0.0 if rates[1] < GRAY_RATE else 1 + SATURATION * rng.uniform(-1, 1)
-    image = cv2.transform(image, colour_matrix(1 + BRIGHTNESS * u[4], 1 + CONTRAST * u[5], saturation))
+    image = cv2.transform(
+        image, colour_matrix(1 + BRIGHTNESS * u[4], 1 + CONTRAST * u[5], saturation)
+    )
     if rates[2] < ERASE_RATE:
         _erase(image, rng)
     return np.asarray(image, np.uint8)

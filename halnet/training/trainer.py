@@ -109,7 +109,7 @@ class AgeModule(pl.LightningModule):
         """Forget the outputs of the last validation."""
         self.val_outputs = []
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect the outputs of one batch."""
         self.val_outputs.append(tuple(value.float().cpu() for value in self.model(batch[0])))  # type: ignore[arg-type]
 
@@ -173,7 +173,9 @@ class BestCheckpoint(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the validation MAE; write the checkpoint if it is the best so far."""
         assert isinstance(pl_module, AgeModule)
-        outputs = Outputs(*(np.concatenate(part) for part in zip(*pl_module.val_outputs, strict=True)))
+        outputs = Outputs(
+            *(np.concatenate(part) for part in zip(*pl_module.val_outputs, strict=True))
+        )
         labels = [record.age for record in self._data.select("val")]
         mae = float(np.abs(outputs.age - labels).mean())
         pl_module.log("val_mae", mae)
@@ -202,19 +204,28 @@ class BestCheckpoint(Callback):
 class EpochLog(Callback):
     """Appends a line an epoch to `training_log.csv`, with speed and the wait for data."""
 
-    COLUMNS = ("epoch", "size", "learning_rate", "train_loss", "val_mae", "val_bias",
-               "images_per_second", "data_wait_share", "seconds")  # fmt: skip
+    COLUMNS = (
+        "epoch",
+        "size",
+        "learning_rate",
+        "train_loss",
+        "val_mae",
+        "val_bias",
+        "images_per_second",
+        "data_wait_share",
+        "seconds",
+    )
 
     def __init__(self, path: Path, on_epoch: EpochReport) -> None:
         self._path = path
         self._on_epoch = on_epoch
         self._rows: list[dict[str, str]] = []
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the log of the epochs that are done."""
         self._rows = read_log(self._path)[: trainer.current_epoch]
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks."""
         self._start = self._waiting_since = time.perf_counter()
         self._waited = 0.0
@@ -222,7 +233,7 @@ class EpochLog(Callback):
         self._images = 0
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int  # noqa: ARG002
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Add the time since the last batch was done: that was waiting for this one."""
         now = time.perf_counter()
@@ -230,9 +241,13 @@ class EpochLog(Callback):
         self._step_start = now
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:  # fmt: skip
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
         """Add the time of the step."""
         self._waiting_since = time.perf_counter()
         self._busy += self._waiting_since - self._step_start
@@ -372,9 +387,7 @@ def _report(out: Path, data: PreparedDataset) -> TrainResult:
     return TrainResult(path, evaluations["val"], evaluations["test"], log)
 
 
-def _evaluate(
-    model: AgeNet, data: PreparedDataset, split: str, metadata: Metadata
-) -> Evaluation:
+def _evaluate(model: AgeNet, data: PreparedDataset, split: str, metadata: Metadata) -> Evaluation:
     records = data.select(split)
     device = next(model.parameters()).device
     parts = []

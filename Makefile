@@ -1,0 +1,38 @@
+# Everything works in a virtual environment of its own, made on first use.
+
+VENV := .venv
+PYTHON ?= python3
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
+	$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/dev  ## Run all tests
+	$(VENV)/bin/pytest -q
+
+check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	rm -rf build/typed
+	$(PIP) --no-deps --target build/typed .
+	cd build/typed && ../../$(VENV)/bin/mypy --config-file ../../pyproject.toml -p halnet
+
+format:  ## Format and mend what ruff can mend
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## Remove the environment and all build output
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[export,onnxruntime]'
+	touch $@
+
+$(VENV)/dev: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,66 @@
+"""`halnet bench` and `halnet-bench`."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from halnet.benchmarks.speed import BenchConfig, Timing, bench, cpu_name
+from halnet.commands.output import print_table
+from halnet.predictor import BUNDLED, bundled_model
+from halnet.runtimes import open_runtime, survey
+
+
+@click.command("bench")
+@click.argument("models", type=Path, nargs=-1)
+@click.option("--device", default="auto", show_default=True, help="Of every runtime.")
+@click.option("--threads", type=click.IntRange(1), help="Of every runtime; default: all cores.")
+@click.option("--batch", default=1, show_default=True, help="Crops a run.")
+@click.option("--runs", default=200, show_default=True, help="Timed runs of each model.")
+@click.option("--warmup", default=20, show_default=True, help="Runs before, not timed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    models: tuple[Path, ...],
+    device: str,
+    threads: int | None,
+    batch: int,
+    runs: int,
+    warmup: int,
+    as_json: bool,
+) -> None:
+    """Time MODELS side by side (default: the bundled one on every runtime installed).
+
+    The runtimes take turns on the same crops; no run is left out of the figures. Times are from
+    aligned crops in memory to ages in memory: detection and decoding are not in them.
+    """
+    if not models:
+        installed = [entry.runtime for entry in survey() if entry.version]
+        models = tuple(bundled_model(name) for name in installed if name in BUNDLED)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_runtime(m, "auto", device, threads)) for m in models]
+        timings = bench(opened, BenchConfig(batch, runs, warmup))
+    if as_json:
+        click.echo(json.dumps({"cpu": cpu_name(), "timings": [t.to_dict() for t in timings]}))
+    else:
+        show(timings)
+
+
+def show(timings: list[Timing]) -> None:
+    """Print the table of a benchmark."""
+    columns = ["model", "runtime", "provider", "threads", "p50 ms", "p90 ms", "p99 ms", "frames/s"]
+    rows = [
+        [
+            t.model,
+            f"{t.runtime} {t.version}",
+            t.provider,
+            str(t.threads),
+            f"{t.p50:.2f}",
+            f"{t.p90:.2f}",
+            f"{t.p99:.2f}",
+            f"{t.frames_per_second:.0f}",
+        ]
+        for t in timings
+    ]
+    title = f"{cpu_name()}, batch {timings[0].batch}, {timings[0].runs} runs each, in turns"
+    print_table(columns, rows, title)

@@ -1,0 +1,68 @@
+"""`halnet prepare`."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from halnet.commands.output import needs, progress
+
+
+@click.command("prepare")
+@click.argument("source", type=Path)
+@click.option("--dataset", default="aaf", show_default=True, help="aaf (All-Age-Faces).")
+@click.option("--out", type=Path, required=True, help="Folder for crops, index and split.")
+@click.option(
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Processes; the result is the same whatever their number.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--detector", type=Path, help="Local YuNet file; else it is fetched once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(
+    source: Path,
+    dataset: str,
+    out: Path,
+    workers: int,
+    seed: int,
+    detector: Path | None,
+    as_json: bool,
+) -> None:
+    """Detect, align and split the photos of SOURCE.
+
+    Every photo goes the way that prediction goes. Writes crops/, index.csv, rejects.csv (what was
+    left out and why) and dataset_split_stratified.json (90/5/5 by age). Restartable: interrupted,
+    the same command goes on; finished, it does nothing.
+    """
+    with needs("train"):
+        from halnet.datasets.prepare import prepare
+
+    start = time.perf_counter()
+    with progress("photos") as on_progress:
+        summary = prepare(
+            source,
+            out,
+            dataset,
+            workers=workers,
+            seed=seed,
+            detector=detector,
+            on_progress=on_progress,
+        )
+    seconds = time.perf_counter() - start
+    if as_json:
+        click.echo(json.dumps({**asdict(summary), "seconds": round(seconds, 2)}))
+        return
+    click.echo(
+        f"{summary.photos} photos: {summary.indexed} indexed, {summary.rejected} rejected, "
+        f"{summary.several_faces} with several faces"
+    )
+    if summary.landmark_error is not None:
+        click.echo(f"landmark error: {summary.landmark_error:.1%} of the eye distance (median)")
+    parts = ", ".join(f"{count} {name}" for name, count in summary.split.items())
+    click.echo(f"split {summary.split_sha256[:12]}: {parts}")
+    click.echo(f"{seconds:.1f} s, {summary.photos / seconds:.0f} photos/s")

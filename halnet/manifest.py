@@ -1,0 +1,63 @@
+"""`manifest.json`: what stands in a folder of artifacts, how it was made and what it passed."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from halnet import __version__
+from halnet.artifact import sha256_file
+from halnet.errors import ArtifactError
+from halnet.files import write_text
+
+MANIFEST_FILE = "manifest.json"
+
+
+def record_artifact(
+    path: Path, format_name: str, precision: str, checkpoint: Path, packages: Sequence[str]
+) -> Path:
+    """Note a new artifact in the manifest of its folder; return the manifest's path."""
+    manifest = path.parent / MANIFEST_FILE
+    content = _read(manifest)
+    content["artifacts"][path.name] = {
+        "sha256": sha256_file(path),
+        "bytes": path.stat().st_size,
+        "format": format_name,
+        "precision": precision,
+        "calibration": None,  # of INT8; there is none in floating point
+        "checkpoint_sha256": sha256_file(checkpoint),
+        "versions": {"halnet": __version__, **{package: version(package) for package in packages}},
+        "parity": None,  # halnet verify fills it in
+    }
+    _write(manifest, content)
+    return manifest
+
+
+def record_parity(path: Path, parity: dict[str, Any]) -> Path | None:
+    """Note what a verification found; return the manifest, None if it does not list this file."""
+    manifest = path.parent / MANIFEST_FILE
+    if not manifest.exists():
+        return None
+    content = _read(manifest)
+    entry = content["artifacts"].get(path.name)
+    if entry is None or entry["sha256"] != sha256_file(path):
+        return None
+    entry["parity"] = parity
+    _write(manifest, content)
+    return manifest
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    if not manifest.exists():
+        return {"artifacts": {}}
+    try:
+        content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        content["artifacts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{manifest}: damaged; delete it and export again") from error
+    return content
+
+
+def _write(manifest: Path, content: dict[str, Any]) -> None:
+    write_text(manifest, json.dumps(content, indent=1, sort_keys=True) + "\n")

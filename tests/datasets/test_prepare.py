@@ -1,0 +1,160 @@
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.alignment import MARGIN, align
+from halnet.benchmarks.samples import portrait
+from halnet.datasets.aaf import read_landmarks
+from halnet.datasets.prepare import prepare
+from halnet.datasets.prepared import PreparedDataset
+from halnet.errors import ConfigError, DatasetError
+from halnet.faces import FaceDetector
+from halnet.images import load_image
+
+N_GOOD = 24
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder in the form of AAF: the portrait in 24 sizes, and five bad files."""
+    root = tmp_path_factory.mktemp("source")
+    photos, points = root / "original images", root / "key points"
+    photos.mkdir()
+    points.mkdir()
+    image = portrait()[0][20:260, 100:340]
+    for i in range(N_GOOD):
+        size = 200 + 10 * i
+        resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(photos / f"{i + 1:05d}A{20 + i}.jpg"), resized[:, :, ::-1])
+    (photos / "00101A30.jpg").write_bytes(b"")
+    (photos / "00102A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes()[:3000])
+    (photos / "00103A30.jpg").write_text("no photo")
+    cv2.imwrite(str(photos / "00104A30.jpg"), np.full((200, 200, 3), 99, np.uint8))
+    # Landmarks of another face than the one that is in the photo
+    (photos / "00105A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes())
+    np.savetxt(points / "00105A30.txt", np.random.default_rng(0).uniform(0, 30, (49, 2)))
+    return root
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_good_photos_are_indexed_and_bad_ones_listed(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    calls: list[tuple[int, int]] = []
+    summary = prepare(
+        source, out, workers=1, detector=yunet, on_progress=lambda *c: calls.append(c)
+    )
+    assert (summary.photos, summary.indexed, summary.rejected) == (29, N_GOOD, 5)
+    assert calls[0] == (0, 29)
+    assert calls[-1] == (29, 29)
+    with open(out / "rejects.csv", newline="") as file:
+        rejects = {row["source"][-12:]: row["reject"] for row in csv.DictReader(file)}
+    assert rejects == {
+        "00101A30.jpg": "original images/00101A30.jpg: the file is empty",
+        "00102A30.jpg": "original images/00102A30.jpg: the image data is damaged or cut off",
+        "00103A30.jpg": "original images/00103A30.jpg: not a JPEG, PNG, WebP or BMP image, "
+        "or its header is damaged",
+        "00104A30.jpg": "no face found",
+        "00105A30.jpg": "no detected face is the annotated one",
+    }
+    data = PreparedDataset(out)
+    assert len(data.records) == N_GOOD
+    assert data.records[3].age == 23
+    assert data.records[3].sex == "female"
+    # The crop is the one that prediction makes, but for the JPEG coding.
+    image = load_image(source / data.records[3].source)
+    expected = align(image, FaceDetector(yunet)(image)[0].landmarks, MARGIN)
+    difference = np.abs(data.crop(data.records[3]).astype(int) - expected)
+    assert difference.mean() < 2
+
+
+def test_the_same_with_one_worker_and_two_and_after_an_interruption(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    prepare(source, tmp_path / "one", workers=1, detector=yunet)
+    prepare(source, tmp_path / "two", workers=2, detector=yunet)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "three"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, out, workers=1, detector=yunet, on_progress=interrupt)
+    with pytest.raises(DatasetError, match="if it was interrupted"):
+        PreparedDataset(out)
+    journal = out / "progress.jsonl"
+    journal.write_text(journal.read_text()[:-20])  # the last line was cut off
+    calls: list[int] = []
+    prepare(source, out, workers=1, detector=yunet, on_progress=lambda d, t: calls.append(d))
+    assert calls[0] == 9, "nine photos were not done again"
+    expected = files(tmp_path / "one")
+    assert len(expected) == N_GOOD + 4
+    assert files(tmp_path / "two") == expected
+    assert files(out) == expected
+
+
+def test_a_second_run_does_nothing(source: Path, yunet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = prepare(source, out, workers=1, detector=yunet)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = prepare(source, out, workers=1, detector=tmp_path / "not needed")
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+    with pytest.raises(ConfigError, match="another seed"):
+        prepare(source, out, seed=1, detector=yunet)
+
+
+def test_an_unknown_dataset_or_a_wrong_folder(tmp_path: Path, yunet: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one of aaf"):
+        prepare(tmp_path, tmp_path / "out", "imdb", detector=yunet)
+    with pytest.raises(DatasetError, match="All-Age-Faces"):
+        prepare(tmp_path, tmp_path / "out", detector=yunet)
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(prepared, copy)
+    data = PreparedDataset(copy)
+    (copy / "crops" / data.records[0].source).unlink()
+    with pytest.raises(DatasetError, match="crop is missing or damaged"):
+        data.crop(data.records[0])
+    with pytest.raises(DatasetError, match="photos in the split nonsense"):
+        data.select("nonsense")
+    index = copy / "index.csv"
+    index.write_text(index.read_text().replace(",train,", ",test,", 1))
+    with pytest.raises(DatasetError, match="do not list the same photos"):
+        PreparedDataset(copy)
+    with pytest.raises(DatasetError, match=r"found no prepared\.json"):
+        PreparedDataset(tmp_path)
+
+
+def test_real_photos(aaf: Path, yunet: Path, tmp_path: Path) -> None:
+    """Sixty photos of AAF: all found, landmarks near the dataset's own."""
+    names = sorted(p.name for p in (aaf / "original images").iterdir())[::200]
+    small = tmp_path / "aaf"
+    for folder, suffix in (("original images", ".jpg"), ("key points", ".txt")):
+        (small / folder).mkdir(parents=True)
+        for name in names:
+            file = name.replace(".jpg", suffix)
+            (small / folder / file).symlink_to(aaf / folder / file)
+    summary = prepare(small, tmp_path / "out", workers=1, detector=yunet)
+    assert summary.indexed == summary.photos == len(names)
+    assert summary.landmark_error is not None
+    assert 0.04 < summary.landmark_error < 0.12
+    assert json.loads((tmp_path / "out" / "prepared.json").read_text())["indexed"] == len(names)
+    data = PreparedDataset(tmp_path / "out")
+    annotated = read_landmarks(aaf / "key points" / names[0].replace(".jpg", ".txt"))
+    crop = align(load_image(small / data.records[0].source), annotated.astype(np.float32), MARGIN)
+    assert np.abs(crop.astype(int) - data.crop(data.records[0])).mean() < 25

@@ -1,0 +1,62 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from halnet.datasets.split import read_split, stratified_split
+from halnet.errors import DatasetError
+
+AGES = np.random.default_rng(0).geometric(0.03, 3000).clip(1, 80).tolist()
+SOURCES = [f"{i:05d}.jpg" for i in range(3000)]
+
+
+def test_sizes_and_no_overlap() -> None:
+    photos = stratified_split("x", SOURCES, AGES, 0).photos
+    assert {name: len(part) for name, part in photos.items()} == {
+        "train": 2700,
+        "val": 150,
+        "test": 150,
+    }
+    assert sorted(photos["train"] + photos["val"] + photos["test"]) == SOURCES
+
+
+def test_ages_are_spread_alike() -> None:
+    age = dict(zip(SOURCES, AGES, strict=True))
+    photos = stratified_split("x", SOURCES, AGES, 0).photos
+    whole = Counter(AGES)
+    for name in ("val", "test"):
+        part = Counter(age[source] for source in photos[name])
+        for years, count in whole.items():
+            if count >= 20:
+                assert abs(part[years] - count / 20) <= 1, (name, years)
+        assert abs(np.mean([age[s] for s in photos[name]]) - np.mean(AGES)) < 0.5
+
+
+def test_the_seed_decides() -> None:
+    first, same, other = (stratified_split("x", SOURCES, AGES, seed) for seed in (0, 0, 1))
+    assert first == same
+    assert first.sha256 == same.sha256
+    assert first.photos["test"] != other.photos["test"]
+    assert first.sha256 != other.sha256
+
+
+def test_few_photos_of_many_ages() -> None:
+    photos = stratified_split("x", SOURCES[:60], list(range(60)), 0).photos
+    assert len(photos["val"]) == len(photos["test"]) == 3
+    with pytest.raises(DatasetError, match="at least 20 photos"):
+        stratified_split("x", SOURCES[:19], [30] * 19, 0)
+
+
+def test_an_edited_file_is_refused(tmp_path: Path) -> None:
+    split = stratified_split("x", SOURCES[:40], AGES[:40], 0)
+    path = tmp_path / "split.json"
+    split.write(path)
+    assert read_split(path) == split
+    moved = split.photos["test"][0]
+    path.write_text(path.read_text().replace(moved, "99999.jpg"))
+    with pytest.raises(DatasetError, match="it was edited"):
+        read_split(path)
+    path.write_text("{")
+    with pytest.raises(DatasetError, match="not a readable split file"):
+        read_split(path)

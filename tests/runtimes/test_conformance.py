@@ -1,0 +1,140 @@
+"""One suite for every back end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from halnet.ages import summarise
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
+from halnet.runtimes import BACKENDS, Runtime, open_runtime, survey
+
+
+def model_for(name: str, request: pytest.FixtureRequest) -> Path:
+    fixture = {"pytorch": "checkpoint", "onnxruntime": "onnx_artifact"}.get(name)
+    return request.getfixturevalue(fixture) if fixture else Path("model.fake")
+
+
+@pytest.fixture(params=list(BACKENDS))
+def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    with open_runtime(model_for(request.param, request), request.param, "cpu", 2) as opened:
+        yield opened
+
+
+def test_outputs_follow_the_contract(runtime: Runtime, crops: np.ndarray) -> None:
+    outputs = runtime.run(crops)
+    assert outputs.age.shape == outputs.stddev.shape == (5,)
+    assert outputs.probabilities.shape == (5, 101)
+    for value in (outputs.age, outputs.stddev, outputs.probabilities):
+        assert value.dtype == np.float32
+    np.testing.assert_allclose(outputs.probabilities.sum(axis=1), 1, atol=1e-5)
+    age, stddev = summarise(outputs.probabilities)
+    np.testing.assert_allclose(outputs.age, age, atol=1e-3)
+    np.testing.assert_allclose(outputs.stddev, stddev, atol=1e-3)
+    assert np.ptp(outputs.age) > 1, "different crops have different ages"
+
+
+def test_results_do_not_depend_on_the_batch(runtime: Runtime, crops: np.ndarray) -> None:
+    whole = runtime.run(crops).age
+    single = np.concatenate([runtime.run(crops[i : i + 1]).age for i in range(5)])
+    np.testing.assert_allclose(single, whole, atol=1e-3)
+    backwards = runtime.run(crops[::-1]).age  # a view with negative strides
+    np.testing.assert_allclose(backwards[::-1], whole, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((0, 224, 224, 3), np.uint8), "at least one"),
+        (np.zeros((1, 224, 224, 3), np.float32), "uint8 RGB, got float32"),
+        (np.zeros((1, 3, 224, 224), np.uint8), r"got uint8 of shape \(1, 3, 224, 224\)"),
+        (np.zeros((224, 224, 3), np.uint8), "N x 224 x 224 x 3"),
+    ],
+)
+def test_wrong_crops_are_refused(runtime: Runtime, images: np.ndarray, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        runtime.run(images)
+
+
+def test_the_spec_says_what_runs(runtime: Runtime) -> None:
+    spec = runtime.spec
+    assert spec.runtime in BACKENDS
+    assert spec.provider in ("cpu", "CPUExecutionProvider")
+    assert spec.threads == 2
+    assert spec.metadata.calibration.quantiles
+    runtime.close()
+    runtime.close()
+
+
+@pytest.mark.parametrize("name", list(BACKENDS))
+def test_a_device_that_does_not_exist(name: str, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="found abacus"):
+        open_runtime(model_for(name, request), name, "abacus")
+
+
+def test_onnxruntime_equals_pytorch(
+    checkpoint: Path, onnx_artifact: Path, crops: np.ndarray
+) -> None:
+    with open_runtime(checkpoint) as pytorch, open_runtime(onnx_artifact) as onnxruntime:
+        assert (pytorch.spec.runtime, onnxruntime.spec.runtime) == ("pytorch", "onnxruntime")
+        a, b = pytorch.run(crops), onnxruntime.run(crops)
+    assert np.ptp(a.age) > 5
+    np.testing.assert_allclose(a.age, b.age, atol=1e-3)
+    np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-5)
+
+
+def test_cuda_is_refused_where_there_is_none(checkpoint: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(RuntimeUnavailableError, match="finds no CUDA device"):
+        open_runtime(checkpoint, "pytorch", "cuda")
+
+
+def test_cuda_equals_cpu(checkpoint: Path, crops: np.ndarray) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    with (
+        open_runtime(checkpoint, device="cpu") as cpu,
+        open_runtime(checkpoint, device="cuda") as gpu,
+    ):
+        np.testing.assert_allclose(cpu.run(crops).age, gpu.run(crops).age, atol=0.05)
+
+
+def test_wrong_requests(tmp_path: Path, checkpoint: Path) -> None:
+    other = tmp_path / "model.tflite"
+    other.touch()
+    cases = [
+        ((checkpoint, "tensorflow"), ConfigError, "expected one of onnxruntime, pytorch"),
+        ((checkpoint, "onnxruntime"), ArtifactError, r"runs \.onnx files, found \.safetensors"),
+        ((other, "auto"), ArtifactError, r"expected a model file .*found \.tflite"),
+        ((tmp_path / "none.onnx", "auto"), ArtifactError, "no such model file"),
+        ((checkpoint, "auto", "cpu", 0), ConfigError, "threads: expected at least 1"),
+    ]
+    for args, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            open_runtime(*args)  # type: ignore[arg-type]
+
+
+def test_survey_names_the_cure() -> None:
+    entries = {entry.runtime: entry for entry in survey()}
+    assert entries["onnxruntime"].cure == "pip install 'halnet[onnxruntime]'"
+    assert entries["pytorch"].version
+
+
+@pytest.mark.parametrize(
+    ("name", "blocked"), [("onnxruntime", "onnxruntime"), ("pytorch", "torch")]
+)
+def test_a_missing_package_names_its_cure(
+    name: str, blocked: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    model = model_for(name, request)
+    monkeypatch.setitem(sys.modules, blocked, None)  # what import sees of a missing package
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'halnet\["):
+        open_runtime(model, name)

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from halnet.ages import AGES, Calibration, fit_calibration, summarise
+from halnet.errors import ConfigError
+
+
+def gaussians(centres: np.ndarray, sigma: float) -> np.ndarray:
+    weights = np.exp(-((AGES - np.asarray(centres)[:, None]) ** 2) / (2 * sigma**2))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_summarise() -> None:
+    probabilities = np.zeros((2, 101), np.float32)
+    probabilities[0, 30] = 1
+    probabilities[1, [20, 40]] = 0.25, 0.75
+    age, stddev = summarise(probabilities)
+    np.testing.assert_allclose(age, [30, 35], atol=1e-5)
+    np.testing.assert_allclose(stddev, [0, np.sqrt(0.25 * 15**2 + 0.75 * 5**2)], atol=1e-4)
+
+
+def test_conformal_quantile_is_the_textbook_rank() -> None:
+    """With nine labels the 90 % quantile is the ceil(10 * 0.9) = 9th score, with none above."""
+    probabilities = gaussians(np.full(9, 50), 4.0)
+    labels = 50 + np.arange(1, 10)  # scores 1/4 ... 9/4 of a deviation of 4 years
+    calibration = fit_calibration(probabilities, labels)
+    assert len(calibration.quantiles) == 90
+    assert calibration.quantiles[89] == pytest.approx(9 / 4, rel=1e-3)
+    assert calibration.quantiles[49] == pytest.approx(5 / 4, rel=1e-3)
+    low, high = calibration.interval(50.0, 4.0, 0.9)
+    assert (float(low), float(high)) == pytest.approx((41, 59), abs=0.01)
+
+
+def test_intervals_hold_new_ages_at_their_level() -> None:
+    """Ages scatter twice as wide as the stated deviation; the intervals must find that out."""
+    rng = np.random.default_rng(1)
+    centres = rng.uniform(30, 70, 4000)
+    labels = centres + rng.normal(0, 6, 4000)
+    probabilities = gaussians(centres, 3.0)
+    calibration = fit_calibration(probabilities[:2000], labels[:2000])
+    age, stddev = summarise(probabilities[2000:])
+    for level in (0.5, 0.8, 0.9, 0.95):
+        low, high = calibration.interval(age, stddev, level)
+        inside = ((low <= labels[2000:]) & (labels[2000:] <= high)).mean()
+        assert inside == pytest.approx(level, abs=0.025)
+
+
+def test_temperature_widens_an_overconfident_distribution() -> None:
+    rng = np.random.default_rng(2)
+    centres = rng.uniform(30, 70, 3000)
+    labels = np.rint(centres + rng.normal(0, 6, 3000))
+    calibration = fit_calibration(gaussians(centres, 3.0), labels)
+    assert calibration.temperature == pytest.approx(4.0, rel=0.1)  # variance grows with it: 36 / 9
+    calibrated = fit_calibration(gaussians(centres, 6.0), labels)
+    assert calibrated.temperature == pytest.approx(1.0, rel=0.1)
+
+
+def test_probability_at_least() -> None:
+    probabilities = np.zeros((1, 101))
+    probabilities[0, [10, 17, 18, 60]] = 0.1, 0.2, 0.3, 0.4
+    plain = Calibration(1.0, ())
+    assert plain.probability_at_least(probabilities, 18)[0] == pytest.approx(0.7, abs=1e-6)
+    assert plain.probability_at_least(probabilities, 0)[0] == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match="age 101: expected 0 to 100"):
+        plain.probability_at_least(probabilities, 101)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 0.96])
+def test_levels_without_calibration_are_refused(level: float) -> None:
+    calibration = Calibration(1.0, tuple(float(i) for i in range(95)))
+    with pytest.raises(ConfigError, match=r"at most 0\.95"):
+        calibration.interval(30, 4, level)
+
+
+def test_a_level_between_two_takes_the_wider_and_intervals_stay_on_the_scale() -> None:
+    calibration = Calibration(1.0, tuple(float(i) for i in range(1, 100)))
+    assert calibration.interval(50, 1, 0.101)[1] == 50 + 11
+    assert calibration.interval(50, 1, 0.29)[1] == 50 + 29  # 0.29 * 100 is 28.999999999999996
+    low, high = calibration.interval(np.array([5.0, 95.0]), np.array([1.0, 1.0]), 0.2)
+    assert low.tolist() == [0, 75]
+    assert high.tolist() == [25, 100]

@@ -1,0 +1,41 @@
+import pytest
+
+from halnet.errors import ConfigError
+from halnet.training.config import Stage, TrainConfig, parse_stages
+
+
+def test_stages() -> None:
+    config = TrainConfig(stages=parse_stages("128x2, 160x1,224x3"))
+    assert config.epochs == 6
+    assert [config.size_at(epoch) for epoch in range(7)] == [128, 128, 160, 224, 224, 224, 224]
+
+
+def test_json_round_trip() -> None:
+    config = TrainConfig(stages=(Stage(96, 1), Stage(224, 2)), sigma=3.0, seed=7)
+    assert TrainConfig.from_json(config.to_json()) == config
+    with pytest.raises(ConfigError, match="unknown nonsense"):
+        TrainConfig.from_json(config.to_json().replace('"sigma"', '"nonsense"'))
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("128", "PIXELSxEPOCHS"),
+        ("", "PIXELSxEPOCHS"),
+        ("128x10", "the last must be at 224 pixels"),
+        ("100x1,224x1", "sizes that 32 divides"),
+        ("128x0,224x1", "at least one epoch"),
+    ],
+)
+def test_bad_stages(stages: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(stages=parse_stages(stages))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("batch_size", 1), ("learning_rate", 0.0), ("dropout", 1.0), ("sigma", float("nan"))],
+)
+def test_bad_values(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{field}: expected .* found"):
+        TrainConfig(**{field: value})  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from halnet.datasets.prepared import PreparedDataset
+from halnet.training.data import (
+    augment,
+    colour_matrix,
+    crop_array,
+    evaluation_loader,
+    training_loader,
+)
+
+
+def test_crop_array_keeps_order_and_margin(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    array = crop_array(data, 128)
+    assert array.shape == (240, 146, 146, 3)
+    assert isinstance(array.base, np.memmap) or isinstance(array, np.memmap)
+    for row in (0, 17, 239):
+        whole = data.crop(data.records[row])
+        small = cv2.resize(whole, (146, 146), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(array[row], small)
+    assert crop_array(data, 224).shape == (240, 256, 256, 3)
+
+
+def test_batches_depend_on_the_epoch_alone(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+
+    def batches(epoch: int, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        loader = training_loader(data, 32, 16, (0, epoch), workers)
+        next(iter(loader))  # a second pass must not see another order
+        return list(loader)
+
+    first, again, parallel, later = batches(0), batches(0), batches(0, 2), batches(1)
+    train = data.select("train")
+    assert len(first) == len(train) // 16
+    for a, b, c in zip(first, again, parallel, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[0], c[0])
+        assert torch.equal(a[1], c[1])
+    assert not torch.equal(first[0][1], later[0][1])
+    assert first[0][0].dtype == torch.uint8
+    assert first[0][0].shape == (16, 32, 32, 3)
+
+
+def test_images_and_ages_stay_together(prepared: Path) -> None:
+    """The synthetic crops are brighter the older: the correlation must survive augmentation."""
+    data = PreparedDataset(prepared)
+    pairs = list(training_loader(data, 32, 16, (0, 0), 0))
+    brightness = np.concatenate([b[0].float().mean((1, 2, 3)).numpy() for b in pairs])
+    ages = np.concatenate([b[1].numpy() for b in pairs])
+    assert np.corrcoef(brightness, ages)[0, 1] > 0.6
+
+
+def test_only_the_training_split_is_trained_on(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    seen = torch.cat([ages for _, ages in training_loader(data, 32, 12, (0, 0), 0)]).tolist()
+    expected = [record.age for record in data.records if record.split == "train"]
+    assert len(seen) == len(expected) == 216
+    assert sorted(seen) == sorted(expected)
+
+
+def test_evaluation_sees_the_prediction_crop(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    records = data.select("val")
+    images, ages = next(iter(evaluation_loader(data, records, 224, 64)))
+    np.testing.assert_array_equal(images.numpy(), data.inner_crops(records))
+    assert ages.tolist() == [record.age for record in records]
+
+
+def test_augmentation_stays_near_the_crop() -> None:
+    """A bright spot at the centre may move by the shift, no further; mirrored half the time."""
+    crop = np.zeros((146, 146, 3), np.uint8)
+    cv2.circle(crop, (73, 73), 9, (200, 200, 200), cv2.FILLED)
+    crop[60:86, 30:36] = 255  # left of the spot
+    left = 0
+    for seed in range(200):
+        image = augment(crop, 128, np.random.default_rng(seed)).astype(float).sum(axis=2)
+        columns = np.arange(128)
+        centre = (image[:, 40:88].sum(0) * columns[40:88]).sum() / max(image[:, 40:88].sum(), 1)
+        assert 45 < centre < 83
+        left += image[:, :45].sum() > image[:, 83:].sum()
+    assert 60 < left < 140
+
+
+def test_colour_matrix() -> None:
+    pixel = np.array([200.0, 100.0, 50.0])
+
+    def apply(matrix: np.ndarray) -> np.ndarray:
+        return matrix[:, :3] @ pixel + matrix[:, 3]
+
+    np.testing.assert_allclose(apply(colour_matrix(1, 1, 1)), pixel)
+    luma = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
+    np.testing.assert_allclose(apply(colour_matrix(1, 1, 0)), [luma] * 3)
+    np.testing.assert_allclose(apply(colour_matrix(1.5, 1, 1)), pixel * 1.5)
+    np.testing.assert_allclose(apply(colour_matrix(1, 0.5, 1)), (pixel - 128) * 0.5 + 128)

@@ -1,0 +1,168 @@
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from halnet.errors import ConfigError, DatasetError
+from halnet.runtimes import open_runtime
+from halnet.training.checkpoint import load_checkpoint, load_config
+from halnet.training.config import Stage, TrainConfig
+from halnet.training.model import CoordinateAttention
+from halnet.training.trainer import (
+    AgeModule,
+    ema_callback,
+    ema_decay,
+    learning_rate_factor,
+    train,
+)
+
+CONFIG = TrainConfig(
+    stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, warmup_epochs=0.5, mixup_alpha=0.2
+)
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    train(prepared, out, CONFIG, device="cpu")
+    return out
+
+
+def test_a_run_leaves_what_it_promises(finished: Path, prepared: Path) -> None:
+    model, metadata = load_checkpoint(finished / "best_model.safetensors")
+    assert sum(isinstance(m, CoordinateAttention) for m in model.modules()) == 5
+    assert load_config(finished / "best_model.safetensors") == CONFIG
+    assert metadata.dataset == "synthetic"
+    report = json.loads((finished / "report.json").read_text())
+    assert metadata.reference_mae == {
+        "val": round(report["val"]["overall"]["mae"], 4),
+        "test": round(report["test"]["overall"]["mae"], 4),
+    }
+    assert metadata.split_sha256 == report["split_sha256"]
+    assert list((finished / "runs").glob("events.out.tfevents*"))
+    with open(finished / "training_log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["size"]) for row in rows] == [("1", "32"), ("2", "32"), ("3", "224")]
+    assert float(rows[2]["train_loss"]) < float(rows[0]["train_loss"])
+    for row in rows:
+        assert 0 < float(row["data_wait_share"]) < 1
+        assert float(row["images_per_second"]) > 0
+
+
+def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path) -> None:
+    from halnet.benchmarks.accuracy import run_split, score
+    from halnet.datasets.prepared import PreparedDataset
+
+    data = PreparedDataset(prepared)
+    records = data.select("test")
+    with open_runtime(finished / "best_model.safetensors", device="cpu") as runtime:
+        result = score(runtime, run_split(runtime, data, records), records)
+    report = json.loads((finished / "report.json").read_text())["test"]
+    assert result.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
+    assert result.overall.coverage == report["overall"]["coverage"]
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    finished: Path, prepared: Path, tmp_path: Path
+) -> None:
+    def interrupt(values: object) -> None:
+        if values["epoch"] == 2:  # type: ignore[index]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path, CONFIG, device="cpu", on_epoch=interrupt)
+    assert not (tmp_path / "best_model.safetensors").exists()
+    epochs: list[float] = []
+    train(prepared, tmp_path, CONFIG, device="cpu", on_epoch=lambda v: epochs.append(v["epoch"]))
+    assert epochs == [2, 3], "the first epoch was not done again"
+    expected = load_file(finished / "best_model.safetensors")
+    found = load_file(tmp_path / "best_model.safetensors")
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+def test_a_run_folder_belongs_to_its_recipe_and_data(
+    finished: Path, prepared: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with pytest.raises(ConfigError, match="belongs to a run with other dropout, sigma"):
+        train(prepared, out, replace(CONFIG, dropout=0.5, sigma=3.0), device="cpu")
+    claim = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**claim, "split_sha256": "00" * 32}))
+    with pytest.raises(ConfigError, match="belongs to a run on the split 000000000000"):
+        train(prepared, out, CONFIG, device="cpu")
+
+
+def test_a_loss_that_becomes_nan_stops_the_run(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from halnet.training import trainer
+
+    real = trainer.dldl_v2
+    calls = []
+
+    def broken(*args: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return real(*args) * (float("nan") if len(calls) == 12 else 1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer, "dldl_v2", broken)
+    with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
+        train(prepared, tmp_path, CONFIG, device="cpu")
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
+    from halnet.artifact import INPUT
+    from halnet.datasets.prepare import Prepared, write_index
+
+    identity = {"dataset": "x", "seed": 0, "listing_sha256": "0"}
+    results = [Prepared(f"{i}.jpg", 30, "") for i in range(40)]
+    write_index(tmp_path, {**identity, "input_fingerprint": INPUT.fingerprint()}, results)
+    with pytest.raises(DatasetError, match="at least 9 validation photos .* found 2"):
+        train(tmp_path, tmp_path / "run", CONFIG, device="cpu")
+
+
+def test_weight_decay_spares_norms_and_biases(prepared: Path) -> None:
+    from halnet.datasets.prepared import PreparedDataset
+
+    module = AgeModule(CONFIG, PreparedDataset(prepared), 0)
+    (optimizer,), _ = module.configure_optimizers()
+    decayed, plain = optimizer.param_groups
+    assert decayed["weight_decay"] == CONFIG.weight_decay
+    assert plain["weight_decay"] == 0
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in plain["params"])
+    counted = len(decayed["params"]) + len(plain["params"])
+    assert counted == len(list(module.model.parameters()))
+
+
+def test_learning_rate() -> None:
+    config = TrainConfig(stages=(Stage(128, 8), Stage(224, 2)), warmup_epochs=2)
+    factors = [learning_rate_factor(e, config) for e in (0, 1, 2, 6, 10)]
+    np.testing.assert_allclose(factors, [0, 0.5, 1, 0.5, 0], atol=1e-3)
+
+
+def test_the_average_covers_weights_and_buffers() -> None:
+    assert ema_decay(0, 0.998) == pytest.approx(0.1)
+    assert ema_decay(90, 0.998) == pytest.approx(0.91)
+    assert ema_decay(100_000, 0.998) == 0.998
+    network = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
+    torch.nn.init.constant_(network[0].weight, 1.0)
+    callback = ema_callback(0.998)
+    average = torch.optim.swa_utils.AveragedModel(network, **callback._kwargs, use_buffers=True)
+    average.update_parameters(network)  # the first takes the values as they are
+    torch.nn.init.constant_(network[0].weight, 2.0)
+    network[1].running_mean.fill_(4.0)
+    network[1].num_batches_tracked.fill_(7)
+    average.update_parameters(network)
+    decay = 2 / 11
+    assert average.module[0].weight.item() == pytest.approx(decay * 1 + (1 - decay) * 2)
+    assert average.module[1].running_mean.item() == pytest.approx((1 - decay) * 4)
+    assert average.module[1].num_batches_tracked.item() == 7
