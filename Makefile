@@ -1,10 +1,11 @@
 # Everything works in a virtual environment of its own, made on first use.
 
 VENV := .venv
+EDGE ?= .venv-edge
 PYTHON ?= python3
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check edge format clean
 
 demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
 	$(VENV)/bin/python examples/demo.py
@@ -15,16 +16,22 @@ test: $(VENV)/dev  ## Run all tests
 check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	rm -rf build/typed
+	rm -rf build
 	$(PIP) --no-deps --target build/typed .
 	cd build/typed && ../../$(VENV)/bin/mypy --config-file ../../pyproject.toml -p halnet
+
+edge:  ## Install what an edge box needs, without PyTorch, into an environment of its own
+	rm -rf $(EDGE) build
+	$(PYTHON) -m venv $(EDGE)
+	$(EDGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[onnxruntime]'
+	@echo "$$(du -sm $(EDGE) | cut -f1) MB in $(EDGE)"
 
 format:  ## Format and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean:  ## Remove the environment and all build output
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(EDGE) build dist *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -61,7 +61,8 @@ class Calibration:
         """Return the probability, N values, that the age is `years` or more."""
         if not AGE_MIN <= years <= AGE_MAX:
             raise ConfigError(f"age {years}: expected {AGE_MIN} to {AGE_MAX} years")
-        return _temper(probabilities, self.temperature)[..., years - AGE_MIN :].sum(axis=-1)
+        tempered = _temper(probabilities, self.temperature)
+        return np.asarray(tempered[..., years - AGE_MIN :].sum(axis=-1))
 
 
 def fit_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> Calibration:

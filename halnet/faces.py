@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from halnet.alignment import Landmarks
 from halnet.errors import DetectorError
@@ -79,12 +80,12 @@ class FaceDetector:
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         with self._lock:
             self._net.setInputSize(size)
-            rows = self._net.detect(bgr)[1]
-        if rows is None:
+            found: NDArray[np.float32] | None = self._net.detect(bgr)[1]  # type: ignore[assignment]
+        if found is None:
             return ()
         # A row: x, y, width, height, five (x, y), score.
-        rows = np.asarray(rows, np.float32)
-        rows[:, :14] *= np.tile(np.float32([width / size[0], height / size[1]]), 7)
+        rows = found.copy()
+        rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
         faces = (
             DetectedFace(
                 box=(float(row[0]), float(row[1]), float(row[2]), float(row[3])),
@@ -93,8 +94,8 @@ class FaceDetector:
             )
             for row in rows
         )
-        found = [face for face in faces if face.box[2] >= self._min_face]
-        return tuple(sorted(found, key=lambda face: -face.area))
+        wide = [face for face in faces if face.box[2] >= self._min_face]
+        return tuple(sorted(wide, key=lambda face: -face.area))
 
 
 def yunet_path(model: str | Path | None = None) -> Path:

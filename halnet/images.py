@@ -89,8 +89,8 @@ def _is_truncated(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data
     if data.startswith(b"RIFF"):
-        return len(data) < 8 + struct.unpack("<I", data[4:8])[0]
-    return len(data) < struct.unpack("<I", data[2:6])[0]  # BMP states its own length
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    return len(data) < int.from_bytes(data[2:6], "little")  # BMP states its own length
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:

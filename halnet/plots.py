@@ -17,7 +17,7 @@ BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito
 def plot_errors(
     outputs: Outputs, labels: Sequence[int], calibration: Calibration, path: Path
 ) -> None:
-    """Draw one picture: predicted against true age (`labels`, years), MAE and coverage by decade."""
+    """Draw predicted against true age (`labels`, years), and MAE and coverage by decade."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -66,7 +66,9 @@ def _scatter(axes: Any, labels: Any, outputs: Outputs, calibration: Calibration)
         (inside, BLUE, "o", "true age inside the 90 % interval"),
         (~inside, ORANGE, "x", "outside"),
     ):
-        axes.scatter(labels[mask], outputs.age[mask], 10, colour, marker, alpha=0.6, label=name)
+        axes.scatter(
+            labels[mask], outputs.age[mask], s=10, c=colour, marker=marker, alpha=0.6, label=name
+        )
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.set(xlabel="true age, years", ylabel="predicted age, years", xlim=(0, 90), ylim=(0, 90))
     axes.set_title(f"{len(labels)} photos never trained on")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 
@@ -61,16 +61,16 @@ class Predictor:
     def __call__(self, photo: Photo) -> list[Face]: ...
 
     @overload
-    def __call__(self, photo: Sequence[Photo]) -> list[list[Face]]: ...
+    def __call__(self, photo: list[Any] | tuple[Any, ...]) -> list[list[Face]]: ...
 
-    def __call__(self, photo: Photo | Sequence[Photo]) -> list[Face] | list[list[Face]]:
+    def __call__(self, photo: Photo | list[Any] | tuple[Any, ...]) -> list[Face] | list[list[Face]]:
         """Return the faces of a photo, largest first, none if there is none; a list for a list.
 
         A photo is a path, the bytes of an image file, or an H x W x 3 uint8 RGB array.
         """
         if isinstance(photo, list | tuple):
             return [self(item) for item in photo]
-        image = load_image(photo)  # type: ignore[arg-type]
+        image = load_image(photo)
         return self.predict_faces(image, self.detect(image))
 
     def detect(self, image: Image) -> tuple[DetectedFace, ...]:

@@ -7,7 +7,7 @@ import click
 
 from halnet.benchmarks.accuracy import run_photos, run_split, score
 from halnet.commands.output import print_table, progress
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared import PreparedDataset, Record
 from halnet.metrics import Evaluation, Score
 from halnet.predictor import Predictor, bundled_model
 from halnet.runtimes import open_runtime
@@ -46,7 +46,7 @@ def command(
     """
     prepared = PreparedDataset(data)
     records = prepared.select(split)[:limit]
-    missed = []
+    missed: list[Record] = []
     with open_runtime(model or bundled_model(runtime), runtime, device) as opened:
         with progress("photos") as on_progress:
             if photos is None:

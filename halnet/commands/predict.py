@@ -9,6 +9,7 @@ import click
 
 from halnet.commands.output import progress
 from halnet.errors import ConfigError, ImageError
+from halnet.faces import FaceDetector
 from halnet.images import SUFFIXES, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
@@ -46,10 +47,13 @@ def command(
         runtime=runtime,
         device=device,
         threads=threads,
-        detector=detector,
-        min_face=min_face,
+        detector=FaceDetector(detector, min_face),
     )
-    predictor.spec.metadata.calibration.interval(0.0, 1.0, level)  # a bad level fails before work
+    spec = predictor.spec
+    spec.metadata.calibration.interval(0.0, 1.0, level)  # a bad level fails before the work
+    click.echo(
+        f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}", err=True
+    )
     paths = list(_expand(photos))
     entries = []
     with progress("photos") as on_progress:

@@ -40,6 +40,8 @@ def command(
     the same command goes on; finished, it does nothing.
     """
     with needs("train"):
+        import sklearn  # noqa: F401 - the split at the end needs it: say so at the start
+
         from halnet.datasets.prepare import prepare
 
     start = time.perf_counter()

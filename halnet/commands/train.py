@@ -1,21 +1,23 @@
 """`halnet train`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from halnet.commands.output import needs
 from halnet.training.config import TrainConfig, parse_stages
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
 STAGES = ",".join(str(stage) for stage in TrainConfig().stages)
 
 
-def recipe_option(name: str, text: str, kind: Any = float) -> Any:
+def recipe_option(name: str, text: str, kind: Any = float) -> Callable[[F], F]:
     """Return an option for a field of the recipe, with the field's default."""
     return click.option(
         f"--{name.replace('_', '-')}",

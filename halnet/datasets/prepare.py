@@ -188,13 +188,13 @@ def _prepare_photo(source: Path, out: Path, photo: SourcePhoto) -> Prepared:
     faces = _detector(image)
     if not faces:
         return replace(result, reject="no face found")
-    face, error = faces[0], None
+    face, distance = faces[0], None
     if annotated is not None:
         errors = [landmark_error(candidate.landmarks, annotated) for candidate in faces]
-        error = round(min(errors), 4)
+        distance = round(min(errors), 4)
         face = faces[errors.index(min(errors))]
-    result = replace(result, score=round(face.score, 4), faces=len(faces), landmark_error=error)
-    if error is not None and error > MAX_LANDMARK_ERROR:
+    result = replace(result, score=round(face.score, 4), faces=len(faces), landmark_error=distance)
+    if distance is not None and distance > MAX_LANDMARK_ERROR:
         return replace(result, reject="no detected face is the annotated one")
     _write_crop(crop_path(out, photo.source), image, face)
     return result

@@ -67,7 +67,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, str]]:
             "when it is read; convert it where you trust it"
         )
     try:
-        safetensors.deserialize(data)  # checks offsets and lengths
+        safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks offsets and lengths
         length = int.from_bytes(data[:8], "little")
         return data, dict(json.loads(data[8 : 8 + length]).get("__metadata__", {}))
     except (safetensors.SafetensorError, ValueError) as error:

@@ -26,9 +26,13 @@ class Stage:
 class TrainConfig:
     """Recipe of a run. Two runs with equal recipes on the same data and machine are equal."""
 
-    stages: tuple[Stage, ...] = (Stage(128, 24), Stage(224, 3))  # progressive resizing
+    stages: tuple[Stage, ...] = (
+        Stage(64, 16),
+        Stage(128, 13),
+        Stage(224, 3),
+    )  # progressive resizing
     batch_size: int = 32
-    learning_rate: float = 1.5e-3  # peak, of AdamW
+    learning_rate: float = 1e-3  # peak, of AdamW
     weight_decay: float = 0.02  # on convolution and linear weights only
     warmup_epochs: float = 1.0  # linear, from 0 to the peak; cosine to 0 after it
     clip_norm: float = 5.0  # bound of the gradient's norm
@@ -44,7 +48,7 @@ class TrainConfig:
             raise ConfigError(
                 f"stages: the last must be at {CROP_SIZE} pixels, the size that a deployed model "
                 f"sees, found {','.join(map(str, self.stages)) or 'none'}; "
-                f"for example 128x24,{CROP_SIZE}x3"
+                f"for example 128x13,{CROP_SIZE}x3"
             )
         if any(stage.epochs < 1 or stage.size % MIN_SIZE for stage in self.stages):
             raise ConfigError(
@@ -99,8 +103,8 @@ _BOUNDS = (
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """Read "128x24,224x3": 24 epochs at 128 pixels, then 3 at 224."""
+    """Read "128x13,224x3": 13 epochs at 128 pixels, then 3 at 224."""
     parts = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
     if not all(parts):
-        raise ConfigError(f"stages: expected PIXELSxEPOCHS,... such as 128x24,224x3, found {text}")
+        raise ConfigError(f"stages: expected PIXELSxEPOCHS,... such as 128x13,224x3, found {text}")
     return tuple(Stage(int(part[1]), int(part[2])) for part in parts if part)

@@ -26,7 +26,8 @@ def dldl_v2(logits: Tensor, target: Tensor, ages: Tensor, mean_weight: float) ->
     entropy = torch.special.entr(target).sum(dim=1)
     kl = -(target * log_probabilities).sum(dim=1) - entropy
     expectation = (log_probabilities.exp() * support(logits)).sum(dim=1)
-    return (kl + mean_weight * (expectation - ages.float()).abs()).mean()
+    loss: Tensor = kl + mean_weight * (expectation - ages.float()).abs()
+    return loss.mean()
 
 
 def mix(values: Tensor, order: Tensor, share: float) -> Tensor:

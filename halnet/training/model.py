@@ -45,7 +45,8 @@ class CoordinateAttention(nn.Module):
         rows, columns = torch.split(hidden, [height, width], dim=2)
         a_h = self.gate_h(rows).sigmoid()
         a_w = self.gate_w(columns.transpose(2, 3)).sigmoid()
-        return x * a_h * a_w
+        weighted: Tensor = x * a_h * a_w
+        return weighted
 
 
 class AgeNet(nn.Module):
@@ -88,12 +89,17 @@ class AgeNet(nn.Module):
 
 def ca_mobilenet_v3(dropout: float = 0.2) -> nn.Module:
     """Return CA-MobileNetV3 with fresh weights: N x 3 x H x W to N x 101 logits."""
-    network = mobilenet_v3_large(weights=None, num_classes=N_AGES, dropout=dropout)
+    network: nn.Module = mobilenet_v3_large(weights=None, num_classes=N_AGES, dropout=dropout)
+    blocks = list(network.features.children())  # type: ignore[union-attr]
     for index in CA_BLOCKS:
-        _replace_attention(network.features[index])
+        _replace_attention(blocks[index])
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = BN_MOMENTUM
+        if isinstance(module, nn.Linear):
+            # torchvision's deviation of 0.01 lets hardly any signal through a fresh head: keep
+            # the variance instead [He et al., ICCV 2015].
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
     return network
 
 

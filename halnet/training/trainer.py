@@ -7,6 +7,7 @@ epoch), `runs/` (TensorBoard), `last.ckpt` (to resume) and, at the end, `report.
 import csv
 import json
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ class AgeModule(pl.LightningModule):
     def __init__(self, config: TrainConfig, data: PreparedDataset, workers: int) -> None:
         super().__init__()
         self.config = config
-        self.model = AgeNet(config.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = AgeNet(config.dropout).to(memory_format=torch.channels_last)
         self._data = data
         self._workers = workers
         self.val_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -111,11 +112,12 @@ class AgeModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect the outputs of one batch."""
-        self.val_outputs.append(tuple(value.float().cpu() for value in self.model(batch[0])))  # type: ignore[arg-type]
+        self.val_outputs.append(tuple(value.float().cpu() for value in self.model(batch[0])))
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay on weights of convolutions and linear layers only; cosine schedule."""
-        decayed, plain = [], []
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for module in self.model.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 is_weight = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
@@ -333,7 +335,12 @@ def train(
         log_every_n_steps=50,
     )
     last = out / RESUME_FILE
-    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which it ignores the signal
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
     if not (out / BEST_FILE).exists():
         raise ConfigError(f"{out}: training ended before an epoch at the deployed size was done")
     return _report(out, data)

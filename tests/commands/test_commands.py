@@ -26,7 +26,7 @@ def stored_face(monkeypatch: pytest.MonkeyPatch) -> None:
         def __call__(self, image: np.ndarray) -> tuple[object, ...]:  # type: ignore[override]
             return (portrait()[1],) if image.shape[:2] == (512, 512) else ()
 
-    monkeypatch.setattr("halnet.predictor.FaceDetector", Stored)
+    monkeypatch.setattr("halnet.commands.predict.FaceDetector", Stored)
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def test_predict_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     for name in ("cut.jpg: the image data is damaged", "empty.jpg: the file is empty", "text.png"):
         assert name in err
     assert "notes.txt" not in out + err
+    assert err.startswith("halnet.onnx on onnxruntime ")
 
 
 @pytest.mark.usefixtures("stored_face")
@@ -84,7 +85,7 @@ def test_predict_json_and_drawings(
     x, y, width, height = (round(v) for v in face["box"])
     edge = drawn[y + height // 2, x].astype(int)
     assert edge[0] > 200
-    assert edge[2] < 90  # amber
+    assert edge[2] < 130  # amber, through JPEG
     centre = slice(y + 30, y + height - 30), slice(x + 20, x + width - 20)
     assert np.abs(drawn[centre].astype(int) - plain[centre]).mean() < 4
 

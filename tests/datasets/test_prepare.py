@@ -1,5 +1,9 @@
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -158,3 +162,63 @@ def test_real_photos(aaf: Path, yunet: Path, tmp_path: Path) -> None:
     annotated = read_landmarks(aaf / "key points" / names[0].replace(".jpg", ".txt"))
     crop = align(load_image(small / data.records[0].source), annotated.astype(np.float32), MARGIN)
     assert np.abs(crop.astype(int) - data.crop(data.records[0])).mean() < 25
+
+
+def test_a_full_disk_half_way(
+    source: Path, yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_bytes
+    written = []
+
+    def full(self: Path, data: bytes) -> int:
+        if len(written) == 5:
+            real(self, data[:100])
+            raise OSError(28, "No space left on device")
+        written.append(self)
+        return real(self, data)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare(source, out, workers=1, detector=yunet)
+    crops = [path.name for path in (out / "crops").rglob("*") if path.is_file()]
+    assert len(crops) == 5
+    assert not [name for name in crops if name.startswith(".")], "no half-written crop"
+    prepare(source, out, workers=1, detector=yunet)
+    prepare(source, tmp_path / "whole", workers=1, detector=yunet)
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_ctrl_c_in_a_shell(source: Path, yunet: Path, tmp_path: Path) -> None:
+    """The real signal to the real command with two workers, then the command again."""
+    big = tmp_path / "big"
+    (big / "original images").mkdir(parents=True)
+    data = (source / "original images" / "00005A24.jpg").read_bytes()
+    for i in range(400):
+        (big / "original images" / f"{i:05d}A{20 + i % 40}.jpg").write_bytes(data)
+    out = tmp_path / "out"
+    halnet = Path(sys.executable).with_name("halnet")
+    command = [halnet, "prepare", big, "--out", out, "--workers", "2", "--detector", yunet]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs in the background would have its children ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509
+    )
+    journal = out / "progress.jsonl"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and len(journal.read_text().splitlines()) > 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "halnet: interrupted"
+    assert "Traceback" not in err
+    done = len(journal.read_text().splitlines()) - 1
+    assert 20 <= done < 400
+    assert not list(out.rglob(".*"))
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["indexed"] == 400

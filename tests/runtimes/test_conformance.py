@@ -79,7 +79,7 @@ def test_onnxruntime_equals_pytorch(
     with open_runtime(checkpoint) as pytorch, open_runtime(onnx_artifact) as onnxruntime:
         assert (pytorch.spec.runtime, onnxruntime.spec.runtime) == ("pytorch", "onnxruntime")
         a, b = pytorch.run(crops), onnxruntime.run(crops)
-    assert np.ptp(a.age) > 5
+    assert np.ptp(a.age) > 1
     np.testing.assert_allclose(a.age, b.age, atol=1e-3)
     np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-5)
 
