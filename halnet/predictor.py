@@ -57,6 +57,13 @@ class Predictor:
         """What runs, on what, and the model's metadata."""
         return self._runtime.spec
 
+    @property
+    def detector(self) -> FaceDetector:
+        """The face detector, loaded on first use; DetectorError where it cannot be had."""
+        if not isinstance(self._detector, FaceDetector):
+            self._detector = FaceDetector(self._detector, self._min_face)
+        return self._detector
+
     @overload
     def __call__(self, photo: Photo) -> list[Face]: ...
 
@@ -75,9 +82,7 @@ class Predictor:
 
     def detect(self, image: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
-        if not isinstance(self._detector, FaceDetector):
-            self._detector = FaceDetector(self._detector, self._min_face)
-        return self._detector(image)
+        return self.detector(image)
 
     def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
         """Return the ages of faces already found in an H x W x 3 uint8 RGB photo."""

@@ -1,6 +1,7 @@
 """`halnet predict`."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import click
 
 from halnet.commands.output import progress
 from halnet.errors import ConfigError, ImageError
-from halnet.faces import FaceDetector
 from halnet.images import SUFFIXES, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
@@ -42,29 +42,32 @@ def command(
 
     Exit status 1 if a photo is bad or has no face (the others are done), 2 if none can be read.
     """
+    paths = list(_expand(photos))
+    drawings = _drawing_paths(paths, draw) if draw else {}
     predictor = Predictor(
         model,
         runtime=runtime,
         device=device,
         threads=threads,
-        detector=FaceDetector(detector, min_face),
+        detector=detector,
+        min_face=min_face,
     )
     spec = predictor.spec
-    spec.metadata.calibration.interval(0.0, 1.0, level)  # a bad level fails before the work
+    # A bad level and a missing detector fail before the work.
+    spec.metadata.calibration.interval(0.0, 1.0, level)
+    _ = predictor.detector
     click.echo(
         f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}", err=True
     )
-    paths = list(_expand(photos))
-    entries = []
-    with progress("photos") as on_progress:
-        for done, path in enumerate(paths, 1):
-            entries.append(_predict(predictor, path, level, draw))
-            if not as_json:
-                _show(entries[-1])
-            if len(paths) > 1:
-                on_progress(done, len(paths))
     if as_json:
+        with progress("photos") as on_progress:
+            entries = []
+            for done, path in enumerate(paths, 1):
+                entries.append(_predict(predictor, path, level, drawings.get(path)))
+                on_progress(done, len(paths))
         click.echo(json.dumps(entries))
+    else:
+        entries = [_show(_predict(predictor, path, level, drawings.get(path))) for path in paths]
     unread = sum("error" in entry for entry in entries)
     if unread == len(entries):
         return 2
@@ -83,14 +86,29 @@ def _expand(photos: tuple[Path, ...]) -> Iterator[Path]:
         yield from found
 
 
-def _predict(predictor: Predictor, path: Path, level: float, draw: Path | None) -> dict[str, Any]:
+def _drawing_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:
+    """Return where the copy of each photo goes: its place below the photos' common folder."""
+    common = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    targets = {}
+    for path in paths:
+        place = folder / path.absolute().relative_to(common)
+        is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
+        targets[path] = place if is_jpeg else place.with_name(place.name + ".jpg")
+        if targets[path].absolute() == path.absolute():
+            raise ConfigError(f"--draw {folder}: would write over {path}; name another folder")
+    return targets
+
+
+def _predict(
+    predictor: Predictor, path: Path, level: float, drawing: Path | None
+) -> dict[str, Any]:
     try:
         image = load_image(path)
     except ImageError as error:
         return {"photo": str(path), "error": str(error), "faces": []}
     faces = predictor.predict_faces(image, predictor.detect(image))
-    if draw is not None:
-        _draw(draw / f"{path.stem}.jpg", image, faces, level)
+    if drawing is not None:
+        _draw(drawing, image, faces, level)
     return {"photo": str(path), "faces": [face.to_dict(level) for face in faces]}
 
 
@@ -105,11 +123,11 @@ def _draw(path: Path, image: Any, faces: list[Face], level: float) -> None:
         temporary.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
 
 
-def _show(entry: dict[str, Any]) -> None:
+def _show(entry: dict[str, Any]) -> dict[str, Any]:
+    """Print the lines of one photo; return its entry."""
     if "error" in entry:
         click.echo(f"halnet: {entry['error']}", err=True)
-        return
-    if not entry["faces"]:
+    elif not entry["faces"]:
         click.echo(f"{entry['photo']}: no face found")
     for face in entry["faces"]:
         low, high = face["interval"]
@@ -118,3 +136,4 @@ def _show(entry: dict[str, Any]) -> None:
             f"{entry['photo']}: {face['age']:.1f} years, {face['level']:.0%} interval "
             f"{low:.1f} to {high:.1f}, box {x:.0f} {y:.0f} {width:.0f} {height:.0f}"
         )
+    return entry

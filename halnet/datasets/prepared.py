@@ -1,6 +1,7 @@
 """A prepared dataset: aligned crops, an index and a split, as `halnet prepare` leaves them."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.alignment import PREPARED_SIZE, inner_crop
+from halnet.artifact import INPUT
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
 from halnet.images import Image
@@ -39,6 +41,12 @@ class PreparedDataset:
             raise DatasetError(
                 f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; "
                 "run halnet prepare (again, if it was interrupted)"
+            )
+        made_by = json.loads((self.root / SUMMARY_FILE).read_text(encoding="utf-8"))
+        if made_by["input_fingerprint"] != INPUT.fingerprint():
+            raise DatasetError(
+                f"{root}: expected crops of the input fingerprint {INPUT.fingerprint()}, found "
+                f"{made_by['input_fingerprint']}; run halnet prepare into a fresh folder"
             )
         split = read_split(self.root / SPLIT_FILE)
         self.dataset = split.dataset

@@ -343,7 +343,7 @@ def train(
         raise KeyboardInterrupt from stop
     if not (out / BEST_FILE).exists():
         raise ConfigError(f"{out}: training ended before an epoch at the deployed size was done")
-    return _report(out, data)
+    return _report(out, data, trainer.strategy.root_device)
 
 
 def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None:
@@ -374,11 +374,10 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", module="lightning.*")
 
 
-def _report(out: Path, data: PreparedDataset) -> TrainResult:
+def _report(out: Path, data: PreparedDataset, device: torch.device) -> TrainResult:
     """Evaluate the best checkpoint on validation and test; state both in file and report."""
     path = out / BEST_FILE
     model, metadata = load_checkpoint(path)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     evaluations = {
         split: _evaluate(model.to(device), data, split, metadata) for split in ("val", "test")
     }

@@ -26,7 +26,7 @@ def stored_face(monkeypatch: pytest.MonkeyPatch) -> None:
         def __call__(self, image: np.ndarray) -> tuple[object, ...]:  # type: ignore[override]
             return (portrait()[1],) if image.shape[:2] == (512, 512) else ()
 
-    monkeypatch.setattr("halnet.commands.predict.FaceDetector", Stored)
+    monkeypatch.setattr("halnet.predictor.FaceDetector", Stored)
 
 
 @pytest.fixture
@@ -88,6 +88,22 @@ def test_predict_json_and_drawings(
     assert edge[2] < 130  # amber, through JPEG
     centre = slice(y + 30, y + height - 30), slice(x + 20, x + width - 20)
     assert np.abs(drawn[centre].astype(int) - plain[centre]).mean() < 4
+
+
+@pytest.mark.usefixtures("stored_face")
+def test_drawings_keep_their_places(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "deeper" / "a.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    out = tmp_path / "drawn"
+    assert halnet("predict", folder, "--draw", out) == 1
+    found = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert found == ["a.jpg", "deeper/a.jpg", "deeper/b.JPG", "wall.png.jpg"]
+    capsys.readouterr()
+    before = (folder / "a.jpg").read_bytes()
+    assert halnet("predict", folder / "a.jpg", "--draw", folder) == 2
+    assert "would write over" in capsys.readouterr().err
+    assert (folder / "a.jpg").read_bytes() == before
 
 
 @pytest.mark.usefixtures("stored_face")

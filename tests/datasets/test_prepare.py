@@ -140,6 +140,10 @@ def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
     index.write_text(index.read_text().replace(",train,", ",test,", 1))
     with pytest.raises(DatasetError, match="do not list the same photos"):
         PreparedDataset(copy)
+    summary = json.loads((copy / "prepared.json").read_text())
+    (copy / "prepared.json").write_text(json.dumps({**summary, "input_fingerprint": "0" * 16}))
+    with pytest.raises(DatasetError, match="found 0000000000000000; run halnet prepare"):
+        PreparedDataset(copy)
     with pytest.raises(DatasetError, match=r"found no prepared\.json"):
         PreparedDataset(tmp_path)
 
