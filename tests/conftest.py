@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from halnet.artifact import INPUT
-from halnet.datasets.prepare import Prepared, write_index
+from halnet.datasets.prepare import Prepared, prepare, write_index
 from halnet.datasets.prepared import crop_path
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
@@ -28,6 +28,25 @@ def yunet() -> Path:
     if not YUNET.exists():
         pytest.skip(f"needs the YuNet model in {YUNET} (HALNET_DATA names another place)")
     return YUNET
+
+
+@pytest.fixture(scope="session")
+def aaf_sample(aaf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every 190th photo of All-Age-Faces, 61 in all, as a folder of its own."""
+    root = tmp_path_factory.mktemp("aaf")
+    names = sorted(path.stem for path in (aaf / "original images").iterdir())[::190]
+    for folder, suffix in (("original images", ".jpg"), ("key points", ".txt")):
+        (root / folder).mkdir()
+        for name in names:
+            (root / folder / (name + suffix)).symlink_to(aaf / folder / (name + suffix))
+    return root
+
+
+@pytest.fixture(scope="session")
+def aaf_prepared(aaf_sample: Path, yunet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("aaf_prepared")
+    prepare(aaf_sample, out, workers=1, detector=yunet)
+    return out
 
 
 def synthetic_crop(age: int, seed: int, size: int = 256) -> np.ndarray:

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from halnet import Predictor
+from halnet.benchmarks.accuracy import run_photos, run_split, score
+from halnet.datasets.prepared import PreparedDataset
+from halnet.errors import ImageError
+from halnet.runtimes import open_runtime
+from halnet.runtimes.fake import FakeRuntime
+
+
+def test_outputs_come_in_the_order_of_the_records(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    records = data.select("train")[:70]
+    calls: list[tuple[int, int]] = []
+    outputs = run_split(FakeRuntime(), data, records, lambda *c: calls.append(c))
+    expected = [data.inner_crops([record]).mean() / 2.55 for record in records]
+    np.testing.assert_allclose(outputs.age, expected, atol=0.05)
+    assert calls == [(32, 70), (64, 70), (70, 70)]
+    # A synthetic crop of age a has the brightness 40 + 2 a; the fake reads that as 15.7 + 0.78 a.
+    result = score(FakeRuntime(), outputs, records)
+    truth = np.array([record.age for record in records])
+    assert result.overall.mae == pytest.approx(
+        np.abs((40 + 2 * truth) / 2.55 - truth).mean(), abs=0.4
+    )
+
+
+def test_raw_photos_give_the_ages_of_their_crops(
+    aaf_sample: Path, aaf_prepared: Path, yunet: Path
+) -> None:
+    """Real photos through detection and alignment, against the same photos' prepared crops."""
+    data = PreparedDataset(aaf_prepared)
+    records = data.select("train")[:50]
+    with open_runtime(Predictor(runtime="onnxruntime").spec.model) as runtime:
+        crops = run_split(runtime, data, records)
+        photos, missed = run_photos(Predictor(runtime, detector=yunet), aaf_sample, records)
+        assert not missed
+        by_crop, by_photo = score(runtime, crops, records), score(runtime, photos, records)
+    assert abs(by_crop.overall.mae - by_photo.overall.mae) < 0.1
+    assert np.median(np.abs(crops.age - photos.age)) < 0.5  # the crops are JPEG files
+
+
+def test_photos_without_any_face(aaf_prepared: Path, tmp_path: Path, yunet: Path) -> None:
+    import cv2
+
+    data = PreparedDataset(aaf_prepared)
+    records = data.select("val")
+    for record in records:
+        path = tmp_path / record.source
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.full((99, 99, 3), 50, np.uint8))
+    with pytest.raises(ImageError, match="no face found in any of 4 photos"):
+        run_photos(Predictor(FakeRuntime(), detector=yunet), tmp_path, records)
