@@ -11,16 +11,12 @@ from safetensors.torch import load_file
 
 from halnet.errors import ConfigError, DatasetError
 from halnet.runtimes import open_runtime
+from halnet.training.callbacks import ema_callback, ema_decay
 from halnet.training.checkpoint import load_checkpoint, load_config
 from halnet.training.config import Stage, TrainConfig
 from halnet.training.model import CoordinateAttention
-from halnet.training.trainer import (
-    AgeModule,
-    ema_callback,
-    ema_decay,
-    learning_rate_factor,
-    train,
-)
+from halnet.training.module import AgeModule, learning_rate_factor
+from halnet.training.trainer import train
 
 CONFIG = TrainConfig(
     stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, warmup_epochs=0.5, mixup_alpha=0.2
@@ -103,16 +99,16 @@ def test_a_run_folder_belongs_to_its_recipe_and_data(
 def test_a_loss_that_becomes_nan_stops_the_run(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from halnet.training import trainer
+    from halnet.training import module
 
-    real = trainer.dldl_v2
+    real = module.dldl_v2
     calls = []
 
     def broken(*args: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) == 12 else 1)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer, "dldl_v2", broken)
+    monkeypatch.setattr(module, "dldl_v2", broken)
     with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
         train(prepared, tmp_path, CONFIG, device="cpu")
     assert (tmp_path / "last.ckpt").exists()
