@@ -1,6 +1,7 @@
 """Accuracy: a model on a split of a prepared dataset, from crops or from the raw photos."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,64 @@ import numpy as np
 from halnet.datasets.prepared import PreparedDataset, Record
 from halnet.errors import ImageError
 from halnet.metrics import Evaluation, evaluate
-from halnet.predictor import BATCH, Predictor
-from halnet.results import Face, Outputs
-from halnet.runtimes import Runtime
+from halnet.predictor import BATCH, Predictor, bundled_model
+from halnet.results import Face, Outputs, join_outputs
+from halnet.runtimes import Runtime, RuntimeSpec, open_runtime
 
 OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to measure, on what."""
+
+    data: Path  # prepared dataset
+    model: Path | None = None  # None: the bundled one
+    split: str = "test"
+    photos: Path | None = None  # the dataset's own folder: go from raw photos, through detection
+    limit: int | None = None  # so many photos, spread evenly over the split
+    runtime: str = "auto"
+    device: str = "auto"
+    detector: Path | None = None  # local YuNet file, with `photos`
+
+
+@dataclass(frozen=True, eq=False)
+class ModelReport:
+    """What was measured."""
+
+    evaluation: Evaluation
+    outputs: Outputs
+    labels: list[int]  # years, in the order of the outputs
+    missed: int  # photos without a detected face, in none of the figures
+    spec: RuntimeSpec
+    dataset: str
+    split_sha256: str
+
+
+def evaluate_model(config: EvaluateConfig, on_progress: OnProgress) -> ModelReport:
+    """Measure a model on a split, from prepared crops or from the raw photos."""
+    data = PreparedDataset(config.data)
+    records = data.select(config.split)
+    if config.limit is not None:
+        records = records[:: max(1, len(records) // config.limit)][: config.limit]
+    missed: list[Record] = []
+    model = config.model or bundled_model(config.runtime, config.device)
+    with open_runtime(model, config.runtime, config.device) as runtime:
+        if config.photos is None:
+            outputs = run_split(runtime, data, records, on_progress)
+        else:
+            predictor = Predictor(runtime, detector=config.detector)
+            outputs, missed = run_photos(predictor, config.photos, records, on_progress)
+            records = tuple(record for record in records if record not in missed)
+        return ModelReport(
+            evaluation=score(runtime, outputs, records),
+            outputs=outputs,
+            labels=[record.age for record in records],
+            missed=len(missed),
+            spec=runtime.spec,
+            dataset=data.dataset,
+            split_sha256=data.split_sha256,
+        )
 
 
 def no_progress(done: int, total: int) -> None:
@@ -30,7 +84,7 @@ def run_split(
     for start in range(0, len(records), BATCH):
         parts.append(runtime.run(data.inner_crops(records[start : start + BATCH])))
         on_progress(min(start + BATCH, len(records)), len(records))
-    return Outputs.concatenate(parts)
+    return join_outputs(parts)
 
 
 def run_photos(

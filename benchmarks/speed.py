@@ -1,4 +1,4 @@
-"""Speed: runtimes timed side by side on the same crops, in turns, none of the runs left out."""
+"""Speed: runtimes timed side by side on the same crops, in turns."""
 
 import platform
 import time
@@ -55,9 +55,11 @@ class Timing:
 def bench(runtimes: Sequence[Runtime], config: BenchConfig) -> list[Timing]:
     """Time runtimes in turns of `BLOCK` runs, so that a slow spell of the machine hits them all.
 
-    The first run of each turn is not counted: it pays for the caches and idle threads that the
-    runtime before it left.
+    The first run of each turn is not timed: it pays for the caches and idle threads that the
+    runtime before it left. All others count.
     """
+    if not runtimes:
+        raise ConfigError("bench: expected at least one runtime, found none")
     crops = np.resize(sample_crops(), (config.batch, *sample_crops().shape[1:]))
     for runtime in runtimes:
         for _ in range(config.warmup):

@@ -12,7 +12,7 @@ from typing import Any
 
 from halnet.artifact import bundled, sha256_file
 from halnet.errors import ConfigError
-from halnet.manifest import record_artifact
+from halnet.manifest import check_manifest, record_artifact
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def export(config: ExportConfig) -> Exported:
     target = FORMATS[config.format]
     checkpoint = config.checkpoint or bundled("halnet.safetensors")
     path = config.out / target.file_names[config.precision]
+    check_manifest(path)  # before the artifact is replaced
     write: Callable[[Path, Path], Any] = getattr(
         import_module(f"halnet.export.{target.module}"), target.function
     )

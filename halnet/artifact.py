@@ -20,6 +20,7 @@ from halnet.faces import YUNET_NAME
 
 FORMAT_VERSION = 1
 PREFIX = "halnet."
+PRECISIONS = ("fp32", "fp16", "int8")
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("age", "stddev", "probabilities")
 
@@ -103,6 +104,11 @@ class Metadata:
             if age_range != [AGE_MIN, AGE_MAX]:
                 raise ArtifactError(
                     f"{source}: expected ages {AGE_MIN} to {AGE_MAX}, found {age_range}"
+                )
+            if properties[PREFIX + "precision"] not in PRECISIONS:
+                raise ArtifactError(
+                    f"{source}: expected a precision of {', '.join(PRECISIONS)}, found "
+                    f"{properties[PREFIX + 'precision']}"
                 )
             calibration = json.loads(properties[PREFIX + "calibration"])
             return cls(

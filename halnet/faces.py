@@ -31,7 +31,7 @@ SCORE_THRESHOLD = 0.6  # YuNet's confidence, 0 to 1
 NMS_THRESHOLD = 0.3  # overlap (IoU) above which two boxes are one face
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DetectedFace:
     """One face in a photo."""
 

@@ -14,6 +14,11 @@ from halnet.files import write_text
 MANIFEST_FILE = "manifest.json"
 
 
+def check_manifest(path: Path) -> None:
+    """Raise ArtifactError if the manifest beside an artifact's path is damaged."""
+    _read(path.parent / MANIFEST_FILE)
+
+
 def record_artifact(
     path: Path, format_name: str, precision: str, checkpoint: Path, packages: Sequence[str]
 ) -> Path:
@@ -28,14 +33,17 @@ def record_artifact(
         "calibration": None,  # of INT8; there is none in floating point
         "checkpoint_sha256": sha256_file(checkpoint),
         "versions": {"halnet": __version__, **{package: version(package) for package in packages}},
-        "parity": None,  # halnet verify fills it in
+        "parity": {},  # what was compared on: what halnet verify found
     }
     _write(manifest, content)
     return manifest
 
 
-def record_parity(path: Path, parity: dict[str, Any]) -> Path | None:
-    """Note what a verification found; return the manifest, None if it does not list this file."""
+def record_parity(path: Path, data: str, parity: dict[str, Any]) -> Path | None:
+    """Note what a verification on `data` found, beside those on other data.
+
+    Returns the manifest, None if there is none that lists this very file.
+    """
     manifest = path.parent / MANIFEST_FILE
     if not manifest.exists():
         return None
@@ -43,7 +51,7 @@ def record_parity(path: Path, parity: dict[str, Any]) -> Path | None:
     entry = content["artifacts"].get(path.name)
     if entry is None or entry["sha256"] != sha256_file(path):
         return None
-    entry["parity"] = parity
+    entry["parity"][data] = parity
     _write(manifest, content)
     return manifest
 

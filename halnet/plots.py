@@ -7,17 +7,28 @@ from typing import Any
 import numpy as np
 
 from halnet.ages import Calibration
+from halnet.errors import ConfigError
 from halnet.files import replacing
 from halnet.metrics import LEVEL, evaluate
 from halnet.results import Outputs
 
+SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito
+
+
+def check_figure(path: Path) -> None:
+    """Raise ConfigError for a file name that no picture can be written to."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(
+            f"{path}: expected one of {', '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
+        )
 
 
 def plot_errors(
     outputs: Outputs, labels: Sequence[int], calibration: Calibration, path: Path
 ) -> None:
     """Draw predicted against true age (`labels`, years), and MAE and coverage by decade."""
+    check_figure(path)
     import matplotlib as mpl
 
     mpl.use("Agg")

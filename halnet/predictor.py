@@ -13,7 +13,7 @@ from halnet.artifact import bundled
 from halnet.errors import RuntimeUnavailableError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import Image, load_image
-from halnet.results import Ages, Face, Outputs
+from halnet.results import Ages, Face, join_outputs
 from halnet.runtimes import Crops, Runtime, RuntimeSpec, open_runtime, survey
 
 Photo = str | Path | bytes | Image
@@ -44,7 +44,7 @@ class Predictor:
         min_face: float = 0.0,
     ) -> None:
         if model is None:
-            model = bundled_model(runtime)
+            model = bundled_model(runtime, device)
         if isinstance(model, str | Path):
             model = open_runtime(model, runtime, device, threads)
         self._runtime = model
@@ -106,7 +106,7 @@ class Predictor:
         """Return the ages of N x 224 x 224 x 3 uint8 RGB crops that `align` has made."""
         starts = range(0, max(len(crops), 1), BATCH)
         parts = [self._runtime.run(crops[start : start + BATCH]) for start in starts]
-        outputs = Outputs.concatenate(parts)
+        outputs = join_outputs(parts)
         return Ages(
             outputs.age, outputs.stddev, outputs.probabilities, self.spec.metadata.calibration
         )
@@ -130,16 +130,15 @@ class Predictor:
 BUNDLED = {"onnxruntime": "halnet.onnx", "pytorch": "halnet.safetensors"}
 
 
-def bundled_model(runtime: str = "auto") -> Path:
-    """Return the bundled model file for a runtime, or for the best one that is installed."""
-    if runtime in BUNDLED:
-        return bundled(BUNDLED[runtime])
+def bundled_model(runtime: str = "auto", device: str = "auto") -> Path:
+    """Return the bundled model file for a runtime, or for the best one installed for a device."""
+    if runtime == "auto" and device.startswith("cuda"):
+        runtime = "pytorch"
     if runtime == "auto":
-        installed = {entry.runtime for entry in survey() if entry.version}
-        for name, file in BUNDLED.items():
-            if name in installed:
-                return bundled(file)
-        raise RuntimeUnavailableError(
-            "no runtime is installed; pip install 'halnet[onnxruntime]' is the smallest"
-        )
-    return bundled(BUNDLED["onnxruntime"])  # open_runtime says why this runtime cannot have it
+        installed = [entry.runtime for entry in survey() if entry.version]
+        runtime = next((name for name in BUNDLED if name in installed), "")
+        if not runtime:
+            raise RuntimeUnavailableError(
+                "no runtime is installed; pip install 'halnet[onnxruntime]' is the smallest"
+            )
+    return bundled(BUNDLED.get(runtime, BUNDLED["onnxruntime"]))

@@ -1,5 +1,6 @@
 """Results: what a runtime returns for crops, and what the predictor returns for faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from halnet.ages import Calibration, Floats
 from halnet.alignment import Landmarks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outputs:
     """What every runtime returns for N crops, by the artifact contract."""
 
@@ -21,17 +22,17 @@ class Outputs:
     def __len__(self) -> int:
         return len(self.age)
 
-    @classmethod
-    def concatenate(cls, parts: "list[Outputs]") -> "Outputs":
-        """Join the outputs of successive batches."""
-        return cls(
-            np.concatenate([part.age for part in parts]),
-            np.concatenate([part.stddev for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
+
+def join_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of successive batches as one."""
+    return Outputs(
+        np.concatenate([part.age for part in parts]),
+        np.concatenate([part.stddev for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ages(Outputs):
     """Outputs for N crops together with the model's calibration."""
 
@@ -46,7 +47,7 @@ class Ages(Outputs):
         return self.calibration.probability_at_least(self.probabilities, at_least)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One face of a photo with its age."""
 

@@ -25,12 +25,13 @@ class FakeRuntime(RuntimeBase):
     ) -> None:
         if device not in ("auto", "cpu"):
             raise RuntimeUnavailableError(f"fake runtime: expected device cpu, found {device}")
+        del model  # there is none in it
         metadata = Metadata(
             calibration=Calibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
             dataset="none",
             split_sha256="",
         )
-        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, str(model), metadata)
+        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, "fake", metadata)
 
     def run(self, images: Crops) -> Outputs:
         """Return a Gaussian around the mean brightness of each crop."""

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.results import Outputs
 from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
+
+# How a tensor's `external_data` entry "location" starts in the file: key (field 1) of length 8.
+EXTERNAL_DATA = b"\x0a\x08location"
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 
@@ -26,7 +30,8 @@ class OnnxRuntime(RuntimeBase):
         device = "cpu" if device == "auto" else device
         if device not in PROVIDERS:
             raise RuntimeUnavailableError(
-                f"runtime onnxruntime: expected device {' or '.join(PROVIDERS)}, found {device}"
+                f"runtime onnxruntime: expected device {' or '.join(PROVIDERS)}, found {device}; "
+                "for CUDA use runtime pytorch with a checkpoint"
             )
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors come as exceptions
@@ -34,12 +39,16 @@ class OnnxRuntime(RuntimeBase):
         options.intra_op_num_threads = count
         options.inter_op_num_threads = 1
         try:
-            # From bytes, so that a file that refers to external data cannot reach other paths.
-            self._session = ort.InferenceSession(
-                Path(model).read_bytes(), options, providers=[PROVIDERS[device]]
-            )
+            data = Path(model).read_bytes()
         except OSError as error:
             raise ArtifactError(f"{model}: cannot be read: {error.strerror}") from error
+        if EXTERNAL_DATA in data:
+            raise ArtifactError(
+                f"{model}: expected one whole file, found weights in external data, which could "
+                "name any file of this machine; export the checkpoint again"
+            )
+        try:
+            self._session: Any = ort.InferenceSession(data, options, providers=[PROVIDERS[device]])
         except Exception as error:
             raise ArtifactError(
                 f"{model}: ONNX Runtime cannot load it: {_first_line(error)}"
@@ -64,6 +73,10 @@ class OnnxRuntime(RuntimeBase):
                 f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
                 f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
             )
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._session = None
 
     def run(self, images: Crops) -> Outputs:
         """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops."""

@@ -3,8 +3,8 @@
 This is the reference that every other runtime is verified against.
 """
 
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,41 +22,38 @@ class PyTorchRuntime(RuntimeBase):
             import torch
 
             from halnet.training.checkpoint import load_checkpoint
+            from halnet.training.device import resolve_device
         except ImportError as error:
             raise RuntimeUnavailableError(
                 f"runtime pytorch is not installed ({error.name} is missing); "
                 "pip install 'halnet[train]'"
             ) from error
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device != "cpu" and not device.startswith("cuda"):
-            raise RuntimeUnavailableError(
-                f"runtime pytorch: expected device cpu or cuda, found {device}"
-            )
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise RuntimeUnavailableError(
-                "runtime pytorch: CUDA was asked for, but PyTorch finds no CUDA device; "
-                "install the NVIDIA driver and a CUDA build of torch, or use device cpu"
-            )
+        target = resolve_device(device)
         if threads:
             torch.set_num_threads(threads)
         network, metadata = load_checkpoint(model)
         self._torch = torch
-        self._device = device
-        self._network = network.to(device).eval()
+        self._device = target
+        self._network: Any = network.to(target).eval()
+        on_cpu = target.type == "cpu"
         self.spec = RuntimeSpec(
             "pytorch",
             torch.__version__,
-            device,
-            torch.get_num_threads() if device == "cpu" else os.cpu_count() or 1,
+            str(target),
+            torch.get_num_threads() if on_cpu else 0,
             str(model),
             metadata,
         )
 
+    def close(self) -> None:
+        """Let the network go."""
+        self._network = None
+
     def run(self, images: Crops) -> Outputs:
         """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops."""
         torch = self._torch
-        with torch.inference_mode():
+        # On CUDA, cuDNN would else round the inputs of convolutions to TF32.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             batch = torch.from_numpy(check_crops(images)).to(self._device)
             outputs = dict(zip(OUTPUT_NAMES, self._network(batch), strict=True))
         return Outputs(**{name: np.asarray(value.cpu()) for name, value in outputs.items()})

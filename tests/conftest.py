@@ -10,6 +10,8 @@ import pytest
 from halnet.artifact import INPUT
 from halnet.datasets.prepare import Prepared, prepare, write_index
 from halnet.datasets.prepared import crop_path
+from halnet.errors import DetectorError
+from halnet.faces import yunet_path
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
 AAF = SHARED / "datasets" / "All-Age-Faces Dataset"
@@ -25,9 +27,11 @@ def aaf() -> Path:
 
 @pytest.fixture(scope="session")
 def yunet() -> Path:
-    if not YUNET.exists():
-        pytest.skip(f"needs the YuNet model in {YUNET} (HALNET_DATA names another place)")
-    return YUNET
+    """The YuNet model: beside the real photos, as HALNET_YUNET names it, or fetched once."""
+    try:
+        return yunet_path(YUNET if YUNET.exists() else None)
+    except DetectorError as error:
+        pytest.skip(f"needs the YuNet model: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def test_foreign_metadata_is_refused() -> None:
         (bgr, "found .*its ages would be wrong"),
         (forged, "its ages would be wrong"),
         ({**good, "halnet.age_range": "[0, 80]"}, "expected ages 0 to 100"),
+        ({**good, "halnet.precision": "bf16"}, "found bf16"),
         ({**good, "halnet.calibration": "{"}, "metadata is damaged"),
         ({**good, "halnet.calibration": json.dumps({"temperature": 1})}, "metadata is damaged"),
         ({k: v for k, v in good.items() if k != "halnet.dataset"}, "metadata is damaged"),

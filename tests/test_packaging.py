@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import halnet
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "halnet": "halnet",
@@ -23,7 +25,7 @@ LAYERS = [
     ("halnet.benchmarks",),
     ("halnet.export",),
     ("halnet.calibration",),
-    ("halnet.predictor",),
+    ("halnet.predictor", "halnet.batches"),
     ("halnet.runtimes",),
     ("halnet.training",),
     ("halnet.datasets",),
@@ -69,6 +71,8 @@ def test_imports_point_towards_the_core() -> None:
         if name == "halnet":
             continue  # loads the public names lazily
         for imported in imports(path):
+            public = imported.removeprefix("halnet.")
+            assert public not in halnet._HOMES, f"{name} imports {imported}: name its module"
             target = imported if imported in known else imported.rpartition(".")[0]
             if target in known and target != "halnet":
                 assert layer(name) <= layer(target), f"{name} imports {target}"
@@ -116,14 +120,20 @@ def test_import_halnet_loads_no_heavy_library() -> None:
     assert not {"torch", "cv2", "numpy", "onnxruntime", "rich", "click"} & set(loaded)
 
 
+def test_import_halnet_takes_under_a_fifth_of_a_second() -> None:
+    code = (
+        "import time; start = time.perf_counter(); import halnet; "
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(run(code)) for _ in range(3)) < 0.2
+
+
 def test_the_predictor_loads_no_torch() -> None:
     code = "from halnet import Predictor; import sys, json; print(json.dumps(sorted(sys.modules)))"
     assert not {"torch", "sklearn", "matplotlib", "rich"} & set(json.loads(run(code)))
 
 
 def test_public_names() -> None:
-    import halnet
-
     for name in halnet.__all__:
         assert getattr(halnet, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

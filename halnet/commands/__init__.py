@@ -63,7 +63,8 @@ def run(command: click.Command, args: list[str] | None = None, name: str = "haln
         error.show()
         return error.exit_code
     except OSError as error:  # a full disk, a folder that cannot be written
-        click.echo(f"{name}: {error.filename or ''}: {error.strerror or error}", err=True)
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"{name}: {place}{error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{name}: interrupted", err=True)

@@ -31,12 +31,15 @@ def command(
 ) -> None:
     """Time MODELS side by side (default: the bundled one on every runtime installed).
 
-    The runtimes take turns on the same crops; no run is left out of the figures. Times are from
-    aligned crops in memory to ages in memory: detection and decoding are not in them.
+    The runtimes take turns of ten runs on the same crops, after one that is not timed; all timed
+    runs are in the figures. Times are from aligned crops in memory to ages in memory: detection
+    and decoding are not in them.
     """
     if not models:
         installed = [entry.runtime for entry in survey() if entry.version]
-        models = tuple(bundled_model(name) for name in installed if name in BUNDLED)
+        models = tuple(bundled_model(name) for name in installed if name in BUNDLED) or (
+            bundled_model(),
+        )
     with ExitStack() as stack:
         opened = [stack.enter_context(open_runtime(m, "auto", device, threads)) for m in models]
         timings = bench(opened, BenchConfig(batch, runs, warmup))

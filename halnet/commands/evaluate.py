@@ -5,12 +5,10 @@ from pathlib import Path
 
 import click
 
-from halnet.benchmarks.accuracy import run_photos, run_split, score
-from halnet.commands.output import print_table, progress
-from halnet.datasets.prepared import PreparedDataset, Record
+from halnet.benchmarks.accuracy import EvaluateConfig, evaluate_model
+from halnet.commands.output import needs, print_table, progress
 from halnet.metrics import Evaluation, Score
-from halnet.predictor import Predictor, bundled_model
-from halnet.runtimes import open_runtime
+from halnet.plots import check_figure, plot_errors
 
 
 @click.command("evaluate")
@@ -22,7 +20,9 @@ from halnet.runtimes import open_runtime
     type=Path,
     help="The dataset's own folder: go from its raw photos, through detection.",
 )
-@click.option("--limit", type=click.IntRange(1), help="The first so many photos of the split.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="So many photos, spread evenly over the split."
+)
 @click.option("--runtime", default="auto", show_default=True, help="onnxruntime, pytorch or auto.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--detector", type=Path, help="Local YuNet file, with --photos.")
@@ -44,35 +44,28 @@ def command(
 
     By decade and by sex beside the whole, with a bootstrap 95 % interval of the MAE.
     """
-    prepared = PreparedDataset(data)
-    records = prepared.select(split)[:limit]
-    missed: list[Record] = []
-    with open_runtime(model or bundled_model(runtime), runtime, device) as opened:
-        with progress("photos") as on_progress:
-            if photos is None:
-                outputs = run_split(opened, prepared, records, on_progress)
-            else:
-                predictor = Predictor(opened, detector=detector)
-                outputs, missed = run_photos(predictor, photos, records, on_progress)
-        records = tuple(record for record in records if record not in missed)
-        evaluation = score(opened, outputs, records)
-        if figure is not None:
-            from halnet.plots import plot_errors
+    if figure is not None:
+        with needs("train"):
+            import matplotlib  # noqa: F401
 
-            labels = [record.age for record in records]
-            plot_errors(outputs, labels, opened.spec.metadata.calibration, figure)
-        title = f"{opened.spec.model} on {opened.spec.runtime}, {prepared.dataset} {split}"
+        check_figure(figure)
+    config = EvaluateConfig(data, model, split, photos, limit, runtime, device, detector)
+    with progress("photos") as on_progress:
+        report = evaluate_model(config, on_progress)
+    if figure is not None:
+        plot_errors(report.outputs, report.labels, report.spec.metadata.calibration, figure)
     if as_json:
         result = {
             "split": split,
-            "split_sha256": prepared.split_sha256,
-            "without_face": len(missed),
+            "split_sha256": report.split_sha256,
+            "without_face": report.missed,
         }
-        click.echo(json.dumps({**result, **evaluation.to_dict()}))
+        click.echo(json.dumps({**result, **report.evaluation.to_dict()}))
         return
-    show(evaluation, f"{title}, split {prepared.split_sha256[:12]}")
-    if missed:
-        click.echo(f"{len(missed)} photos without a detected face are not in these figures")
+    name = f"{Path(report.spec.model).name} on {report.spec.runtime}"
+    show(report.evaluation, f"{name}, {report.dataset} {split}, split {report.split_sha256[:12]}")
+    if report.missed:
+        click.echo(f"{report.missed} photos without a detected face are not in these figures")
 
 
 def show(evaluation: Evaluation, title: str) -> None:

@@ -25,11 +25,14 @@ def needs(extra: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that shows a bar on a terminal, now and then a line else.
 
-    Everything goes to stderr.
+    Everything goes to stderr; `quiet` shows nothing.
     """
+    if quiet:
+        yield lambda done, total: None
+        return
     if not sys.stderr.isatty():
         last = time.monotonic()
 
@@ -62,5 +65,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    console = Console()
+    # Wider than the terminal if need be: a wrapped line can be read, a cut figure cannot.
+    needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(width=max(needed, len(title) + 2)).print(table)

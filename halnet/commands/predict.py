@@ -1,18 +1,13 @@
 """`halnet predict`."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
+from halnet.batches import PhotoResult, find_photos, predict_photos
 from halnet.commands.output import progress
-from halnet.errors import ConfigError, ImageError
-from halnet.images import SUFFIXES, load_image
 from halnet.predictor import Predictor
-from halnet.results import Face
 
 
 @click.command("predict")
@@ -42,98 +37,40 @@ def command(
 
     Exit status 1 if a photo is bad or has no face (the others are done), 2 if none can be read.
     """
-    paths = list(_expand(photos))
-    drawings = _drawing_paths(paths, draw) if draw else {}
+    paths = find_photos(photos)
     predictor = Predictor(
-        model,
-        runtime=runtime,
-        device=device,
-        threads=threads,
-        detector=detector,
-        min_face=min_face,
+        model, runtime=runtime, device=device, threads=threads, detector=detector, min_face=min_face
     )
     spec = predictor.spec
     # A bad level and a missing detector fail before the work.
     spec.metadata.calibration.interval(0.0, 1.0, level)
     _ = predictor.detector
-    click.echo(
-        f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}", err=True
-    )
+    results = []
+    with progress("photos", quiet=not as_json) as on_progress:
+        for result in predict_photos(predictor, paths, draw, level):
+            if not results:
+                name = Path(spec.model).name
+                click.echo(f"{name} on {spec.runtime} {spec.version}, {spec.provider}", err=True)
+            results.append(result)
+            on_progress(len(results), len(paths))
+            if not as_json:
+                _show(result, level)
     if as_json:
-        with progress("photos") as on_progress:
-            entries = []
-            for done, path in enumerate(paths, 1):
-                entries.append(_predict(predictor, path, level, drawings.get(path)))
-                on_progress(done, len(paths))
-        click.echo(json.dumps(entries))
-    else:
-        entries = [_show(_predict(predictor, path, level, drawings.get(path))) for path in paths]
-    unread = sum("error" in entry for entry in entries)
-    if unread == len(entries):
+        click.echo(json.dumps([result.to_dict(level) for result in results]))
+    if all(result.error for result in results):
         return 2
-    return 1 if unread or not all(entry["faces"] for entry in entries) else 0
+    return 0 if all(result.faces for result in results) else 1
 
 
-def _expand(photos: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield files as they are, and the images of folders by name, with their subfolders'."""
-    for path in photos:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise ConfigError(f"{path}: no photos in this folder ({', '.join(sorted(SUFFIXES))})")
-        yield from found
-
-
-def _drawing_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:
-    """Return where the copy of each photo goes: its place below the photos' common folder."""
-    common = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    targets = {}
-    for path in paths:
-        place = folder / path.absolute().relative_to(common)
-        is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
-        targets[path] = place if is_jpeg else place.with_name(place.name + ".jpg")
-        if targets[path].absolute() == path.absolute():
-            raise ConfigError(f"--draw {folder}: would write over {path}; name another folder")
-    return targets
-
-
-def _predict(
-    predictor: Predictor, path: Path, level: float, drawing: Path | None
-) -> dict[str, Any]:
-    try:
-        image = load_image(path)
-    except ImageError as error:
-        return {"photo": str(path), "error": str(error), "faces": []}
-    faces = predictor.predict_faces(image, predictor.detect(image))
-    if drawing is not None:
-        _draw(drawing, image, faces, level)
-    return {"photo": str(path), "faces": [face.to_dict(level) for face in faces]}
-
-
-def _draw(path: Path, image: Any, faces: list[Face], level: float) -> None:
-    import cv2
-
-    from halnet.drawing import draw_faces
-    from halnet.files import replacing
-
-    bgr = cv2.cvtColor(draw_faces(image, faces, level), cv2.COLOR_RGB2BGR)
-    with replacing(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
-
-
-def _show(entry: dict[str, Any]) -> dict[str, Any]:
-    """Print the lines of one photo; return its entry."""
-    if "error" in entry:
-        click.echo(f"halnet: {entry['error']}", err=True)
-    elif not entry["faces"]:
-        click.echo(f"{entry['photo']}: no face found")
-    for face in entry["faces"]:
-        low, high = face["interval"]
-        x, y, width, height = face["box"]
+def _show(result: PhotoResult, level: float) -> None:
+    if result.error is not None:
+        click.echo(f"halnet: {result.error}", err=True)
+    elif not result.faces:
+        click.echo(f"{result.photo}: no face found")
+    for face in result.faces:
+        low, high = face.interval(level)
+        x, y, width, height = face.box
         click.echo(
-            f"{entry['photo']}: {face['age']:.1f} years, {face['level']:.0%} interval "
-            f"{low:.1f} to {high:.1f}, box {x:.0f} {y:.0f} {width:.0f} {height:.0f}"
+            f"{result.photo}: {face.age:.1f} years, {level:.0%} interval {low:.1f} to {high:.1f}, "
+            f"box {x:.0f} {y:.0f} {width:.0f} {height:.0f}"
         )
-    return entry

@@ -21,7 +21,9 @@ from halnet.commands.output import needs, progress
     type=click.IntRange(1),
     help="Processes; the result is the same whatever their number.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of the split."
+)
 @click.option("--detector", type=Path, help="Local YuNet file; else it is fetched once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
@@ -45,7 +47,13 @@ def command(
         from halnet.datasets.prepare import prepare
 
     start = time.perf_counter()
-    with progress("photos") as on_progress:
+    counts: list[int] = []  # photos done, at the start and since
+    with progress("photos") as show:
+
+        def on_progress(done: int, total: int) -> None:
+            counts.append(done)
+            show(done, total)
+
         summary = prepare(
             source,
             out,
@@ -67,4 +75,8 @@ def command(
         click.echo(f"landmark error: {summary.landmark_error:.1%} of the eye distance (median)")
     parts = ", ".join(f"{count} {name}" for name, count in summary.split.items())
     click.echo(f"split {summary.split_sha256[:12]}: {parts}")
-    click.echo(f"{seconds:.1f} s, {summary.photos / seconds:.0f} photos/s")
+    done = counts[-1] - counts[0] if counts else 0
+    if done:
+        click.echo(f"{done} photos in {seconds:.1f} s, {done / seconds:.0f} photos/s")
+    else:
+        click.echo("was complete: nothing was done")

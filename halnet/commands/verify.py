@@ -41,13 +41,13 @@ def command(
     config = VerifyConfig(artifact, checkpoint, data, split, runtime, device, threads)
     with progress("crops") as on_progress:
         parity = verify(config, on_progress)
-    manifest = record_parity(artifact, parity.to_dict())
     if as_json:
         click.echo(json.dumps(parity.to_dict()))
     else:
         show(parity)
-        if manifest:
-            click.echo(f"noted in {manifest}")
+    manifest = record_parity(artifact, parity.data, parity.to_dict())
+    if manifest and not as_json:
+        click.echo(f"noted in {manifest}")
     return 0 if parity.passed else 1
 
 

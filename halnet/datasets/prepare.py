@@ -11,6 +11,8 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,13 @@ from halnet.artifact import INPUT
 from halnet.datasets import DATASETS
 from halnet.datasets.aaf import read_landmarks
 from halnet.datasets.photos import SourcePhoto, landmark_error
-from halnet.datasets.prepared import INDEX_FILE, REJECTS_FILE, SUMMARY_FILE, crop_path
+from halnet.datasets.prepared import (
+    INDEX_FILE,
+    REJECTS_FILE,
+    SUMMARY_FILE,
+    crop_path,
+    read_summary,
+)
 from halnet.datasets.split import SPLIT_FILE, SPLITS, stratified_split
 from halnet.errors import ConfigError, DatasetError, ImageError
 from halnet.faces import DetectedFace, FaceDetector, yunet_path
@@ -101,18 +109,16 @@ def prepare(
 
 def _complete(out: Path, identity: dict[str, object]) -> PrepareSummary | None:
     """Return the summary of a finished run for the same source, None where there is none."""
-    path = out / SUMMARY_FILE
-    if not path.exists():
+    if not (out / SUMMARY_FILE).exists():
         return None
-    summary = PrepareSummary(**json.loads(path.read_text(encoding="utf-8")))
-    found = asdict(summary)
+    found = read_summary(out)
     for key, value in identity.items():
         if found[key] != value:
             raise ConfigError(
                 f"{out}: holds a prepared dataset of another {key} (expected {value}, found "
                 f"{found[key]}); name another folder with --out"
             )
-    return summary
+    return PrepareSummary(**found)
 
 
 def _detect_all(
@@ -145,7 +151,7 @@ def _read_journal(path: Path, identity: dict[str, object]) -> dict[str, Prepared
         return {}
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]  # the last may have been cut off
-    if not whole or json.loads(whole[0]) != identity:
+    if not whole or whole[0] != json.dumps(identity) + "\n":
         return {}
     if len(whole) < len(lines):
         write_text(path, "".join(whole))
@@ -161,9 +167,18 @@ def _run_workers(
         _start_worker(model)
         yield from map(task, photos)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (model, True)) as pool:
-        yield from pool.imap_unordered(task, photos, chunksize=CHUNK)
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker, (model, True)
+    )
+    try:
+        yield from pool.map(task, photos, chunksize=CHUNK)
+    except BrokenProcessPool as error:
+        raise DatasetError(
+            "a worker process was ended from outside, perhaps for want of memory; "
+            "run the same command again, with fewer --workers"
+        ) from error
+    finally:  # photos in work are finished, so nothing is left half-written
+        pool.shutdown(cancel_futures=True)
 
 
 _detector: FaceDetector | None = None  # one a process: it cannot be pickled

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,21 +43,17 @@ class PreparedDataset:
                 f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; "
                 "run halnet prepare (again, if it was interrupted)"
             )
-        made_by = json.loads((self.root / SUMMARY_FILE).read_text(encoding="utf-8"))
-        if made_by["input_fingerprint"] != INPUT.fingerprint():
+        made_by = read_summary(self.root)["input_fingerprint"]
+        if made_by != INPUT.fingerprint():
             raise DatasetError(
                 f"{root}: expected crops of the input fingerprint {INPUT.fingerprint()}, found "
-                f"{made_by['input_fingerprint']}; run halnet prepare into a fresh folder"
+                f"{made_by}; run halnet prepare into a fresh folder"
             )
         split = read_split(self.root / SPLIT_FILE)
         self.dataset = split.dataset
         self.split_sha256 = split.sha256
         part = {source: name for name in SPLITS for source in split.photos[name]}
-        with open(self.root / INDEX_FILE, encoding="utf-8", newline="") as file:
-            self.records = tuple(
-                Record(row["source"], int(row["age"]), row["sex"], row["split"])
-                for row in csv.DictReader(file)
-            )
+        self.records = _read_index(self.root / INDEX_FILE)
         if {record.source: record.split for record in self.records} != part:
             raise DatasetError(f"{root}: {INDEX_FILE} and {SPLIT_FILE} do not list the same photos")
 
@@ -86,3 +83,30 @@ def crop_path(root: Path, source: str) -> Path:
     """Return where the prepared crop of a photo lies."""
     path = PurePosixPath(source)
     return root / CROP_FOLDER / path.with_name(path.name.removesuffix(".jpg") + ".jpg")
+
+
+def read_summary(root: Path) -> dict[str, Any]:
+    """Return the values of `prepared.json`. Raises DatasetError where it is damaged."""
+    path = root / SUMMARY_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not {"input_fingerprint", "split_sha256", "listing_sha256"} <= set(values):
+            raise KeyError("a field is missing")
+        return dict(values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: damaged ({error}); delete it and run halnet prepare"
+        ) from error
+
+
+def _read_index(path: Path) -> tuple[Record, ...]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return tuple(
+                Record(row["source"], int(row["age"]), row["sex"], row["split"])
+                for row in csv.DictReader(file)
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: damaged ({error!r}); run halnet prepare into a fresh folder"
+        ) from error

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from halnet.ages import fit_calibration
 from halnet.artifact import Metadata
 from halnet.datasets.prepared import PreparedDataset
+from halnet.errors import ConfigError
 from halnet.files import replacing
 from halnet.results import Outputs
 from halnet.training.checkpoint import save_checkpoint
@@ -60,6 +61,11 @@ class BestCheckpoint(Callback):
         )
         labels = [record.age for record in self._data.select("val")]
         mae = float(np.abs(outputs.age - labels).mean())
+        if not np.isfinite(mae):
+            raise ConfigError(
+                f"the validation MAE became {mae} in epoch {trainer.current_epoch + 1}; the best "
+                "checkpoint so far is kept: train into a new folder with a lower --learning-rate"
+            )
         pl_module.log("val_mae", mae)
         pl_module.log("val_bias", float((outputs.age - labels).mean()))
         at_deployed_size = pl_module.size == pl_module.config.stages[-1].size

@@ -1,6 +1,7 @@
 """Checkpoints: safetensors files that carry their recipe, calibration and origin in the header."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from halnet.artifact import PREFIX, Metadata, sha256_file
-from halnet.errors import ArtifactError
+from halnet.errors import ArtifactError, ConfigError
 from halnet.files import replacing
 from halnet.training.config import TrainConfig
 from halnet.training.model import AgeNet
@@ -19,7 +20,9 @@ CONFIG_KEY = PREFIX + "config"
 def save_checkpoint(path: Path, model: AgeNet, config: TrainConfig, metadata: Metadata) -> None:
     """Write the weights with recipe and metadata in the header, whole or not at all."""
     tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    header = {**metadata.to_properties(), CONFIG_KEY: config.to_json()}
+    # A file cannot hold its own hash: load_checkpoint fills it in.
+    properties = replace(metadata, checkpoint_sha256="").to_properties()
+    header = {**properties, CONFIG_KEY: config.to_json()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, header)
 
@@ -53,7 +56,10 @@ def load_config(path: str | Path) -> TrainConfig:
 def _config(header: dict[str, str], path: str | Path) -> TrainConfig:
     if CONFIG_KEY not in header:
         raise ArtifactError(f"{path}: expected a checkpoint of halnet train, found no recipe in it")
-    return TrainConfig.from_json(header[CONFIG_KEY])
+    try:
+        return TrainConfig.from_json(header[CONFIG_KEY])
+    except ConfigError as error:
+        raise ArtifactError(f"{path}: {error}") from error
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, str]]:

@@ -26,11 +26,8 @@ class Stage:
 class TrainConfig:
     """Recipe of a run. Two runs with equal recipes on the same data and machine are equal."""
 
-    stages: tuple[Stage, ...] = (
-        Stage(64, 16),
-        Stage(128, 13),
-        Stage(224, 3),
-    )  # progressive resizing
+    # Progressive resizing: most of the learning where it is cheap, the end at the deployed size
+    stages: tuple[Stage, ...] = (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4))
     batch_size: int = 32
     learning_rate: float = 1e-3  # peak, of AdamW
     weight_decay: float = 0.02  # on convolution and linear weights only
@@ -50,9 +47,9 @@ class TrainConfig:
                 f"sees, found {','.join(map(str, self.stages)) or 'none'}; "
                 f"for example 128x13,{CROP_SIZE}x3"
             )
-        if any(stage.epochs < 1 or stage.size % MIN_SIZE for stage in self.stages):
+        if any(s.epochs < 1 or s.size < MIN_SIZE or s.size % MIN_SIZE for s in self.stages):
             raise ConfigError(
-                f"stages: expected at least one epoch each and sizes that {MIN_SIZE} divides, "
+                f"stages: expected at least one epoch each and multiples of {MIN_SIZE} pixels, "
                 f"found {','.join(map(str, self.stages))}"
             )
         for name, low, high in _BOUNDS:
@@ -79,13 +76,16 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote. Raises ConfigError for fields that do not exist."""
-        values: dict[str, Any] = json.loads(text)
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigError(f"training recipe: unknown {', '.join(sorted(unknown))}")
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-        return cls(**values)
+        """Read what `to_json` wrote. Raises ConfigError for damaged text or unknown fields."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            unknown = set(values) - {field.name for field in fields(cls)}
+            if unknown:
+                raise ConfigError(f"training recipe: unknown {', '.join(sorted(unknown))}")
+            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"training recipe: damaged: {error!r}") from error
 
 
 _BOUNDS = (
@@ -99,6 +99,7 @@ _BOUNDS = (
     ("mean_weight", 0, 100),
     ("mixup_alpha", 0, 100),
     ("ema_decay", 0, 0.99999),
+    ("seed", 0, 2**32 - 1),
 )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -46,12 +45,13 @@ def crop_array(data: PreparedDataset, size: int) -> NDArray[np.uint8]:
     side = round(PREPARED_SIZE * size / CROP_SIZE)
     path = data.root / "cache" / f"crops_{side}_{data.split_sha256[:16]}.npy"
     if not path.exists():
-        with replacing(path) as temporary:
-            shape = (len(data.records), side, side, 3)
-            array = open_memmap(temporary, "w+", np.uint8, shape)
-            for row, record in zip(array, data.records, strict=True):
-                row[:] = _scale(data.crop(record), side)
-            array.flush()
+        header = {"descr": "|u1", "fortran_order": False}
+        shape = (len(data.records), side, side, 3)
+        # Written, not mapped: a full disk is then an error and not a signal that ends the program.
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
+            for record in data.records:
+                file.write(_scale(data.crop(record), side).tobytes())
     return np.asarray(np.load(path, mmap_mode="r"))
 
 

@@ -59,8 +59,8 @@ class AgeModule(pl.LightningModule):
         if not torch.isfinite(loss):
             raise ConfigError(
                 f"the loss became {float(loss.detach())} in epoch {self.current_epoch + 1}, batch "
-                f"{batch_index + 1}; the last good state is kept: lower --learning-rate and resume "
-                "in a new folder"
+                f"{batch_index + 1}; the last good state is kept: train into a new folder with a "
+                "lower --learning-rate"
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss

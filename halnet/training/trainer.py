@@ -8,6 +8,7 @@ import json
 import logging
 import signal
 import warnings
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ConfigError, DatasetError
 from halnet.files import write_text
 from halnet.metrics import Evaluation, evaluate
-from halnet.results import Outputs
+from halnet.results import Outputs, join_outputs
 from halnet.training.callbacks import BestCheckpoint, EpochLog, EpochReport, ema_callback, read_log
 from halnet.training.checkpoint import load_checkpoint, load_config, save_checkpoint
 from halnet.training.config import TrainConfig
+from halnet.training.device import resolve_device
 from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule
 
@@ -62,7 +64,8 @@ def train(
     `device` is auto, cpu or cuda; `workers` loads batches in that many processes, 0 in this one.
     `on_epoch` is called with the values of each line of the log.
 
-    Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN.
+    Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN,
+    RuntimeUnavailableError for a device that is not there.
     """
     data = PreparedDataset(data_root)
     if len(data.select("val")) < MIN_VALIDATION:
@@ -70,6 +73,7 @@ def train(
             f"{data_root}: expected at least {MIN_VALIDATION} validation photos to calibrate the "
             f"90 % interval, found {len(data.select('val'))}; prepare a larger dataset"
         )
+    target = resolve_device(device)
     _claim_folder(out, config, data)
     if threads:
         torch.set_num_threads(threads)
@@ -78,8 +82,8 @@ def train(
     module = AgeModule(config, data, workers)
     best = BestCheckpoint(out / BEST_FILE, data)
     trainer = pl.Trainer(
-        accelerator=device if device != "cuda" else "gpu",
-        devices=1,
+        accelerator="cpu" if target.type == "cpu" else "gpu",
+        devices=1 if target.type == "cpu" else [target.index],
         max_epochs=config.epochs,
         gradient_clip_val=config.clip_norm,
         reload_dataloaders_every_n_epochs=1,
@@ -98,6 +102,8 @@ def train(
         log_every_n_steps=50,
     )
     last = out / RESUME_FILE
+    if last.exists() and not zipfile.is_zipfile(last):
+        raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -106,7 +112,7 @@ def train(
         raise KeyboardInterrupt from stop
     if not (out / BEST_FILE).exists():
         raise ConfigError(f"{out}: training ended before an epoch at the deployed size was done")
-    return _report(out, data, trainer.strategy.root_device)
+    return _report(out, data, target)
 
 
 def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None:
@@ -117,13 +123,17 @@ def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None
     if not path.exists():
         write_text(path, json.dumps(claim, indent=1) + "\n")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["split_sha256"] != data.split_sha256:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found_split, found_config = found["split_sha256"], dict(found["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: damaged ({error!r}); name a new folder with --out") from error
+    if found_split != data.split_sha256:
         raise ConfigError(
-            f"{out}: belongs to a run on the split {found['split_sha256'][:12]}..., found the "
+            f"{out}: belongs to a run on the split {found_split[:12]}..., found the "
             f"split {data.split_sha256[:12]}...; name a new folder with --out"
         )
-    changed = [key for key, value in claim["config"].items() if found["config"].get(key) != value]
+    changed = [key for key, value in claim["config"].items() if found_config.get(key) != value]
     if changed:
         raise ConfigError(
             f"{out}: belongs to a run with other {', '.join(changed)}; "
@@ -166,4 +176,4 @@ def _evaluate(model: AgeNet, data: PreparedDataset, split: str, metadata: Metada
             parts.append(Outputs(*(value.cpu().numpy() for value in model(crops.to(device)))))
     labels = [record.age for record in records]
     sexes = [record.sex for record in records]
-    return evaluate(Outputs.concatenate(parts), labels, sexes, metadata.calibration)
+    return evaluate(join_outputs(parts), labels, sexes, metadata.calibration)

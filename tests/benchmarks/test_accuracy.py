@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from halnet import Predictor
-from halnet.benchmarks.accuracy import run_photos, run_split, score
+from halnet.benchmarks.accuracy import (
+    EvaluateConfig,
+    evaluate_model,
+    run_photos,
+    run_split,
+    score,
+)
 from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ImageError
 from halnet.runtimes import open_runtime
@@ -25,6 +31,14 @@ def test_outputs_come_in_the_order_of_the_records(prepared: Path) -> None:
     assert result.overall.mae == pytest.approx(
         np.abs((40 + 2 * truth) / 2.55 - truth).mean(), abs=0.4
     )
+
+
+def test_a_limit_is_spread_over_the_split(prepared: Path, checkpoint: Path, tmp_path: Path) -> None:
+    config = EvaluateConfig(prepared, checkpoint, split="train", limit=20, device="cpu")
+    report = evaluate_model(config, lambda done, total: None)
+    ages = [record.age for record in PreparedDataset(prepared).select("train")]
+    assert report.labels == ages[::10][:20]
+    assert report.evaluation.overall.count == 20
 
 
 def test_raw_photos_give_the_ages_of_their_crops(

@@ -50,5 +50,7 @@ def test_every_timed_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_requests() -> None:
     with pytest.raises(ConfigError, match="batch: expected at least 1, found 0"):
         BenchConfig(batch=0)
+    with pytest.raises(ConfigError, match="at least one runtime, found none"):
+        bench([], BenchConfig())
     with pytest.raises(ConfigError, match="runs: expected at least 1"):
         BenchConfig(runs=0)

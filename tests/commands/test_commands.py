@@ -102,8 +102,16 @@ def test_drawings_keep_their_places(
     capsys.readouterr()
     before = (folder / "a.jpg").read_bytes()
     assert halnet("predict", folder / "a.jpg", "--draw", folder) == 2
-    assert "would write over" in capsys.readouterr().err
+    assert "would be written over another photo" in capsys.readouterr().err
+    # By another name of the same folder, and two photos that would share a copy
+    (tmp_path / "link").symlink_to(folder)
+    assert halnet("predict", folder / "a.jpg", "--draw", tmp_path / "link") == 2
+    assert halnet("predict", folder / "a.jpg", "--draw", folder / "deeper" / "..") == 2
+    (folder / "a.jpg.bmp").write_bytes(b"")
+    (folder / "a.jpg.bmp.jpg").write_bytes(b"")
+    assert halnet("predict", folder, "--draw", out) == 2
     assert (folder / "a.jpg").read_bytes() == before
+    capsys.readouterr()
 
 
 @pytest.mark.usefixtures("stored_face")
@@ -137,6 +145,8 @@ def test_wrong_use_is_one_line(
         (["export", tmp_path / "no.safetensors", "--out", tmp_path / "r"], "cannot be read"),
         (["export", "--format", "tflite"], "format tflite: expected one of onnx"),
         (["verify", tmp_path / "no.onnx"], "no such model file"),
+        (["evaluate", "--data", tmp_path, "--figure", "errors"], "expected one of .png, .svg"),
+        (["predict", folder / "a.jpg", "--device", "cuda:99"], "cuda:99 was asked for"),
         (["bench", "--runs", "0"], "runs: expected at least 1"),
         (["info", tmp_path / "no.onnx"], "no such model file"),
     ]
@@ -152,7 +162,7 @@ def test_wrong_use_is_one_line(
 
 
 def test_a_full_disk_is_one_line(
-    onnx_artifact: Path,
+    tmp_path: Path,
     checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -160,11 +170,14 @@ def test_a_full_disk_is_one_line(
     def full(self: Path, *args: object, **kwargs: object) -> int:
         raise OSError(28, "No space left on device", str(self))
 
-    before = (onnx_artifact.parent / "manifest.json").read_bytes()
+    assert halnet("export", checkpoint, "--out", tmp_path) == 0
+    before = (tmp_path / "manifest.json").read_bytes()
     monkeypatch.setattr(Path, "write_text", full)
-    assert halnet("verify", onnx_artifact, "--checkpoint", checkpoint) == 2
-    assert "No space left on device" in capsys.readouterr().err
-    assert (onnx_artifact.parent / "manifest.json").read_bytes() == before
+    assert halnet("verify", tmp_path / "halnet.onnx", "--checkpoint", checkpoint) == 2
+    out, err = capsys.readouterr()
+    assert "passed" in out, "the figures are not lost with the note"
+    assert "No space left on device" in err
+    assert (tmp_path / "manifest.json").read_bytes() == before
 
 
 def test_export_verify_and_info(
@@ -177,7 +190,7 @@ def test_export_verify_and_info(
     assert halnet("verify", artifact, "--checkpoint", checkpoint) == 0
     assert "passed" in capsys.readouterr().out
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["artifacts"]["halnet.onnx"]["parity"]["passed"]
+    assert manifest["artifacts"]["halnet.onnx"]["parity"]["crops of the bundled portrait"]["passed"]
     assert halnet("info", artifact, "--json") == 0
     info = json.loads(capsys.readouterr().out)
     assert info["dataset"] == "synthetic"

@@ -16,7 +16,7 @@ from halnet.datasets.aaf import read_landmarks
 from halnet.datasets.prepare import prepare
 from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ConfigError, DatasetError
-from halnet.faces import FaceDetector
+from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import load_image
 
 N_GOOD = 24
@@ -144,6 +144,10 @@ def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
     (copy / "prepared.json").write_text(json.dumps({**summary, "input_fingerprint": "0" * 16}))
     with pytest.raises(DatasetError, match="found 0000000000000000; run halnet prepare"):
         PreparedDataset(copy)
+    for damaged in ("", "{}", "[]"):
+        (copy / "prepared.json").write_text(damaged)
+        with pytest.raises(DatasetError, match=r"prepared\.json: damaged"):
+            PreparedDataset(copy)
     with pytest.raises(DatasetError, match=r"found no prepared\.json"):
         PreparedDataset(tmp_path)
 
@@ -222,3 +226,32 @@ def test_ctrl_c_in_a_shell(source: Path, yunet: Path, tmp_path: Path) -> None:
     assert not list(out.rglob(".*"))
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["indexed"] == 400
+
+
+def test_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machinery where YuNet cannot be had: a detector that sees one face in the middle."""
+
+    class Middle(FaceDetector):
+        def __init__(self, model: object) -> None:
+            pass
+
+        def __call__(self, image: np.ndarray) -> tuple[DetectedFace, ...]:
+            if np.ptp(image) == 0:
+                return ()
+            size = image.shape[0]
+            landmarks = np.float32([[80, 90], [140, 90], [110, 120], [90, 160], [130, 160]])
+            return (DetectedFace((0, 0, size, size), landmarks * size / 224, 0.9),)
+
+    monkeypatch.setattr("halnet.datasets.prepare.FaceDetector", Middle)
+    monkeypatch.setattr("halnet.datasets.prepare.yunet_path", lambda model: model)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    summary = prepare(source, tmp_path / "one", workers=1)
+    assert (summary.indexed, summary.rejected) == (N_GOOD, 5)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tmp_path / "two", workers=1, on_progress=interrupt)
+    prepare(source, tmp_path / "two", workers=1)
+    assert files(tmp_path / "one") == files(tmp_path / "two")

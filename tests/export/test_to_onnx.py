@@ -90,6 +90,16 @@ def _minimal(tmp_path_factory: pytest.TempPathFactory) -> None:
 _MINIMAL = Path()
 
 
+def test_a_damaged_manifest_stops_before_the_artifact_is_replaced(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "halnet.onnx").write_bytes(b"the one before")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ArtifactError, match="damaged; delete it and export again"):
+        export(ExportConfig(checkpoint=checkpoint, out=tmp_path))
+    assert (tmp_path / "halnet.onnx").read_bytes() == b"the one before"
+
+
 def test_wrong_requests(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="format tflite: expected one of onnx"):
         ExportConfig(format="tflite")

@@ -42,11 +42,17 @@ def test_truncated(onnx_artifact: Path, tmp_path: Path, share: float) -> None:
         open_runtime(bad)
 
 
-def test_external_data(onnx_artifact: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_external_data(
+    onnx_artifact: Path, tmp_path: Path, beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused also where ONNX Runtime would find the weights: in the current folder."""
     bad = tmp_path / "bad.onnx"
     onnx.save(onnx.load(onnx_artifact), bad, save_as_external_data=True, location="weights.bin")
     assert (tmp_path / "weights.bin").stat().st_size > 1e6
-    with pytest.raises(ArtifactError, match="External data"):
+    if beside:
+        monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match="found weights in external data"):
         open_runtime(bad)
 
 

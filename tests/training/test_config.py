@@ -15,6 +15,9 @@ def test_json_round_trip() -> None:
     assert TrainConfig.from_json(config.to_json()) == config
     with pytest.raises(ConfigError, match="unknown nonsense"):
         TrainConfig.from_json(config.to_json().replace('"sigma"', '"nonsense"'))
+    for damaged in ("", "[]", "{}", '{"stages": [{"size": 1}]}'):
+        with pytest.raises(ConfigError, match="training recipe: damaged"):
+            TrainConfig.from_json(damaged)
 
 
 @pytest.mark.parametrize(
@@ -23,8 +26,9 @@ def test_json_round_trip() -> None:
         ("128", "PIXELSxEPOCHS"),
         ("", "PIXELSxEPOCHS"),
         ("128x10", "the last must be at 224 pixels"),
-        ("100x1,224x1", "sizes that 32 divides"),
+        ("100x1,224x1", "multiples of 32 pixels"),
         ("128x0,224x1", "at least one epoch"),
+        ("0x5,224x1", "multiples of 32 pixels"),
     ],
 )
 def test_bad_stages(stages: str, message: str) -> None:
@@ -34,7 +38,13 @@ def test_bad_stages(stages: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_size", 1), ("learning_rate", 0.0), ("dropout", 1.0), ("sigma", float("nan"))],
+    [
+        ("seed", -1),
+        ("batch_size", 1),
+        ("learning_rate", 0.0),
+        ("dropout", 1.0),
+        ("sigma", float("nan")),
+    ],
 )
 def test_bad_values(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{field}: expected .* found"):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from halnet.datasets.prepared import PreparedDataset
@@ -24,6 +25,23 @@ def test_crop_array_keeps_order_and_margin(prepared: Path) -> None:
         small = cv2.resize(whole, (146, 146), interpolation=cv2.INTER_AREA)
         np.testing.assert_array_equal(array[row], small)
     assert crop_array(data, 224).shape == (240, 256, 256, 3)
+
+
+def test_a_full_disk_leaves_no_half_array(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = PreparedDataset(prepared)
+    calls = []
+
+    def full(record: object) -> np.ndarray:
+        calls.append(record)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        return real(record)
+
+    real = data.crop
+    monkeypatch.setattr(data, "crop", full)
+    with pytest.raises(OSError, match="No space left"):
+        crop_array(data, 192)
+    assert not [p for p in (prepared / "cache").iterdir() if "219" in p.name or p.name[0] == "."]
 
 
 def test_batches_depend_on_the_epoch_alone(prepared: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from halnet.errors import ConfigError, DatasetError
+from halnet.errors import ConfigError, DatasetError, RuntimeUnavailableError
 from halnet.runtimes import open_runtime
 from halnet.training.callbacks import ema_callback, ema_decay
 from halnet.training.checkpoint import load_checkpoint, load_config
@@ -51,6 +51,23 @@ def test_a_run_leaves_what_it_promises(finished: Path, prepared: Path) -> None:
         assert float(row["images_per_second"]) > 0
 
 
+def test_a_finished_run_is_left_as_it_is(finished: Path, prepared: Path) -> None:
+    """Artifacts name the checkpoint by its hash: running the command again must not change it."""
+    before = (finished / "best_model.safetensors").read_bytes()
+    log = (finished / "training_log.csv").read_bytes()
+    result = train(prepared, finished, CONFIG, device="cpu")
+    assert (finished / "best_model.safetensors").read_bytes() == before
+    assert (finished / "training_log.csv").read_bytes() == log
+    assert len(result.log) == 3
+
+
+def test_wrong_devices_claim_nothing(prepared: Path, tmp_path: Path) -> None:
+    for device, message in (("banana", "found banana"), ("cuda:99", "cuda:99 was asked for")):
+        with pytest.raises(RuntimeUnavailableError, match=message):
+            train(prepared, tmp_path / "run", CONFIG, device=device)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path) -> None:
     from halnet.benchmarks.accuracy import run_split, score
     from halnet.datasets.prepared import PreparedDataset
@@ -90,9 +107,15 @@ def test_a_run_folder_belongs_to_its_recipe_and_data(
     shutil.copytree(finished, out)
     with pytest.raises(ConfigError, match="belongs to a run with other dropout, sigma"):
         train(prepared, out, replace(CONFIG, dropout=0.5, sigma=3.0), device="cpu")
+    (out / "last.ckpt").write_bytes((out / "last.ckpt").read_bytes()[:-100])
+    with pytest.raises(ConfigError, match="damaged or cut off; delete it"):
+        train(prepared, out, CONFIG, device="cpu")
     claim = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps({**claim, "split_sha256": "00" * 32}))
     with pytest.raises(ConfigError, match="belongs to a run on the split 000000000000"):
+        train(prepared, out, CONFIG, device="cpu")
+    (out / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match="config.json: damaged"):
         train(prepared, out, CONFIG, device="cpu")
 
 
