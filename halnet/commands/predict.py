@@ -45,7 +45,7 @@ def command(
     # A bad level and a missing detector fail before the work.
     spec.metadata.calibration.interval(0.0, 1.0, level)
     _ = predictor.detector
-    results = []
+    results: list[PhotoResult] = []
     with progress("photos", quiet=not as_json) as on_progress:
         for result in predict_photos(predictor, paths, draw, level):
             if not results:
