@@ -49,6 +49,7 @@ def recipe_option(name: str, text: str, kind: Any = float) -> Callable[[F], F]:
 @recipe_option("mixup_alpha", "MixUp (ICLR 2018; there 0.2); 0: none.")
 @recipe_option("ema_decay", "Ceiling of the weight average's decay, a step.")
 @recipe_option("seed", "Same seed, same data, same machine: same result.", int)
+@click.option("--weights", type=Path, help="Checkpoint to start from; default: fresh weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--workers",
@@ -63,6 +64,7 @@ def command(
     data: Path,
     out: Path,
     stages: str,
+    weights: Path | None,
     device: str,
     workers: int,
     threads: int | None,
@@ -83,6 +85,7 @@ def command(
         data,
         out,
         config,
+        weights=weights,
         device=device,
         workers=workers,
         threads=threads,

@@ -39,6 +39,7 @@ class TrainConfig:
     mixup_alpha: float = 0.0  # of MixUp's Beta distribution, 0.2 in the paper; 0: no MixUp
     ema_decay: float = 0.998  # ceiling of the ramp, a step
     seed: int = 0
+    initial_sha256: str = ""  # of the checkpoint that the weights start from; empty: fresh ones
 
     def __post_init__(self) -> None:
         if not self.stages or self.stages[-1].size != CROP_SIZE:

@@ -54,6 +54,7 @@ def train(
     out: Path,
     config: TrainConfig,
     *,
+    weights: Path | None = None,
     device: str = "auto",
     workers: int = 0,
     threads: int | None = None,
@@ -61,7 +62,8 @@ def train(
 ) -> TrainResult:
     """Train on a prepared dataset into the run folder `out`; resume if it holds a started run.
 
-    `device` is auto, cpu or cuda; `workers` loads batches in that many processes, 0 in this one.
+    `weights` is a checkpoint to start from, which the recipe then names by its SHA-256; `device` is
+    auto, cpu or cuda; `workers` loads batches in that many processes, 0 in this one.
     `on_epoch` is called with the values of each line of the log.
 
     Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN,
@@ -74,12 +76,23 @@ def train(
             f"90 % interval, found {len(data.select('val'))}; prepare a larger dataset"
         )
     target = resolve_device(device)
+    initial = None
+    if weights is not None:
+        initial, metadata = load_checkpoint(weights)
+        if metadata.split_sha256 != data.split_sha256:
+            raise ConfigError(
+                f"{weights}: was trained on the split {metadata.split_sha256[:12]}..., found "
+                f"{data.split_sha256[:12]}... in {data_root}: it may have seen its test photos"
+            )
+        config = replace(config, initial_sha256=metadata.checkpoint_sha256)
     _claim_folder(out, config, data)
     if threads:
         torch.set_num_threads(threads)
     _quieten()
     pl.seed_everything(config.seed, verbose=False)
     module = AgeModule(config, data, workers)
+    if initial is not None:
+        module.model.load_state_dict(initial.state_dict())
     best = BestCheckpoint(out / BEST_FILE, data)
     trainer = pl.Trainer(
         accelerator="cpu" if target.type == "cpu" else "gpu",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from halnet.artifact import sha256_file
 from halnet.errors import ConfigError, DatasetError, RuntimeUnavailableError
 from halnet.runtimes import open_runtime
 from halnet.training.callbacks import ema_callback, ema_decay
@@ -135,6 +136,25 @@ def test_a_loss_that_becomes_nan_stops_the_run(
     with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
         train(prepared, tmp_path, CONFIG, device="cpu")
     assert (tmp_path / "last.ckpt").exists()
+
+
+def test_weights_start_from_a_checkpoint(
+    finished: Path, prepared: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """A last stage that hardly moves them leaves the weights near those of the checkpoint."""
+    start = finished / "best_model.safetensors"
+    config = TrainConfig(stages=(Stage(224, 1),), batch_size=24, learning_rate=1e-7)
+    out = tmp_path / "run"
+    train(prepared, out, config, weights=start, device="cpu")
+    assert load_config(out / "best_model.safetensors").initial_sha256 == sha256_file(start)
+    before, after = load_file(start), load_file(out / "best_model.safetensors")
+    for name, value in before.items():
+        if name.endswith(("weight", "bias")):
+            torch.testing.assert_close(after[name], value, atol=1e-5, rtol=0)
+    with pytest.raises(ConfigError, match="it may have seen its test photos"):
+        train(prepared, tmp_path / "other", config, weights=checkpoint, device="cpu")
+    with pytest.raises(ConfigError, match="with other initial_sha256"):
+        train(prepared, out, config, device="cpu")
 
 
 def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
