@@ -67,7 +67,7 @@ def make_prepared(root: Path, count: int = 240, dataset: str = "synthetic") -> P
         source = f"{i:03d}.jpg"
         path = crop_path(root, source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), synthetic_crop(age, i)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(path), synthetic_crop(age, i)[:, :, ::-1])
         results.append(Prepared(source, age, ("female", "male")[i % 2], 0.9, 1))
     identity = {"dataset": dataset, "seed": 0, "listing_sha256": "0"}
     write_index(root, {**identity, "input_fingerprint": INPUT.fingerprint()}, results)

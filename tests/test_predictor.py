@@ -95,7 +95,7 @@ def test_the_bundled_model_fits_the_runtime(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
 def test_the_bundled_model_on_the_bundled_portrait(runtime: str) -> None:
-    """Eileen Collins was 42 years old when the photo was taken."""
+    """The mission patch is that of STS-93, flown in July 1999, when Eileen Collins was 42."""
     image, face = portrait()
     with Predictor(runtime=runtime) as predictor:
         (result,) = predictor.predict_faces(image, [face])

@@ -38,7 +38,6 @@ from halnet.faces import DetectedFace, FaceDetector, yunet_path
 from halnet.files import replacing, write_text
 from halnet.images import Image, load_image
 
-JPEG_QUALITY = 95
 JOURNAL_FILE = "progress.jsonl"  # one line a photo while the work is going on
 CHUNK = 16  # photos a task of a worker
 MAX_LANDMARK_ERROR = 0.5  # eye distances: beyond, the detected face is not the annotated one
@@ -217,9 +216,8 @@ def _prepare_photo(source: Path, out: Path, photo: SourcePhoto) -> Prepared:
 
 def _write_crop(path: Path, image: Image, face: DetectedFace) -> None:
     crop = cv2.cvtColor(align(image, face.landmarks, MARGIN), cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    data = cv2.imencode(".jpg", crop, options)[1]
+    # Lossless: a JPEG of quality 95 was seen to move single ages by 0.4 years on average.
+    data = cv2.imencode(".png", crop)[1]
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

@@ -67,7 +67,7 @@ class PreparedDataset:
     def crop(self, record: Record) -> Image:
         """Return the prepared crop, 256 x 256 x 3 uint8 RGB."""
         path = crop_path(self.root, record.source)
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
         if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
             raise DatasetError(
                 f"{path}: the crop is missing or damaged; run halnet prepare into a fresh folder"
@@ -82,7 +82,7 @@ class PreparedDataset:
 def crop_path(root: Path, source: str) -> Path:
     """Return where the prepared crop of a photo lies."""
     path = PurePosixPath(source)
-    return root / CROP_FOLDER / path.with_name(path.name.removesuffix(".jpg") + ".jpg")
+    return root / CROP_FOLDER / path.with_name(path.name + ".png")
 
 
 def read_summary(root: Path) -> dict[str, Any]:

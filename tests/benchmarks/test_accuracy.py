@@ -53,7 +53,7 @@ def test_raw_photos_give_the_ages_of_their_crops(
         assert not missed
         by_crop, by_photo = score(runtime, crops, records), score(runtime, photos, records)
     assert abs(by_crop.overall.mae - by_photo.overall.mae) < 0.1
-    assert np.median(np.abs(crops.age - photos.age)) < 0.5  # the crops are JPEG files
+    assert np.abs(crops.age - photos.age).max() < 0.2
 
 
 def test_photos_without_any_face(aaf_prepared: Path, tmp_path: Path, yunet: Path) -> None:

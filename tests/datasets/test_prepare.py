@@ -14,7 +14,7 @@ from halnet.alignment import MARGIN, align
 from halnet.benchmarks.samples import portrait
 from halnet.datasets.aaf import read_landmarks
 from halnet.datasets.prepare import prepare
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared import PreparedDataset, crop_path
 from halnet.errors import ConfigError, DatasetError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import load_image
@@ -73,11 +73,10 @@ def test_good_photos_are_indexed_and_bad_ones_listed(
     assert len(data.records) == N_GOOD
     assert data.records[3].age == 23
     assert data.records[3].sex == "female"
-    # The crop is the one that prediction makes, but for the JPEG coding.
+    # The crop is the one that prediction makes, to the bit.
     image = load_image(source / data.records[3].source)
     expected = align(image, FaceDetector(yunet)(image)[0].landmarks, MARGIN)
-    difference = np.abs(data.crop(data.records[3]).astype(int) - expected)
-    assert difference.mean() < 2
+    np.testing.assert_array_equal(data.crop(data.records[3]), expected)
 
 
 def test_the_same_with_one_worker_and_two_and_after_an_interruption(
@@ -131,7 +130,7 @@ def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(prepared, copy)
     data = PreparedDataset(copy)
-    (copy / "crops" / data.records[0].source).unlink()
+    crop_path(copy, data.records[0].source).unlink()
     with pytest.raises(DatasetError, match="crop is missing or damaged"):
         data.crop(data.records[0])
     with pytest.raises(DatasetError, match="photos in the split nonsense"):
