@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
 from halnet.artifact import PREFIX, Metadata, sha256_file
 from halnet.errors import ArtifactError, ConfigError
@@ -14,6 +15,7 @@ from halnet.files import replacing
 from halnet.training.config import TrainConfig
 from halnet.training.model import AgeNet
 
+PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 CONFIG_KEY = PREFIX + "config"
 
 
@@ -24,7 +26,7 @@ def save_checkpoint(path: Path, model: AgeNet, config: TrainConfig, metadata: Me
     properties = replace(metadata, checkpoint_sha256="").to_properties()
     header = {**properties, CONFIG_KEY: config.to_json()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, header)
+        temporary.write_bytes(_sort_header(save(tensors, header)))
 
 
 def load_checkpoint(path: str | Path) -> tuple[AgeNet, Metadata]:
@@ -67,14 +69,40 @@ def _read(path: Path) -> tuple[bytes, dict[str, str]]:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ArtifactError(
-            f"{path}: expected a .safetensors checkpoint, found a pickle, which could run code "
-            "when it is read; convert it where you trust it"
-        )
     try:
         safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks offsets and lengths
-        length = int.from_bytes(data[:8], "little")
-        return data, dict(json.loads(data[8 : 8 + length]).get("__metadata__", {}))
+        return data, dict(_header(data).get("__metadata__", {}))
     except (safetensors.SafetensorError, ValueError) as error:
+        if _is_pickle(data):
+            raise ArtifactError(
+                f"{path}: expected a .safetensors checkpoint, found a pickle, which could run code "
+                "when it is read; convert it where you trust it"
+            ) from error
         raise ArtifactError(f"{path}: not a whole .safetensors file: {error}") from error
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Tell a zip archive of torch.save or a bare pickle of protocol 2 to 5.
+
+    A .safetensors file may begin with 0x80 too, in its length, but has zeros from the third byte.
+    """
+    return data[:4] == b"PK\x03\x04" or (
+        data[:1] == b"\x80" and data[1:2] in PROTOCOLS and data[2:3] != b"\0"
+    )
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """Return the JSON header of a .safetensors file: its length in 8 bytes, then the text."""
+    length = int.from_bytes(data[:8], "little")
+    return dict(json.loads(data[8 : 8 + length]))
+
+
+def _sort_header(data: bytes) -> bytes:
+    """Return the same file with its header's keys in order, so that equal content is equal bytes.
+
+    The library writes the metadata in an order that differs from run to run.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    text = json.dumps(_header(data), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors to 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[start:]

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def test_round_trip(checkpoint: Path, tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
     assert load_config(copy).seed == 3
+
+
+def test_equal_content_is_equal_bytes_whatever_its_length(checkpoint: Path, tmp_path: Path) -> None:
+    """Among 40 lengths of the header some begin like a pickle (0x80) in their first byte."""
+    model, metadata = load_checkpoint(checkpoint)
+    first_bytes = set()
+    for extra in range(40):
+        longer = replace(metadata, dataset="x" * (8 * extra))
+        paths = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
+        for path in paths:
+            save_checkpoint(path, model, TrainConfig(), longer)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        first_bytes.add(paths[0].read_bytes()[0])
+        assert load_checkpoint(paths[0])[1].dataset == longer.dataset
+    assert 0x80 in first_bytes
 
 
 def test_a_pickle_is_refused_unread(tmp_path: Path) -> None:
