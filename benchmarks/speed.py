@@ -60,7 +60,8 @@ def bench(runtimes: Sequence[Runtime], config: BenchConfig) -> list[Timing]:
     """
     if not runtimes:
         raise ConfigError("bench: expected at least one runtime, found none")
-    crops = np.resize(sample_crops(), (config.batch, *sample_crops().shape[1:]))
+    samples = sample_crops()
+    crops = np.resize(samples, (config.batch, *samples.shape[1:]))
     for runtime in runtimes:
         for _ in range(config.warmup):
             runtime.run(crops)
