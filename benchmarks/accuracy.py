@@ -1,19 +1,18 @@
 """Accuracy: a model on a split of a prepared dataset, from crops or from the raw photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from halnet.datasets.prepared import PreparedDataset, Record
+from halnet.datasets.prepared import OnProgress, PreparedDataset, Record, no_progress
 from halnet.errors import ImageError
 from halnet.metrics import Evaluation, evaluate
-from halnet.predictor import BATCH, Predictor, bundled_model
-from halnet.results import Face, Outputs, join_outputs
+from halnet.predictions import Predictions, judge
+from halnet.predictor import Predictor, bundled_model
+from halnet.results import Face, Outputs
 from halnet.runtimes import Runtime, RuntimeSpec, open_runtime
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class EvaluateConfig:
     split: str = "test"
     photos: Path | None = None  # the dataset's own folder: go from raw photos, through detection
     limit: int | None = None  # so many photos, spread evenly over the split
+    flip: bool = False  # average each crop with its mirror image, at twice the cost
     runtime: str = "auto"
     device: str = "auto"
     detector: Path | None = None  # local YuNet file, with `photos`
@@ -35,15 +35,14 @@ class ModelReport:
     """What was measured."""
 
     evaluation: Evaluation
-    outputs: Outputs
-    labels: list[int]  # years, in the order of the outputs
+    predictions: Predictions
     missed: int  # photos without a detected face, in none of the figures
     spec: RuntimeSpec
     dataset: str
     split_sha256: str
 
 
-def evaluate_model(config: EvaluateConfig, on_progress: OnProgress) -> ModelReport:
+def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress) -> ModelReport:
     """Measure a model on a split, from prepared crops or from the raw photos."""
     data = PreparedDataset(config.data)
     records = data.select(config.split)
@@ -52,39 +51,21 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress) -> ModelRepo
     missed: list[Record] = []
     model = config.model or bundled_model(config.runtime, config.device)
     with open_runtime(model, config.runtime, config.device) as runtime:
+        predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
         if config.photos is None:
-            outputs = run_split(runtime, data, records, on_progress)
+            outputs: Outputs = data.outputs(predictor.predict_crops, records, on_progress)
         else:
-            predictor = Predictor(runtime, detector=config.detector)
             outputs, missed = run_photos(predictor, config.photos, records, on_progress)
             records = tuple(record for record in records if record not in missed)
+        predictions = judge_records(runtime, outputs, records)
         return ModelReport(
-            evaluation=score(runtime, outputs, records),
-            outputs=outputs,
-            labels=[record.age for record in records],
+            evaluation=evaluate(predictions),
+            predictions=predictions,
             missed=len(missed),
             spec=runtime.spec,
             dataset=data.dataset,
             split_sha256=data.split_sha256,
         )
-
-
-def no_progress(done: int, total: int) -> None:
-    """Show nothing."""
-
-
-def run_split(
-    runtime: Runtime,
-    data: PreparedDataset,
-    records: Sequence[Record],
-    on_progress: OnProgress = no_progress,
-) -> Outputs:
-    """Return the outputs of a runtime for the prepared crops of `records`, in their order."""
-    parts = []
-    for start in range(0, len(records), BATCH):
-        parts.append(runtime.run(data.inner_crops(records[start : start + BATCH])))
-        on_progress(min(start + BATCH, len(records)), len(records))
-    return join_outputs(parts)
 
 
 def run_photos(
@@ -116,11 +97,12 @@ def run_photos(
     return outputs, missed
 
 
-def score(runtime: Runtime, outputs: Outputs, records: Sequence[Record]) -> Evaluation:
-    """Compare outputs with the labels of `records`, by the model's own calibration."""
-    return evaluate(
+def judge_records(runtime: Runtime, outputs: Outputs, records: Sequence[Record]) -> Predictions:
+    """Return the predictions that outputs for `records` make by the model's own calibration."""
+    return judge(
         outputs,
         [record.age for record in records],
         [record.sex for record in records],
         runtime.spec.metadata.calibration,
+        [record.source for record in records],
     )

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from halnet.artifact import bundled, sha256_file
-from halnet.benchmarks.accuracy import OnProgress, no_progress, run_split, score
+from halnet.benchmarks.accuracy import judge_records
 from halnet.benchmarks.samples import sample_crops
-from halnet.datasets.prepared import PreparedDataset, Record
+from halnet.datasets.prepared import OnProgress, PreparedDataset, Record, no_progress
 from halnet.errors import ArtifactError, ConfigError
+from halnet.metrics import evaluate
 from halnet.results import Outputs
 from halnet.runtimes import Runtime, open_runtime
 
@@ -113,8 +114,8 @@ def verify(config: VerifyConfig, on_progress: OnProgress = no_progress) -> Parit
                     "been trained on"
                 )
             records = data.select(config.split)
-            expected = run_split(reference, data, records, on_progress)
-            found = run_split(candidate, data, records, on_progress)
+            expected = data.outputs(reference.run, records, on_progress)
+            found = data.outputs(candidate.run, records, on_progress)
             name = f"{data.dataset} {config.split} split {data.split_sha256[:12]}"
             return compare(reference, expected, found, candidate, records, name)
 
@@ -140,7 +141,8 @@ def compare(
     )
     if not records:
         return parity
-    want, have = score(reference, expected, records), score(candidate, found, records)
+    want = evaluate(judge_records(reference, expected, records))
+    have = evaluate(judge_records(candidate, found, records))
     return replace(
         parity,
         reference_mae=want.overall.mae,

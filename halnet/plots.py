@@ -1,19 +1,21 @@
-"""Plots: pictures of a model's errors, in colours that every kind of colour vision tells apart."""
+"""Plots: a training run, and a model's errors, in colours that all colour vision tells apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from halnet.ages import Calibration
 from halnet.errors import ConfigError
 from halnet.files import replacing
-from halnet.metrics import LEVEL, evaluate
-from halnet.results import Outputs
+from halnet.metrics import evaluate
+from halnet.predictions import LEGAL_AGE, LEVEL, Predictions
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+MAX_AGE = 90  # years: the axes end here
 
 
 def check_figure(path: Path) -> None:
@@ -24,62 +26,145 @@ def check_figure(path: Path) -> None:
         )
 
 
-def plot_errors(
-    outputs: Outputs, labels: Sequence[int], calibration: Calibration, path: Path
-) -> None:
-    """Draw predicted against true age (`labels`, years), and MAE and coverage by decade."""
+@contextmanager
+def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
+    """Yield a figure of 2 x 2 axes that is written to `path` afterwards, whole or not at all."""
     check_figure(path)
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    truth = np.array(labels)
-    evaluation = evaluate(outputs, labels, [""] * len(labels), calibration)
-    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-        _scatter(left, truth, outputs, calibration)
-        names = list(evaluation.by_decade)
-        parts = list(evaluation.by_decade.values())
-        middle.bar(names, [part.mae for part in parts], color=BLUE)
-        middle.axhline(evaluation.overall.mae, color=GRAY, linestyle="--", linewidth=1)
-        middle.set_title(f"MAE {evaluation.overall.mae:.2f} years over all (dashed)")
-        middle.set(xlabel="true age, years", ylabel="MAE, years")
-        right.bar(names, [100 * part.coverage for part in parts], color=BLUE)
-        right.axhline(100 * LEVEL, color=GRAY, linestyle="--", linewidth=1)
-        right.set_title(
-            f"the {LEVEL:.0%} interval holds {evaluation.overall.coverage:.1%} over all"
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 2, figsize=size, layout="constrained")
+        try:
+            yield axes.ravel()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                figure.savefig(temporary, dpi=120)
+        finally:
+            plt.close(figure)
+
+
+def plot_evaluation(predictions: Predictions, path: Path) -> None:
+    """Draw predicted against true age, error and coverage by decade, and the reliability at 18."""
+    evaluation = evaluate(predictions)
+    names = list(evaluation.by_decade)
+    parts = list(evaluation.by_decade.values())
+    with _figure(path, (10, 7.6)) as (scatter, error, coverage, reliability):
+        _scatter(scatter, predictions)
+        error.bar(names, [part.mae for part in parts], color=BLUE, label="MAE")
+        error.plot(names, [part.bias for part in parts], "D", color=ORANGE, label="bias")
+        error.axhline(evaluation.overall.mae, color=GRAY, linestyle="--", linewidth=1)
+        error.axhline(0, color="black", linewidth=0.8)
+        low, high = evaluation.mae_interval
+        error.set_title(
+            f"MAE {evaluation.overall.mae:.2f} years over all (dashed), "
+            f"95 % {low:.2f} to {high:.2f}"
         )
-        right.set(xlabel="true age, years", ylabel="true age inside, %", ylim=(0, 102))
-        for axes in (middle, right):
+        error.set(xlabel="true age, years", ylabel="years; bias above 0: said too old")
+        error.legend(frameon=False, fontsize=8)
+        coverage.bar(names, [100 * part.coverage for part in parts], color=BLUE)
+        coverage.axhline(100 * LEVEL, color=GRAY, linestyle="--", linewidth=1)
+        coverage.set_title(
+            f"the {LEVEL:.0%} interval holds {evaluation.overall.coverage:.1%}, "
+            f"mean width {evaluation.overall.width:.1f} years"
+        )
+        coverage.set(xlabel="true age, years", ylabel="true age inside, %", ylim=(0, 102))
+        for axes in (error, coverage):
             axes.tick_params(axis="x", rotation=45)
             for bar, part in zip(axes.patches, parts, strict=True):
                 axes.annotate(
                     f"n={part.count}",
-                    (bar.get_x() + bar.get_width() / 2, 0.01),
-                    xycoords=("data", "axes fraction"),
+                    (bar.get_x() + bar.get_width() / 2, 0),
+                    xytext=(0, 3),
+                    textcoords="offset points",
                     ha="center",
                     va="bottom",
                     fontsize=6.5,
                     color="white",
                     rotation=90,
                 )
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120)
-        plt.close(figure)
+        _reliability(reliability, evaluation.reliability)
 
 
-def _scatter(axes: Any, labels: Any, outputs: Outputs, calibration: Calibration) -> None:
-    low, high = calibration.interval(outputs.age, outputs.stddev, LEVEL)
-    inside = (low <= labels) & (labels <= high)
-    axes.plot([0, 90], [0, 90], color=GRAY, linewidth=1)
+def _scatter(axes: Any, predictions: Predictions) -> None:
+    inside = predictions.inside
+    axes.plot([0, MAX_AGE], [0, MAX_AGE], color=GRAY, linewidth=1)
     for mask, colour, marker, name in (
-        (inside, BLUE, "o", "true age inside the 90 % interval"),
+        (inside, BLUE, "o", f"true age inside the {LEVEL:.0%} interval"),
         (~inside, ORANGE, "x", "outside"),
     ):
         axes.scatter(
-            labels[mask], outputs.age[mask], s=10, c=colour, marker=marker, alpha=0.6, label=name
+            predictions.label[mask],
+            predictions.age[mask],
+            s=10,
+            c=colour,
+            marker=marker,
+            alpha=0.6,
+            label=name,
         )
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    axes.set(xlabel="true age, years", ylabel="predicted age, years", xlim=(0, 90), ylim=(0, 90))
-    axes.set_title(f"{len(labels)} photos")
+    axes.set(xlabel="true age, years", ylabel="predicted age, years")
+    axes.set(xlim=(0, MAX_AGE), ylim=(0, MAX_AGE))
+    axes.set_title(f"{len(predictions)} photos")
+
+
+def _reliability(axes: Any, bins: Sequence[Any]) -> None:
+    axes.plot([0, 100], [0, 100], color=GRAY, linewidth=1)
+    x = [100 * part.predicted for part in bins]
+    y = [100 * part.observed for part in bins]
+    axes.plot(x, y, "o-", color=BLUE)
+    for left, top, part in zip(x, y, bins, strict=True):
+        axes.annotate(
+            f"n={part.count}", (left, top), xytext=(4, -9), textcoords="offset points", fontsize=7
+        )
+    axes.set(xlabel=f"said probability to be {LEGAL_AGE} or older, %", ylabel="share who are, %")
+    axes.set_title("reliability: on the line is calibrated")
+
+
+def plot_training(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw loss, MAE, generalisation gap and learning rate by epoch from the lines of a log."""
+
+    def column(name: str) -> Any:
+        return np.array([float(row.get(name) or "nan") for row in rows])
+
+    epoch, size = column("epoch"), column("size")
+    with _figure(path, (10, 7)) as (loss, mae, gap, rate):
+        loss.plot(epoch, column("train_loss"), color=ORANGE, label="training")
+        loss.plot(epoch, column("val_loss"), color=BLUE, label="validation, labels alone")
+        loss.set(ylabel="loss", title="loss")
+        mae.plot(epoch, column("train_mae"), color=ORANGE, label="training, augmented crops")
+        mae.plot(epoch, column("val_mae"), color=BLUE, label="validation, averaged weights")
+        best = int(np.nanargmin(column("val_mae")))
+        mae.set(ylabel="MAE, years")
+        mae.set_title(
+            f"least validation MAE {column('val_mae')[best]:.2f} years in epoch {best + 1}"
+        )
+        gap.plot(epoch, column("val_mae") - column("train_mae"), color=BLUE)
+        gap.axhline(0, color=GRAY, linewidth=1)
+        gap.set(ylabel="validation - training MAE, years", title="generalisation gap")
+        rate.plot(epoch, column("learning_rate"), color=BLUE)
+        rate.set(ylabel="learning rate at the epoch's end", title="learning rate")
+        for axes in (loss, mae, gap, rate):
+            axes.set(xlabel="epoch")
+            _mark_sizes(axes, epoch, size)
+        for axes in (loss, mae):
+            axes.legend(frameon=False, fontsize=8)
+
+
+def _mark_sizes(axes: Any, epoch: Any, size: Any) -> None:
+    """Write the resolution at the top of each stage, and a line where the next begins."""
+    for index in range(len(epoch)):
+        if index and size[index] == size[index - 1]:
+            continue
+        if index:
+            axes.axvline(epoch[index] - 0.5, color=GRAY, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            f"{size[index]:.0f} px",
+            (epoch[index], 1),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            fontsize=7,
+            color=GRAY,
+        )

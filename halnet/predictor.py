@@ -13,7 +13,7 @@ from halnet.artifact import bundled
 from halnet.errors import RuntimeUnavailableError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import Image, load_image
-from halnet.results import Ages, Face, join_outputs
+from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes import Crops, Runtime, RuntimeSpec, open_runtime, survey
 
 Photo = str | Path | bytes | Image
@@ -28,7 +28,8 @@ class Predictor:
 
     `model` is a model file, an open `Runtime`, or None: the model that comes with the package, on
     the best runtime installed. `runtime`, `device` and `threads` go to `open_runtime`; `detector`
-    is a local YuNet file (else it is fetched once), `min_face` the narrowest face in pixels.
+    is a local YuNet file (else it is fetched once), `min_face` the narrowest face in pixels. `flip`
+    averages each crop with its mirror image: a little more exact, at twice the cost.
 
     Raises what `open_runtime` raises; a photo that cannot be read raises ImageError.
     """
@@ -42,6 +43,7 @@ class Predictor:
         threads: int | None = None,
         detector: str | Path | FaceDetector | None = None,
         min_face: float = 0.0,
+        flip: bool = False,
     ) -> None:
         if model is None:
             model = bundled_model(runtime, device)
@@ -50,6 +52,7 @@ class Predictor:
         self._runtime = model
         self._detector = detector
         self._min_face = min_face
+        self._flip = flip
         logger.info("%s on %s, %s", self.spec.model, self.spec.runtime, self.spec.provider)
 
     @property
@@ -105,11 +108,17 @@ class Predictor:
     def predict_crops(self, crops: Crops) -> Ages:
         """Return the ages of N x 224 x 224 x 3 uint8 RGB crops that `align` has made."""
         starts = range(0, max(len(crops), 1), BATCH)
-        parts = [self._runtime.run(crops[start : start + BATCH]) for start in starts]
+        parts = [self._run(crops[start : start + BATCH]) for start in starts]
         outputs = join_outputs(parts)
         return Ages(
             outputs.age, outputs.stddev, outputs.probabilities, self.spec.metadata.calibration
         )
+
+    def _run(self, crops: Crops) -> Outputs:
+        outputs = self._runtime.run(crops)
+        if not self._flip:
+            return outputs
+        return average_outputs(outputs, self._runtime.run(crops[:, :, ::-1]))
 
     def close(self) -> None:
         """Free what the runtime holds."""

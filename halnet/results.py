@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.ages import Calibration, Floats
+from halnet.ages import Calibration, Floats, summarise
 from halnet.alignment import Landmarks
 
 
@@ -30,6 +30,13 @@ def join_outputs(parts: Sequence[Outputs]) -> Outputs:
         np.concatenate([part.stddev for part in parts]),
         np.concatenate([part.probabilities for part in parts]),
     )
+
+
+def average_outputs(first: Outputs, second: Outputs) -> Outputs:
+    """Return the outputs of the mean of two distributions, such as a crop's and its mirror's."""
+    probabilities = (first.probabilities + second.probabilities) / 2
+    age, stddev = summarise(probabilities)
+    return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from halnet.errors import HalnetError
 COMMANDS = {  # in the order of a model's way
     "prepare": "Detect, align and split a dataset of photos.",
     "train": "Train on a prepared dataset.",
+    "plot": "Draw a training run and its evaluation.",
     "evaluate": "Measure a model's error and coverage on a split.",
     "export": "Turn a checkpoint into a deployable artifact.",
     "verify": "Compare an artifact with the PyTorch checkpoint.",

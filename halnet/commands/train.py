@@ -9,48 +9,67 @@ from typing import Any, TypeVar
 import click
 
 from halnet.commands.output import needs
-from halnet.training.config import TrainConfig, parse_stages
+from halnet.training.config import CHOICES, DESCRIPTIONS, TrainConfig, parse_stages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
+OWN_OPTIONS = {"weights", "initial_sha256", "teacher_sha256", "stages"}  # not by the table
 STAGES = ",".join(str(stage) for stage in TrainConfig().stages)
 
 
-def recipe_option(name: str, text: str, kind: Any = float) -> Callable[[F], F]:
-    """Return an option for a field of the recipe, with the field's default."""
-    return click.option(
-        f"--{name.replace('_', '-')}",
-        name,
-        type=kind,
-        default=DEFAULTS[name],
-        show_default=True,
-        help=text,
-    )
+def recipe_options(function: F) -> F:
+    """Add an option for each field of the recipe, with its default and description."""
+    for field in reversed(fields(TrainConfig)):
+        if field.name in OWN_OPTIONS:
+            continue
+        kind = CHOICES.get(field.name)
+        function = click.option(
+            f"--{field.name.replace('_', '-')}",
+            field.name,
+            type=click.Choice(kind)
+            if kind
+            else float
+            if field.type == float | None
+            else field.type,
+            default=field.default,
+            show_default=field.default is not None,
+            help=DESCRIPTIONS[field.name],
+        )(function)
+    return function
 
 
 @click.command("train")
 @click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
 @click.option("--out", type=Path, required=True, help="Run folder; a started run is resumed.")
 @click.option(
-    "--stages",
-    default=STAGES,
+    "--weights",
+    default="none",
     show_default=True,
-    help="Progressive resizing, PIXELSxEPOCHS,...; the last must be at 224 pixels.",
+    help="What to start from: none, imagenet (fetched, or from an installed package), CHECKPOINT, "
+    "or select:CHECKPOINT (channels of an EfficientNet-Lite; Xu et al., ICLR 2024).",
 )
-@recipe_option("batch_size", "Photos a step.", int)
-@recipe_option("learning_rate", "Peak of the learning rate, AdamW.")
-@recipe_option("weight_decay", "On convolution and linear weights, not on BN or biases.")
-@recipe_option("warmup_epochs", "Epochs of linear warm-up before the cosine schedule.")
-@recipe_option("clip_norm", "Bound of the gradient's norm.")
-@recipe_option("dropout", "Rate before the last layer.")
-@recipe_option("sigma", "Years, width of the label distribution (DLDL-v2, IJCAI 2018).")
-@recipe_option("mean_weight", "Weight of abs(mean - label), lambda of DLDL-v2 (there 1).")
-@recipe_option("mixup_alpha", "MixUp (ICLR 2018; there 0.2); 0: none.")
-@recipe_option("ema_decay", "Ceiling of the weight average's decay, a step.")
-@recipe_option("seed", "Same seed, same data, same machine: same result.", int)
-@click.option("--weights", type=Path, help="Checkpoint to start from; default: fresh weights.")
+@click.option(
+    "--teacher",
+    type=Path,
+    help="Checkpoint to learn from (distillation), trained on the same split.",
+)
+@click.option("--stages", default=STAGES, show_default=True, help=DESCRIPTIONS["stages"])
+@recipe_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--devices",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="GPUs, or processes on the CPU, of each machine.",
+)
+@click.option(
+    "--nodes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Machines; start the command on each (torchrun, Slurm).",
+)
 @click.option(
     "--workers",
     default=0,
@@ -64,14 +83,17 @@ def command(
     data: Path,
     out: Path,
     stages: str,
-    weights: Path | None,
+    weights: str,
+    teacher: Path | None,
     device: str,
+    devices: int,
+    nodes: int,
     workers: int,
     threads: int | None,
     as_json: bool,
     **recipe: Any,
 ) -> None:
-    """Train CA-MobileNetV3 by DLDL-v2 on a prepared dataset.
+    """Train an age estimator, by default CA-MobileNetV3 by DLDL-v2, on a prepared dataset.
 
     Writes best_model.safetensors (averaged weights, least validation MAE), training_log.csv,
     runs/ (TensorBoard), last.ckpt and report.json into the run folder. Interrupt it at any time:
@@ -86,11 +108,16 @@ def command(
         out,
         config,
         weights=weights,
+        teacher=teacher,
         device=device,
+        devices=devices,
+        nodes=nodes,
         workers=workers,
         threads=threads,
         on_epoch=lambda values: _show(values, config),
     )
+    if result is None:  # a process beside the first one, which reports
+        return
     if as_json:
         click.echo(json.dumps({"val": result.val.to_dict(), "test": result.test.to_dict()}))
         return

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,11 +16,19 @@ from halnet.artifact import INPUT
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
 from halnet.images import Image
+from halnet.results import Outputs, join_outputs
 
 INDEX_FILE = "index.csv"
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "prepared.json"
 CROP_FOLDER = "crops"
+BATCH = 32  # crops in memory at a time
+
+OnProgress = Callable[[int, int], None]
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,22 @@ class PreparedDataset:
     def inner_crops(self, records: Sequence[Record]) -> NDArray[np.uint8]:
         """Return the crops that prediction sees, N x 224 x 224 x 3 uint8 RGB."""
         return np.stack([inner_crop(self.crop(record)) for record in records])
+
+    def outputs(
+        self,
+        run: Callable[[NDArray[np.uint8]], Outputs],
+        records: Sequence[Record],
+        on_progress: OnProgress = no_progress,
+    ) -> Outputs:
+        """Return what `run` gives for the crops that prediction sees, in the order of `records`.
+
+        `run` takes N x 224 x 224 x 3 uint8 RGB; `on_progress` is called with (done, total).
+        """
+        parts = []
+        for start in range(0, len(records), BATCH):
+            parts.append(run(self.inner_crops(records[start : start + BATCH])))
+            on_progress(min(start + BATCH, len(records)), len(records))
+        return join_outputs(parts)
 
 
 def crop_path(root: Path, source: str) -> Path:

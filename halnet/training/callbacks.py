@@ -1,6 +1,5 @@
 """What happens around the steps: the weight average, the best checkpoint, the log."""
 
-import csv
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,11 +13,11 @@ from halnet.ages import fit_calibration
 from halnet.artifact import Metadata
 from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ConfigError
-from halnet.files import replacing
 from halnet.results import Outputs
 from halnet.training.checkpoint import save_checkpoint
 from halnet.training.data import Batch
 from halnet.training.module import AgeModule
+from halnet.training_log import COLUMNS, read_log, write_log
 
 EpochReport = Callable[[Mapping[str, float]], None]
 
@@ -52,6 +51,7 @@ class BestCheckpoint(Callback):
         self._path = path
         self._data = data
         self.best = float("inf")
+        self.waited = 0  # epochs at the deployed resolution since the best
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the validation MAE; write the checkpoint if it is the best so far."""
@@ -69,9 +69,13 @@ class BestCheckpoint(Callback):
         pl_module.log("val_mae", mae)
         pl_module.log("val_bias", float((outputs.age - labels).mean()))
         at_deployed_size = pl_module.size == pl_module.config.stages[-1].size
-        if trainer.sanity_checking or not at_deployed_size or mae >= self.best:
+        self.waited += at_deployed_size
+        if not at_deployed_size or mae >= self.best:
             return
+        self.waited = 0
         self.best = mae
+        if not trainer.is_global_zero:
+            return
         metadata = Metadata(
             calibration=fit_calibration(outputs.probabilities, labels),
             dataset=self._data.dataset,
@@ -82,27 +86,22 @@ class BestCheckpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""
-        return {"best": self.best}
+        return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what `state_dict` returned."""
-        self.best = state_dict["best"]
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop early, if the recipe says so."""
+        assert isinstance(pl_module, AgeModule)
+        patience = pl_module.config.patience
+        if patience and self.waited >= patience:
+            trainer.should_stop = True
 
 
 class EpochLog(Callback):
     """Appends a line an epoch to `training_log.csv`, with speed and the wait for data."""
-
-    COLUMNS = (
-        "epoch",
-        "size",
-        "learning_rate",
-        "train_loss",
-        "val_mae",
-        "val_bias",
-        "images_per_second",
-        "data_wait_share",
-        "seconds",
-    )
 
     def __init__(self, path: Path, on_epoch: EpochReport) -> None:
         self._path = path
@@ -111,7 +110,7 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the log of the epochs that are done."""
-        self._rows = read_log(self._path)[: trainer.current_epoch]
+        self._rows = list(read_log(self._path).rows[: trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks."""
@@ -139,11 +138,13 @@ class EpochLog(Callback):
         """Add the time of the step."""
         self._waiting_since = time.perf_counter()
         self._busy += self._waiting_since - self._step_start
-        self._images += len(batch[1])
+        self._images += len(batch[1]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the line."""
         assert isinstance(pl_module, AgeModule)
+        if not trainer.is_global_zero:
+            return
         total = self._waited + self._busy
         values = {
             "epoch": trainer.current_epoch + 1,
@@ -154,17 +155,6 @@ class EpochLog(Callback):
             "seconds": time.perf_counter() - self._start,
             **{name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        self._rows.append({name: f"{values[name]:.6g}" for name in self.COLUMNS})
-        with replacing(self._path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        self._rows.append({name: f"{values[name]:.6g}" for name in COLUMNS})
+        write_log(self._path, self._rows)
         self._on_epoch(values)
-
-
-def read_log(path: Path) -> list[dict[str, str]]:
-    """Return the lines of a `training_log.csv`, none if there is no such file."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

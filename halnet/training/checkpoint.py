@@ -38,12 +38,13 @@ def load_checkpoint(path: str | Path) -> tuple[AgeNet, Metadata]:
     data, header = _read(Path(path))
     properties = {**header, PREFIX + "checkpoint_sha256": sha256_file(path)}
     metadata = Metadata.from_properties(properties, path)
-    model = AgeNet(_config(header, path).dropout)
+    config = _config(header, path)
+    model = AgeNet(config)
     try:
         model.load_state_dict(load(data))
     except RuntimeError as error:
         raise ArtifactError(
-            f"{path}: its weights are not those of CA-MobileNetV3: {str(error).splitlines()[-1]}"
+            f"{path}: its weights are not those of {config.backbone}: {str(error).splitlines()[-1]}"
         ) from error
     if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
         raise ArtifactError(f"{path}: its weights hold NaN or infinity; train it again")

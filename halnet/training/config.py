@@ -10,6 +10,54 @@ from halnet.errors import ConfigError
 
 MIN_SIZE = 32  # pixels: the network's total stride
 
+CHOICES = {
+    "head": ("distribution", "ordinal"),
+    "weights": ("none", "imagenet", "checkpoint", "select"),
+    "lds": ("none", "inverse", "sqrt"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+
+# One line a field: what it does and where it is from. `halnet train --help` shows them.
+DESCRIPTIONS = {
+    "backbone": "ca_mobilenet_v3 (Coordinate Attention in the deep blocks), mobilenet_v3_large "
+    "(squeeze-excitation in all of them), or timm:NAME.",
+    "head": "distribution: a softmax over 0 to 100 years; ordinal: 100 yes-or-no questions, older "
+    "than k years (OR-CNN, Niu et al., CVPR 2016).",
+    "weights": "What the weights start from: none, imagenet, checkpoint or select.",
+    "initial_sha256": "SHA-256 of the checkpoint that the weights start from.",
+    "stages": "Progressive resizing, PIXELSxEPOCHS,...; the last must be at "
+    f"{CROP_SIZE} pixels, the size of the deployed model.",
+    "batch_size": "Photos a step, over all processes.",
+    "learning_rate": "Peak of the learning rate, AdamW (Loshchilov and Hutter, ICLR 2019).",
+    "weight_decay": "On convolution and linear weights, not on BN or biases.",
+    "warmup_epochs": "Epochs of linear warm-up before the cosine schedule.",
+    "freeze_epochs": "Epochs in which only what is fresh trains (head, Coordinate Attention); the "
+    "pretrained rest keeps its weights and BN statistics.",
+    "clip_norm": "Bound of the gradient's norm.",
+    "dropout": "Rate before the last layer.",
+    "dropout_start": "Dynamic dropout: the rate rises from this to --dropout over the training.",
+    "sigma": "Years, deviation of the label distribution (DLDL-v2, Gao et al., IJCAI 2018: 2).",
+    "sigma_max": "Adaptive sigma: the deviation grows from --sigma at 0 to this at 100 years.",
+    "mean_weight": "Of abs(mean - label), lambda of DLDL-v2 (there 1).",
+    "cdf_weight": "Of the squared distance of the cumulative distributions, a ranking loss.",
+    "squared_weight": "Of (mean - label)^2 / 2 (mean-variance loss, Pan et al., CVPR 2018: 0.2).",
+    "variance_weight": "Of the distribution's variance (mean-variance loss: 0.05).",
+    "lds": "Weights by label distribution smoothing (Yang et al., ICML 2021): none, inverse of the "
+    "smoothed density, or sqrt, its root.",
+    "mixup_alpha": "MixUp of images, distributions and ages (Zhang et al., ICLR 2018: 0.2); 0: "
+    "none.",
+    "ema_decay": "Ceiling of the weight average's decay, a step.",
+    "patience": "Early stop after so many epochs of the last stage without a better one; 0: none.",
+    "precision": "fp32, or bf16 or fp16 mixed precision.",
+    "teacher_sha256": "SHA-256 of the teacher's checkpoint.",
+    "label_weight": "Of the labels' loss, where there is a teacher.",
+    "teacher_weight": "Of the distance to the teacher's distribution (Hinton et al., 2015; same "
+    "crop and MixUp for both: Beyer et al., CVPR 2022).",
+    "hint_weight": "Of the distance to the teacher's features at strides 8 and 16 and after "
+    "pooling (FitNets, Romero et al., ICLR 2015).",
+    "seed": "Same seed, same data, same machine: same result.",
+}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -24,22 +72,40 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a run. Two runs with equal recipes on the same data and machine are equal."""
+    """Recipe of a run. Two runs with equal recipes on the same data and machine are equal.
 
-    # Progressive resizing: most of the learning where it is cheap, the end at the deployed size
+    `DESCRIPTIONS` says what each field does, and where it is from.
+    """
+
+    backbone: str = "ca_mobilenet_v3"
+    head: str = "distribution"
+    weights: str = "none"
+    initial_sha256: str = ""
     stages: tuple[Stage, ...] = (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4))
     batch_size: int = 32
-    learning_rate: float = 1e-3  # peak, of AdamW
-    weight_decay: float = 0.02  # on convolution and linear weights only
-    warmup_epochs: float = 1.0  # linear, from 0 to the peak; cosine to 0 after it
-    clip_norm: float = 5.0  # bound of the gradient's norm
-    dropout: float = 0.2  # before the last layer
-    sigma: float = 2.0  # years, of the label distribution (DLDL-v2)
-    mean_weight: float = 0.1  # lambda of DLDL-v2, weight of abs(E[age] - label); 1 in the paper
-    mixup_alpha: float = 0.0  # of MixUp's Beta distribution, 0.2 in the paper; 0: no MixUp
-    ema_decay: float = 0.998  # ceiling of the ramp, a step
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup_epochs: float = 1.0
+    freeze_epochs: int = 0
+    clip_norm: float = 5.0
+    dropout: float = 0.2
+    dropout_start: float | None = None
+    sigma: float = 2.0
+    sigma_max: float | None = None
+    mean_weight: float = 0.1
+    cdf_weight: float = 0.0
+    squared_weight: float = 0.0
+    variance_weight: float = 0.0
+    lds: str = "none"
+    mixup_alpha: float = 0.0
+    ema_decay: float = 0.998
+    patience: int = 0
+    precision: str = "fp32"
+    teacher_sha256: str = ""
+    label_weight: float = 1.0
+    teacher_weight: float = 1.0
+    hint_weight: float = 0.0
     seed: int = 0
-    initial_sha256: str = ""  # of the checkpoint that the weights start from; empty: fresh ones
 
     def __post_init__(self) -> None:
         if not self.stages or self.stages[-1].size != CROP_SIZE:
@@ -55,8 +121,13 @@ class TrainConfig:
             )
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name}: expected {low:g} to {high:g}, found {value:g}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{name}: expected one of {', '.join(known)}, found {getattr(self, name)}"
+                )
 
     @property
     def epochs(self) -> int:
@@ -94,12 +165,22 @@ _BOUNDS = (
     ("learning_rate", 1e-8, 10),
     ("weight_decay", 0, 10),
     ("warmup_epochs", 0, 1000),
+    ("freeze_epochs", 0, 1000),
     ("clip_norm", 1e-6, 1e6),
     ("dropout", 0, 0.99),
+    ("dropout_start", 0, 0.99),
     ("sigma", 0.1, 20),
+    ("sigma_max", 0.1, 20),
     ("mean_weight", 0, 100),
+    ("cdf_weight", 0, 100),
+    ("squared_weight", 0, 100),
+    ("variance_weight", 0, 100),
     ("mixup_alpha", 0, 100),
     ("ema_decay", 0, 0.99999),
+    ("patience", 0, 1000),
+    ("label_weight", 0, 100),
+    ("teacher_weight", 0, 100),
+    ("hint_weight", 0, 100),
     ("seed", 0, 2**32 - 1),
 )
 

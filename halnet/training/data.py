@@ -132,19 +132,30 @@ def _erase(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def training_loader(
-    data: PreparedDataset, size: int, batch_size: int, seed: tuple[int, int], workers: int
+    data: PreparedDataset,
+    size: int,
+    batch_size: int,
+    seed: tuple[int, int],
+    workers: int,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
-    """Return the shuffled, augmented batches of one epoch; `seed` is (run, epoch)."""
+    """Return the shuffled, augmented batches of one epoch; `seed` is (run, epoch).
+
+    `share` is (rank, processes): each process gets its part of every batch of `batch_size`.
+    """
     rows = [row for row, record in enumerate(data.records) if record.split == "train"]
     ages = [data.records[row].age for row in rows]
     crops = TrainingCrops(crop_array(data, size), rows, ages, size, seed)
     # A fixed list: a sampler with a generator would give another order each time it is iterated.
-    order = np.random.default_rng(seed).permutation(len(crops)).tolist()
+    order = np.random.default_rng(seed).permutation(len(crops))
+    rank, processes = share
+    part = min(batch_size, len(crops)) // processes  # of a batch, for each process
+    # A last batch of one or two would spoil the BN statistics: whole batches only.
+    whole = order[: len(order) // (part * processes) * part * processes]
     return DataLoader(
         crops,
-        batch_size=min(batch_size, len(crops)),
-        sampler=order,
-        drop_last=True,  # a last batch of one or two would spoil the BN statistics
+        batch_size=part,
+        sampler=whole.reshape(-1, processes, part)[:, rank].ravel().tolist(),
         num_workers=workers,
         collate_fn=_as_is,
         pin_memory=torch.cuda.is_available(),

@@ -1,9 +1,14 @@
-"""Losses on label distributions: DLDL-v2 [Gao et al., IJCAI 2018]."""
+"""Losses on distributions over years: DLDL-v2 [Gao et al., IJCAI 2018] and its options."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from halnet.ages import AGE_MAX, AGE_MIN
+from halnet.ages import AGE_MAX, AGE_MIN, N_AGES
+from halnet.training.config import TrainConfig
+
+LDS_SIZE, LDS_SIGMA = 5, 2.0  # years: the smoothing kernel of the LDS paper
 
 
 def support(like: Tensor) -> Tensor:
@@ -11,23 +16,57 @@ def support(like: Tensor) -> Tensor:
     return torch.arange(AGE_MIN, AGE_MAX + 1, dtype=torch.float32, device=like.device)
 
 
-def label_distribution(ages: Tensor, sigma: float) -> Tensor:
-    """Return N x 101 targets, p_k proportional to exp(-(k - age)^2 / (2 sigma^2))."""
-    distance = support(ages) - ages.float()[:, None]
-    return (-(distance**2) / (2 * sigma**2)).softmax(dim=1)
+def label_distribution(ages: Tensor, sigma: float, sigma_max: float | None = None) -> Tensor:
+    """Return N x 101 targets, p_k proportional to exp(-(k - age)^2 / (2 sigma^2)).
 
-
-def dldl_v2(logits: Tensor, target: Tensor, ages: Tensor, mean_weight: float) -> Tensor:
-    """KL(target || softmax(logits)) + mean_weight * abs(E[age] - age), mean over the batch.
-
-    `logits` and `target` are N x 101, `ages` N in years.
+    With `sigma_max`, sigma grows evenly from `sigma` at 0 to `sigma_max` at 100 years.
     """
-    log_probabilities = logits.float().log_softmax(dim=1)
+    years = ages.float()[:, None]
+    width = sigma if sigma_max is None else sigma + (sigma_max - sigma) * years / AGE_MAX
+    return (-((support(ages) - years) ** 2) / (2 * width**2)).softmax(dim=1)
+
+
+def distribution_loss(
+    log_probabilities: Tensor, target: Tensor, ages: Tensor, config: TrainConfig
+) -> Tensor:
+    """Return N losses of N x 101 log probabilities against N x 101 targets and N ages in years.
+
+    KL(target || p) + mean_weight * abs(E[age] - age), which is DLDL-v2, and by their weights the
+    squared distance of the cumulative distributions, (E[age] - age)^2 / 2 and the variance
+    [mean-variance loss: Pan et al., CVPR 2018].
+    """
+    p = log_probabilities.exp()
     entropy = torch.special.entr(target).sum(dim=1)
-    kl = -(target * log_probabilities).sum(dim=1) - entropy
-    expectation = (log_probabilities.exp() * support(logits)).sum(dim=1)
-    loss: Tensor = kl + mean_weight * (expectation - ages.float()).abs()
-    return loss.mean()
+    loss: Tensor = -(target * log_probabilities).sum(dim=1) - entropy
+    years = support(p)
+    mean = (p * years).sum(dim=1)
+    if config.mean_weight:
+        loss = loss + config.mean_weight * (mean - ages.float()).abs()
+    if config.cdf_weight:
+        distance = (p - target).cumsum(dim=1).square().sum(dim=1)
+        loss = loss + config.cdf_weight * distance
+    if config.squared_weight:
+        loss = loss + config.squared_weight * (mean - ages.float()).square() / 2
+    if config.variance_weight:
+        variance = (p * (years - mean[:, None]).square()).sum(dim=1)
+        loss = loss + config.variance_weight * variance
+    return loss
+
+
+def lds_weights(ages: NDArray[np.int64], kind: str) -> NDArray[np.float32]:
+    """Return a weight for each of the ages 0..100, by the ages of the training split.
+
+    Label distribution smoothing [Yang et al., ICML 2021]: the histogram of the labels, convolved
+    with a Gaussian, gives the density; "inverse" weights by 1 / density, "sqrt" by its root. The
+    mean over the photos is 1, so that the loss keeps its scale.
+    """
+    counts = np.bincount(ages - AGE_MIN, minlength=N_AGES).astype(np.float64)
+    reach = np.arange(LDS_SIZE) - LDS_SIZE // 2
+    kernel = np.exp(-(reach**2) / (2 * LDS_SIGMA**2))
+    density = np.convolve(counts, kernel / kernel.sum(), mode="same")
+    power = {"none": 0.0, "inverse": -1.0, "sqrt": -0.5}[kind]
+    weights = np.maximum(density, 1e-9) ** power
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float32)
 
 
 def mix(values: Tensor, order: Tensor, share: float) -> Tensor:

