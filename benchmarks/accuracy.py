@@ -23,7 +23,7 @@ class EvaluateConfig:
     model: Path | None = None  # None: the bundled one
     split: str = "test"
     photos: Path | None = None  # the dataset's own folder: go from raw photos, through detection
-    limit: int | None = None  # so many photos, spread evenly over the split
+    limit: int = 0  # so many photos, spread evenly over the split; 0: all
     flip: bool = False  # average each crop with its mirror image, at twice the cost
     runtime: str = "auto"
     device: str = "auto"
@@ -45,9 +45,7 @@ class ModelReport:
 def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress) -> ModelReport:
     """Measure a model on a split, from prepared crops or from the raw photos."""
     data = PreparedDataset(config.data)
-    records = data.select(config.split)
-    if config.limit is not None:
-        records = records[:: max(1, len(records) // config.limit)][: config.limit]
+    records = data.select(config.split, config.limit)
     missed: list[Record] = []
     model = config.model or bundled_model(config.runtime, config.device)
     with open_runtime(model, config.runtime, config.device) as runtime:

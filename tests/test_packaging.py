@@ -31,7 +31,16 @@ LAYERS = [
     ("halnet.datasets",),
     ("halnet",),
 ]
-EXTRAS = {"torch", "torchvision", "lightning", "onnx", "onnxruntime", "sklearn", "matplotlib"}
+EXTRAS = {
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "sklearn",
+    "matplotlib",
+}
 
 
 def modules() -> dict[str, Path]:

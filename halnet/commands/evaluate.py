@@ -22,7 +22,10 @@ from halnet.predictions import LEGAL_AGE
     help="The dataset's own folder: go from its raw photos, through detection.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="So many photos, spread evenly over the split."
+    "--limit",
+    type=click.IntRange(0),
+    default=0,
+    help="So many photos, spread evenly over the split; default: all.",
 )
 @click.option("--flip", is_flag=True, help="Average each crop with its mirror, at twice the cost.")
 @click.option("--runtime", default="auto", show_default=True, help="onnxruntime, pytorch or auto.")
@@ -35,7 +38,7 @@ def command(
     data: Path,
     split: str,
     photos: Path | None,
-    limit: int | None,
+    limit: int,
     flip: bool,
     runtime: str,
     device: str,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.alignment import PREPARED_SIZE, inner_crop
-from halnet.artifact import INPUT
+from halnet.artifact import INPUT, sha256_file
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
 from halnet.images import Image
@@ -62,15 +62,22 @@ class PreparedDataset:
         self.split_sha256 = split.sha256
         part = {source: name for name in SPLITS for source in split.photos[name]}
         self.records = _read_index(self.root / INDEX_FILE)
+        # Names, ages and detection scores: another when the photos or the way to find faces are.
+        self.index_sha256 = sha256_file(self.root / INDEX_FILE)
         if {record.source: record.split for record in self.records} != part:
             raise DatasetError(f"{root}: {INDEX_FILE} and {SPLIT_FILE} do not list the same photos")
 
-    def select(self, split: str) -> tuple[Record, ...]:
-        """Return the records of one split, in order. Raises DatasetError for an empty one."""
+    def select(self, split: str, limit: int = 0) -> tuple[Record, ...]:
+        """Return the records of one split, in order; with `limit`, so many, spread evenly over it.
+
+        Raises DatasetError for an empty split.
+        """
         records = tuple(record for record in self.records if record.split == split)
         if not records:
             raise DatasetError(f"{self.root}: expected photos in the split {split}, found none")
-        return records
+        if not limit or limit >= len(records):
+            return records
+        return tuple(records[i * len(records) // limit] for i in range(limit))
 
     def crop(self, record: Record) -> Image:
         """Return the prepared crop, 256 x 256 x 3 uint8 RGB."""

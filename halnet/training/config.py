@@ -25,6 +25,8 @@ DESCRIPTIONS = {
     "than k years (OR-CNN, Niu et al., CVPR 2016).",
     "weights": "What the weights start from: none, imagenet, checkpoint or select.",
     "initial_sha256": "SHA-256 of the checkpoint that the weights start from.",
+    "photos": "Train on so many, spread evenly over the training split, for small comparisons; 0: "
+    "all.",
     "stages": "Progressive resizing, PIXELSxEPOCHS,...; the last must be at "
     f"{CROP_SIZE} pixels, the size of the deployed model.",
     "batch_size": "Photos a step, over all processes.",
@@ -81,6 +83,7 @@ class TrainConfig:
     head: str = "distribution"
     weights: str = "none"
     initial_sha256: str = ""
+    photos: int = 0
     stages: tuple[Stage, ...] = (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4))
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -161,6 +164,7 @@ class TrainConfig:
 
 
 _BOUNDS = (
+    ("photos", 0, 1e9),
     ("batch_size", 2, 65536),
     ("learning_rate", 1e-8, 10),
     ("weight_decay", 0, 10),

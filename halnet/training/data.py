@@ -43,7 +43,7 @@ def crop_array(data: PreparedDataset, size: int) -> NDArray[np.uint8]:
     augmentation is kept. Made once a size, beside the crops.
     """
     side = round(PREPARED_SIZE * size / CROP_SIZE)
-    path = data.root / "cache" / f"crops_{side}_{data.split_sha256[:16]}.npy"
+    path = data.root / "cache" / f"crops_{side}_{data.index_sha256[:16]}.npy"
     if not path.exists():
         header = {"descr": "|u1", "fortran_order": False}
         shape = (len(data.records), side, side, 3)
@@ -133,18 +133,20 @@ def _erase(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 def training_loader(
     data: PreparedDataset,
+    records: Sequence[Record],
     size: int,
     batch_size: int,
     seed: tuple[int, int],
-    workers: int,
+    workers: int = 0,
     share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
-    """Return the shuffled, augmented batches of one epoch; `seed` is (run, epoch).
+    """Return the shuffled, augmented batches of one epoch over `records`; `seed` is (run, epoch).
 
     `share` is (rank, processes): each process gets its part of every batch of `batch_size`.
     """
-    rows = [row for row, record in enumerate(data.records) if record.split == "train"]
-    ages = [data.records[row].age for row in rows]
+    row = {record.source: i for i, record in enumerate(data.records)}
+    rows = [row[record.source] for record in records]
+    ages = [record.age for record in records]
     crops = TrainingCrops(crop_array(data, size), rows, ages, size, seed)
     # A fixed list: a sampler with a generator would give another order each time it is iterated.
     order = np.random.default_rng(seed).permutation(len(crops))

@@ -37,7 +37,8 @@ class AgeModule(pl.LightningModule):
         self.distiller = Distiller(model, teacher, config) if teacher is not None else None
         self._data = data
         self._workers = workers
-        ages = np.array([record.age for record in data.select("train")])
+        self._records = data.select("train", config.photos)
+        ages = np.array([record.age for record in self._records])
         weights = torch.from_numpy(lds_weights(ages, config.lds))
         self.register_buffer("age_weights", weights, persistent=False)
         self.val_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -51,8 +52,9 @@ class AgeModule(pl.LightningModule):
         """Return this process's share of the current epoch's batches, at its resolution."""
         seed = (self.config.seed, self.current_epoch)
         share = (self.trainer.global_rank, self.trainer.world_size) if self._trainer else (0, 1)
+        config, data = self.config, self._data
         return training_loader(
-            self._data, self.size, self.config.batch_size, seed, self._workers, share
+            data, self._records, self.size, config.batch_size, seed, self._workers, share
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:

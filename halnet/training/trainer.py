@@ -168,23 +168,24 @@ def _claim_folder(out: Path, config: TrainConfig, data: PreparedDataset) -> None
     """Write down what the run folder belongs to, or check it if it is there."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / CONFIG_FILE
-    claim = {"config": json.loads(config.to_json()), "split_sha256": data.split_sha256}
+    origin = {"split_sha256": data.split_sha256, "index_sha256": data.index_sha256}
     if not path.exists():
+        claim = {"config": json.loads(config.to_json()), **origin}
         write_text(path, json.dumps(claim, indent=1) + "\n")
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        found_split = found["split_sha256"]
-        found_config = TrainConfig.from_json(json.dumps(found["config"]))
+        found_config = asdict(TrainConfig.from_json(json.dumps(found["config"])))
+        found_origin = {key: str(found[key]) for key in origin}
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise ConfigError(f"{path}: damaged ({error!r}); name a new folder with --out") from error
-    if found_split != data.split_sha256:
-        raise ConfigError(
-            f"{out}: belongs to a run on the split {found_split[:12]}..., found the "
-            f"split {data.split_sha256[:12]}...; name a new folder with --out"
-        )
-    found_values = asdict(found_config)
-    changed = [key for key, value in asdict(config).items() if found_values[key] != value]
+    for key, what in (("split_sha256", "split"), ("index_sha256", "photos")):
+        if found_origin[key] != origin[key]:
+            raise ConfigError(
+                f"{out}: belongs to a run on the {what} {found_origin[key][:12]}..., found the "
+                f"{what} {origin[key][:12]}... in {data.root}; name a new folder with --out"
+            )
+    changed = [key for key, value in asdict(config).items() if found_config[key] != value]
     if changed:
         raise ConfigError(
             f"{out}: belongs to a run with other {', '.join(changed)}; "

@@ -13,6 +13,7 @@ from halnet.artifact import bundled
 from halnet.benchmarks.samples import portrait
 from halnet.commands import COMMANDS, group, run
 from halnet.faces import FaceDetector
+from halnet.training_log import COLUMNS
 
 
 @pytest.fixture
@@ -234,8 +235,28 @@ def test_evaluate(
     assert result["overall"]["count"] == 12
     assert set(result["by_sex"]) == {"female", "male"}
     assert cv2.imread(str(figure)).shape[1] > 1000
-    assert halnet(*args, "--limit", 5) == 0
-    assert "MAE" in capsys.readouterr().out
+    assert halnet(*args, "--limit", 5, "--flip") == 0
+    out = capsys.readouterr().out
+    assert "flip averaging" in out
+    assert "challenge age" in out
+
+
+def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the CSV files alone: there is no checkpoint in this folder."""
+    lines = [",".join(COLUMNS)] + [",".join(["1"] * len(COLUMNS))] * 3
+    (tmp_path / "training_log.csv").write_text("\n".join(lines))  # the last line is cut off
+    assert halnet("plot", tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / "plots" / "training.png")]
+    assert "its last line is cut off" in err
+    header = "split,source,sex,label,age,stddev,low,high,adult\n"
+    rows = [f"test,{i},,{i},{i + 2},1,{i - 1},{i + 5},0.5\n" for i in range(1, 80)]
+    (tmp_path / "predictions.csv").write_text(header + "".join(rows))
+    assert halnet("plot", tmp_path, "--out", tmp_path / "there", "--format", "svg") == 0
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["test.svg", "training.svg"]
+    capsys.readouterr()
+    assert halnet("plot", tmp_path / "plots") == 2
+    assert "expected a run folder with epochs in training_log.csv" in capsys.readouterr().err
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

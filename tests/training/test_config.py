@@ -1,7 +1,9 @@
+from dataclasses import fields
+
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.training.config import Stage, TrainConfig, parse_stages
+from halnet.training.config import CHOICES, DESCRIPTIONS, Stage, TrainConfig, parse_stages
 
 
 def test_stages() -> None:
@@ -18,6 +20,19 @@ def test_json_round_trip() -> None:
     for damaged in ("", "[]", "{}", '{"stages": [{"size": 1}]}'):
         with pytest.raises(ConfigError, match="training recipe: damaged"):
             TrainConfig.from_json(damaged)
+
+
+def test_every_field_is_explained_and_bounded() -> None:
+    names = {field.name for field in fields(TrainConfig)}
+    assert set(DESCRIPTIONS) == names
+    for name, known in CHOICES.items():
+        assert getattr(TrainConfig(), name) in known
+        with pytest.raises(ConfigError, match=f"{name}: expected one of .* found nonsense"):
+            TrainConfig(**{name: "nonsense"})
+    numbers = {f.name for f in fields(TrainConfig) if f.type in (int, float, float | None)}
+    for name in numbers:
+        with pytest.raises(ConfigError, match=f"{name}: expected .* found -1"):
+            TrainConfig(**{name: -1})
 
 
 @pytest.mark.parametrize(

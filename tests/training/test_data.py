@@ -48,7 +48,7 @@ def test_batches_depend_on_the_epoch_alone(prepared: Path) -> None:
     data = PreparedDataset(prepared)
 
     def batches(epoch: int, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        loader = training_loader(data, 32, 16, (0, epoch), workers)
+        loader = training_loader(data, data.select("train"), 32, 16, (0, epoch), workers)
         next(iter(loader))  # a second pass must not see another order
         return list(loader)
 
@@ -64,21 +64,40 @@ def test_batches_depend_on_the_epoch_alone(prepared: Path) -> None:
     assert first[0][0].shape == (16, 32, 32, 3)
 
 
+def test_processes_share_every_batch(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    records = data.select("train")
+    whole = list(training_loader(data, records, 32, 16, (0, 0)))
+    first, second = (
+        list(training_loader(data, records, 32, 16, (0, 0), 0, (rank, 2))) for rank in (0, 1)
+    )
+    assert len(whole) == len(first) == len(second) == 13
+    for together, a, b in zip(whole, first, second, strict=True):
+        assert torch.equal(together[0], torch.cat([a[0], b[0]]))
+        assert torch.equal(together[1], torch.cat([a[1], b[1]]))
+
+
 def test_images_and_ages_stay_together(prepared: Path) -> None:
     """The synthetic crops are brighter the older: the correlation must survive augmentation."""
     data = PreparedDataset(prepared)
-    pairs = list(training_loader(data, 32, 16, (0, 0), 0))
+    pairs = list(training_loader(data, data.select("train"), 32, 16, (0, 0)))
     brightness = np.concatenate([b[0].float().mean((1, 2, 3)).numpy() for b in pairs])
     ages = np.concatenate([b[1].numpy() for b in pairs])
     assert np.corrcoef(brightness, ages)[0, 1] > 0.6
 
 
-def test_only_the_training_split_is_trained_on(prepared: Path) -> None:
+def test_only_the_records_asked_for_are_trained_on(prepared: Path) -> None:
     data = PreparedDataset(prepared)
-    seen = torch.cat([ages for _, ages in training_loader(data, 32, 12, (0, 0), 0)]).tolist()
-    expected = [record.age for record in data.records if record.split == "train"]
-    assert len(seen) == len(expected) == 216
-    assert sorted(seen) == sorted(expected)
+    train = data.select("train")
+    assert {record.split for record in train} == {"train"}
+    assert len(train) == 216
+    for records in (train, data.select("train", 60)):
+        loader = training_loader(data, records, 32, 12, (0, 0))
+        seen = torch.cat([ages for _, ages in loader]).tolist()
+        assert sorted(seen) == sorted(record.age for record in records)
+    few = [record.age for record in data.select("train", 60)]
+    assert len(few) == 60
+    assert few == [train[i * 216 // 60].age for i in range(60)], "spread over the whole split"
 
 
 def test_evaluation_sees_the_prediction_crop(prepared: Path) -> None:

@@ -122,6 +122,10 @@ def test_a_run_folder_belongs_to_its_recipe_and_data(
     (out / "config.json").write_text(json.dumps({**claim, "split_sha256": "00" * 32}))
     with pytest.raises(ConfigError, match="belongs to a run on the split 000000000000"):
         train(prepared, out, CONFIG, device="cpu")
+    index = {**claim, "index_sha256": "11" * 32}
+    (out / "config.json").write_text(json.dumps(index))
+    with pytest.raises(ConfigError, match="belongs to a run on the photos 111111111111"):
+        train(prepared, out, CONFIG, device="cpu")
     (out / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="config.json: damaged"):
         train(prepared, out, CONFIG, device="cpu")

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.errors import ConfigError
+from halnet.plots import plot_evaluation, plot_training
+from halnet.predictions import Predictions
+from halnet.training_log import COLUMNS
+
+
+def test_an_evaluation(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    label = rng.uniform(2, 80, 200)
+    age = label + rng.normal(0, 5, 200)
+    said = Predictions(
+        ("",) * 200, ("",) * 200, label, age, age * 0 + 5, age - 8, age + 8, rng.random(200)
+    )
+    path = tmp_path / "new" / "evaluation.png"
+    plot_evaluation(said, path)
+    image = cv2.imread(str(path))
+    assert image.shape[1] == 1200
+    blue = image[:, :, 0].astype(int) - image[:, :, 2] > 40
+    for part in np.array_split(blue, 2, axis=0):
+        for quarter in np.array_split(part, 2, axis=1):
+            assert quarter.sum() > 300, "each of the four axes shows something"
+    assert [p.name for p in path.parent.iterdir()] == ["evaluation.png"]
+
+
+def test_a_training(tmp_path: Path) -> None:
+    rows = [dict.fromkeys(COLUMNS, "1") for _ in range(5)]
+    for epoch, row in enumerate(rows):
+        row |= {"epoch": str(epoch + 1), "size": "64" if epoch < 3 else "224"}
+        row |= {"val_mae": str(9 - epoch), "train_mae": str(9 - 2 * epoch)}
+    path = tmp_path / "training.svg"
+    plot_training(rows, path)
+    text = path.read_text()
+    assert "<svg" in text
+    with pytest.raises(ConfigError, match="expected one of .png, .svg, .pdf, found .gif"):
+        plot_training(rows, tmp_path / "training.gif")
