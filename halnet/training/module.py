@@ -117,7 +117,7 @@ class AgeModule(pl.LightningModule):
                 "lower --learning-rate"
             )
         with torch.no_grad():
-            predicted = self.model.head.probabilities(logits) @ self.model.ages
+            predicted = (self.model.head.probabilities(logits) * self.model.ages).sum(dim=1)
             self.log("train_mae", (predicted - ages).abs().mean(), on_step=False, on_epoch=True)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
