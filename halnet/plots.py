@@ -9,12 +9,18 @@ import numpy as np
 
 from halnet.errors import ConfigError
 from halnet.files import replacing
-from halnet.metrics import evaluate
+from halnet.metrics import Reliability, evaluate
 from halnet.predictions import LEGAL_AGE, LEVEL, Predictions
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "font.size": 10,
+}
+Z = 1.96  # of the 95 % interval
 MAX_AGE = 90  # years: the axes end here
 
 
@@ -110,17 +116,22 @@ def _scatter(axes: Any, predictions: Predictions) -> None:
     axes.set_title(f"{len(predictions)} photos")
 
 
-def _reliability(axes: Any, bins: Sequence[Any]) -> None:
+def _reliability(axes: Any, bins: Sequence[Reliability]) -> None:
+    """Draw each range of probabilities, with the 95 % interval [Wilson 1927] of the true share."""
+    said = np.array([part.predicted for part in bins])
+    observed = np.array([part.observed for part in bins])
+    count = np.array([part.count for part in bins])
+    centre = (observed + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    reach = Z * np.sqrt(observed * (1 - observed) / count + (Z / (2 * count)) ** 2)
+    reach /= 1 + Z**2 / count
     axes.plot([0, 100], [0, 100], color=GRAY, linewidth=1)
-    x = [100 * part.predicted for part in bins]
-    y = [100 * part.observed for part in bins]
-    axes.plot(x, y, "o-", color=BLUE)
-    for left, top, part in zip(x, y, bins, strict=True):
-        axes.annotate(
-            f"n={part.count}", (left, top), xytext=(4, -9), textcoords="offset points", fontsize=7
-        )
+    axes.vlines(100 * said, 100 * (centre - reach), 100 * (centre + reach), color=BLUE, alpha=0.5)
+    axes.scatter(100 * said, 100 * observed, color=BLUE, zorder=3)
+    for x, y, n in zip(100 * said, 100 * observed, count, strict=True):
+        axes.annotate(f"n={n}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=7)
     axes.set(xlabel=f"said probability to be {LEGAL_AGE} or older, %", ylabel="share who are, %")
-    axes.set_title("reliability: on the line is calibrated")
+    axes.set(xlim=(-3, 110), ylim=(-5, 105))
+    axes.set_title("reliability: calibrated is on the line")
 
 
 def plot_training(rows: Sequence[dict[str, str]], path: Path) -> None:

@@ -96,8 +96,10 @@ class BestCheckpoint(Callback):
         """Stop early, if the recipe says so."""
         assert isinstance(pl_module, AgeModule)
         patience = pl_module.config.patience
-        if patience and self.waited >= patience:
-            trainer.should_stop = True
+        if patience:  # all processes must come to the same decision
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(
+                self.waited >= patience, all=False
+            )
 
 
 class EpochLog(Callback):

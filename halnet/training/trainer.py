@@ -96,7 +96,7 @@ def train(
             metadata = load_checkpoint(path)[1]
             check_split(metadata, data, path)
             config = replace(config, **{field: metadata.checkpoint_sha256})
-    _check_recipe(config, devices * nodes)
+    _check_recipe(config, devices * nodes, target)
     if threads:
         torch.set_num_threads(threads)
     _quieten()
@@ -148,7 +148,7 @@ def train(
     return _report(out, data, target)
 
 
-def _check_recipe(config: TrainConfig, processes: int) -> None:
+def _check_recipe(config: TrainConfig, processes: int, device: torch.device) -> None:
     """Raise ConfigError for options that contradict each other."""
     if config.freeze_epochs and config.weights == "none":
         raise ConfigError(
@@ -157,6 +157,8 @@ def _check_recipe(config: TrainConfig, processes: int) -> None:
         )
     if config.hint_weight and not config.teacher_sha256:
         raise ConfigError("hint_weight: expected a teacher to take hints from, found none")
+    if config.precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16: expected a CUDA device, found the CPU; use bf16 or fp32")
     if config.batch_size % processes:
         raise ConfigError(
             f"batch_size: expected a multiple of the {processes} processes, found "

@@ -9,6 +9,8 @@ from halnet.artifact import sha256_file
 from halnet.errors import ArtifactError, ConfigError
 from halnet.export import ExportConfig, export, to_onnx
 from halnet.runtimes import open_runtime
+from halnet.training.config import TrainConfig
+from halnet.training.model import AgeNet
 
 
 def test_the_artifact_follows_the_contract(onnx_artifact: Path, checkpoint: Path) -> None:
@@ -40,6 +42,30 @@ def test_a_program_that_knows_nothing_of_us_can_use_it(
     np.testing.assert_allclose(probabilities @ np.arange(101), age, atol=1e-3)
     with open_runtime(checkpoint, device="cpu") as runtime:
         np.testing.assert_allclose(runtime.run(crops).age, age, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head"),
+    [
+        ("mobilenet_v3_large", "distribution"),
+        ("timm:tf_efficientnet_lite0", "distribution"),
+        ("timm:resnet18", "ordinal"),
+    ],
+)
+def test_every_network_takes_the_same_way(backbone: str, head: str, crops: np.ndarray) -> None:
+    """Batches of another size than the traced one, against PyTorch."""
+    import onnxruntime
+    import torch
+
+    torch.manual_seed(0)
+    model = AgeNet(TrainConfig(backbone=backbone, head=head)).eval()
+    data = to_onnx.trace(model).SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = [value.numpy() for value in model(torch.from_numpy(crops))]
+    found = session.run(["age", "stddev", "probabilities"], {"image": crops})
+    for name, a, b in zip(("age", "stddev", "probabilities"), found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3, err_msg=name)
 
 
 def test_the_manifest_states_the_artifact(onnx_artifact: Path, checkpoint: Path) -> None:

@@ -227,6 +227,7 @@ def test_options_that_contradict_each_other(prepared: Path, tmp_path: Path) -> N
     for change, message in (
         ({"freeze_epochs": 1}, "expected pretrained weights to freeze, found none"),
         ({"hint_weight": 1.0}, "expected a teacher to take hints from"),
+        ({"precision": "fp16"}, "expected a CUDA device, found the CPU"),
     ):
         with pytest.raises(ConfigError, match=message):
             train(prepared, tmp_path / "run", replace(CONFIG, **change), device="cpu")
@@ -267,7 +268,9 @@ def test_early_stop(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_student_learns_from_a_teacher(finished: Path, prepared: Path, tmp_path: Path) -> None:
     teacher = finished / "best_model.safetensors"
-    config = replace(CONFIG, stages=(Stage(32, 1), Stage(224, 1)), hint_weight=0.5)
+    config = replace(
+        CONFIG, stages=(Stage(32, 1), Stage(224, 1)), hint_weight=0.5, precision="bf16"
+    )
     result = train(prepared, tmp_path / "run", config, teacher=teacher, device="cpu")
     assert result is not None
     recipe = load_config(result.checkpoint)
