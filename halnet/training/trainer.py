@@ -71,12 +71,12 @@ def train(
 ) -> TrainResult | None:
     """Train on a prepared dataset into the run folder `out`; resume if it holds a started run.
 
-    `weights` is what the network starts from: "none", "imagenet", a checkpoint or
-    "select:CHECKPOINT"; `teacher` is a checkpoint to learn from. The recipe then names both by
-    their SHA-256. `device` is auto, cpu or cuda; `devices` and `nodes` train in so many processes
-    (on the CPU over gloo), of which all but the first return None; `workers` loads batches in that
-    many processes each, 0 in the training ones. `on_epoch` is called with the values of each line
-    of the log.
+    `weights` is what the network starts from: "none", "imagenet", a checkpoint,
+    "select:CHECKPOINT" or "faceres:JSON"; `teacher` is a checkpoint to learn from. The recipe then
+    names both by their SHA-256. `device` is auto, cpu or cuda; `devices` and `nodes` train in so
+    many processes (on the CPU over gloo), of which all but the first return None; `workers` loads
+    batches in that many processes each, 0 in the training ones. `on_epoch` is called with the
+    values of each line of the log.
 
     Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN,
     ArtifactError for a teacher or start that is no checkpoint of this age range,
@@ -90,12 +90,12 @@ def train(
         )
     target = resolve_device(device)
     initial = parse_weights(weights)
-    config = replace(config, weights=initial.kind)
-    for path, field in ((initial.path, "initial_sha256"), (teacher, "teacher_sha256")):
-        if path is not None:
-            metadata = load_checkpoint(path)[1]
-            check_split(metadata, data, path)
-            config = replace(config, **{field: metadata.checkpoint_sha256})
+    initial.check(data)
+    config = replace(config, weights=initial.kind, initial_sha256=initial.sha256)
+    if teacher is not None:
+        metadata = load_checkpoint(teacher)[1]
+        check_split(metadata, data, teacher)
+        config = replace(config, teacher_sha256=metadata.checkpoint_sha256)
     _check_recipe(config, devices * nodes, target)
     if threads:
         torch.set_num_threads(threads)
@@ -104,7 +104,7 @@ def train(
     model = AgeNet(config)
     last = out / RESUME_FILE
     if not last.exists():
-        initial.load(model, config.backbone)
+        initial.load(model, config.backbone, data)
     _claim_folder(out, config, data)
     if last.exists() and not zipfile.is_zipfile(last):
         raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")

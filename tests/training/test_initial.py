@@ -9,7 +9,8 @@ import torch
 from torchvision.models import MobileNet_V3_Large_Weights, mobilenet_v3_large
 
 from halnet.artifact import sha256_file
-from halnet.errors import ConfigError, RuntimeUnavailableError
+from halnet.datasets.prepared import PreparedDataset
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.training.attention import CoordinateAttention
 from halnet.training.config import TrainConfig
 from halnet.training.initial import PACKAGED, InitialWeights, load_imagenet, parse_weights
@@ -23,19 +24,27 @@ def test_parse_weights() -> None:
     assert parse_weights("imagenet") == InitialWeights("imagenet")
     assert parse_weights("a/b.safetensors") == InitialWeights("checkpoint", Path("a/b.safetensors"))
     assert parse_weights("select:t.safetensors") == InitialWeights("select", Path("t.safetensors"))
+    assert parse_weights("faceres:a/f.json") == InitialWeights("faceres", Path("a/f.json"))
+    with pytest.raises(ArtifactError, match=r"f\.bin: cannot be read"):
+        _ = parse_weights("faceres:a/f.json").sha256
 
 
-def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, prepared: Path) -> None:
+    data = PreparedDataset(prepared)
     model = AgeNet(TrainConfig(backbone="mobilenet_v3_large"))
     with pytest.raises(ConfigError, match="its network is another than the one to train"):
-        parse_weights(str(checkpoint)).load(model, "mobilenet_v3_large")
+        parse_weights(str(checkpoint)).load(model, "mobilenet_v3_large", data)
     with pytest.raises(ConfigError, match="expected a checkpoint of timm:tf_efficientnet_lite0"):
-        parse_weights(f"select:{checkpoint}").load(AgeNet(), "ca_mobilenet_v3")
+        parse_weights(f"select:{checkpoint}").load(AgeNet(), "ca_mobilenet_v3", data)
+    with pytest.raises(ConfigError, match="it may have seen its test photos"):
+        parse_weights(str(checkpoint)).check(data)
 
 
-def test_a_checkpoint_is_copied(checkpoint: Path) -> None:
+def test_a_checkpoint_is_copied(checkpoint: Path, prepared: Path) -> None:
     model = AgeNet()
-    assert parse_weights(str(checkpoint)).load(model, "ca_mobilenet_v3") == sha256_file(checkpoint)
+    weights = parse_weights(str(checkpoint))
+    assert weights.sha256 == sha256_file(checkpoint)
+    weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
     source = torch.nn.Module.state_dict(model)
     from safetensors.torch import load_file
 
