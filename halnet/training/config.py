@@ -12,7 +12,6 @@ MIN_SIZE = 32  # pixels: the network's total stride
 
 CHOICES = {
     "head": ("distribution", "ordinal"),
-    "weights": ("none", "imagenet", "checkpoint", "select", "faceres"),
     "lds": ("none", "inverse", "sqrt"),
     "precision": ("fp32", "bf16", "fp16"),
 }
@@ -23,7 +22,8 @@ DESCRIPTIONS = {
     "(squeeze-excitation in all of them), mobilenet_v1, or timm:NAME.",
     "head": "distribution: a softmax over 0 to 100 years; ordinal: 100 yes-or-no questions, older "
     "than k years (OR-CNN, Niu et al., CVPR 2016).",
-    "weights": "What the weights start from: none, imagenet, checkpoint, select or faceres.",
+    "weights": "What the weights start from: none, imagenet, checkpoint, select, "
+    "select:timm:NAME or faceres.",
     "initial_sha256": "SHA-256 of the file that the weights start from.",
     "photos": "Train on so many, spread evenly over the training split, for small comparisons; 0: "
     "all.",

@@ -12,6 +12,7 @@ from halnet.datasets.prepared import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.training.backbones import TIMM, TimmNetwork
 from halnet.training.checkpoint import load_checkpoint
+from halnet.training.config import TrainConfig
 from halnet.training.faceres import load_faceres
 from halnet.training.model import AgeNet
 from halnet.training.selection import select_weights
@@ -34,7 +35,7 @@ PACKAGED = {
 class InitialWeights:
     """Where weights come from."""
 
-    kind: str  # none, imagenet, checkpoint, select or faceres
+    kind: str  # none, imagenet, checkpoint, select, select:timm:NAME or faceres
     path: Path | None = None  # of a checkpoint, or of faceres.json
 
     @property
@@ -60,6 +61,11 @@ class InitialWeights:
         """
         if self.kind == "imagenet":
             load_imagenet(model, backbone)
+        if self.kind.startswith(SELECT):
+            name = self.kind.removeprefix(SELECT)
+            relative = AgeNet(TrainConfig(backbone=name))
+            load_imagenet(relative, name)
+            select_weights(relative.network, model.network)
         if self.path is None:
             return
         if self.kind == "faceres":
@@ -74,8 +80,12 @@ class InitialWeights:
 
 
 def parse_weights(text: str) -> InitialWeights:
-    """Read "none", "imagenet", "select:CHECKPOINT", "faceres:JSON" or the path of a checkpoint."""
-    if text in ("none", "imagenet"):
+    """Read what `--weights` takes.
+
+    "none", "imagenet", the path of a checkpoint, "select:CHECKPOINT", "select:timm:NAME" (that
+    network's ImageNet weights) or "faceres:JSON".
+    """
+    if text in ("none", "imagenet") or text.startswith(SELECT + TIMM):
         return InitialWeights(text)
     if text.startswith(SELECT):
         return InitialWeights("select", Path(text.removeprefix(SELECT)))

@@ -138,7 +138,8 @@ class AgeModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect the outputs of one batch; log the labels' loss."""
         images, ages = batch[0].float(), batch[1].float()
-        logits = self.model.logits(images)
+        with torch.autocast(self.device.type, enabled=False):  # as it will be exported
+            logits = self.model.logits(images)
         target = self.model.head.target(ages, self.config)
         loss = self.model.head.loss(logits, target, ages, self.config).mean()
         self.log("val_loss", loss, batch_size=len(images))

