@@ -24,6 +24,10 @@ SMALL = TrainConfig(
 SCRATCH = TrainConfig(stages=(Stage(64, 10), Stage(128, 3), Stage(224, 1)), ema_decay=0.99)
 
 
+BF16 = {"precision": "bf16"}  # dense convolutions gain from it on a CPU that has it
+SELECT = "select:timm:tf_efficientnet_lite0"
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of a table: what it changes in the table's first recipe."""
@@ -31,7 +35,7 @@ class Row:
     name: str
     what: str
     changes: dict[str, Any]
-    weights: str = "select"  # of the teacher; or none, imagenet
+    weights: str = SELECT  # what it starts from
     taught: bool = False  # by the teacher
 
     def config(self, base: TrainConfig, seed: int) -> TrainConfig:
@@ -43,13 +47,13 @@ class Row:
         parts = [f"--{k.replace('_', '-')} {_text(v)}" for k, v in self.changes.items()]
         if self.taught:
             parts.insert(0, "--teacher TEACHER")
-        if self.weights != "select":
+        if self.weights != SELECT:
             parts.insert(0, f"--weights {self.weights}")
         return " ".join(parts) or "the base"
 
 
 ABLATIONS = (
-    Row("base", "CA, DLDL-v2, start selected from the teacher", {}),
+    Row("base", "CA, DLDL-v2, channels of EfficientNet-Lite0's ImageNet weights", {}),
     Row("scratch", "fresh weights", {}, weights="none"),
     Row("se", "SE in the deep blocks instead of CA", {"backbone": "mobilenet_v3_large"}),
     Row("kl", "KL alone", {"mean_weight": 0.0}),
@@ -81,7 +85,7 @@ BASELINES = (
     Row("ca", "CA-MobileNetV3 (ours)", {}, weights="none"),
     Row("se", "MobileNetV3-Large, SE", {"backbone": "mobilenet_v3_large"}, weights="none"),
     Row("ghostnet", "GhostNet 1.0", {"backbone": "timm:ghostnet_100"}, weights="none"),
-    Row("resnet18", "ResNet-18", {"backbone": "timm:resnet18"}, weights="none"),
+    Row("resnet18", "ResNet-18", {"backbone": "timm:resnet18", **BF16}, weights="none"),
     Row(
         "vgg16",
         "VGG-16, OR-CNN head",
@@ -91,6 +95,7 @@ BASELINES = (
             "photos": 1000,
             "stages": (Stage(64, 2), Stage(224, 1)),
             "learning_rate": 1e-4,
+            **BF16,
         },
         weights="none",
     ),
@@ -99,6 +104,11 @@ BASELINES = (
         "EfficientNet-Lite0, ImageNet weights",
         {"backbone": "timm:tf_efficientnet_lite0"},
         weights="imagenet",
+    ),
+    Row(
+        "ca-selected",
+        "CA-MobileNetV3, channels of Lite0's ImageNet weights",
+        {},
     ),
 )
 
@@ -131,7 +141,7 @@ def main(
     if unknown:
         raise click.BadParameter(f"no row {', '.join(sorted(unknown))}", param_hint="--rows")
     chosen = [row for row in all_rows if row.name in picked]
-    if teacher is None and any(row.taught or row.weights == "select" for row in chosen):
+    if teacher is None and any(row.taught for row in chosen):
         raise click.UsageError("--teacher is needed by some of these rows")
     results: dict[str, list[Any]] = {row.name: [] for row in chosen}
     for seed in range(seeds):  # whole tables first, so that a stopped one can be read
@@ -140,7 +150,7 @@ def main(
                 data,
                 out / f"{row.name}-{seed}",
                 row.config(base, seed),
-                weights=f"select:{teacher}" if row.weights == "select" else row.weights,
+                weights=row.weights,
                 teacher=teacher if row.taught else None,
                 threads=threads,
             )
@@ -226,7 +236,8 @@ def _base_options(base: TrainConfig) -> str:
         for f in fields(base)
         if getattr(base, f.name) != getattr(default, f.name)
     }
-    return " ".join(f"--{k.replace('_', '-')} {_text(v)}" for k, v in changed.items())
+    options = [f"--{k.replace('_', '-')} {_text(v)}" for k, v in changed.items()]
+    return " ".join([f"--weights {SELECT}", *options])
 
 
 def _text(value: Any) -> str:
