@@ -115,6 +115,7 @@ class Metadata:
                 calibration=Calibration(
                     float(calibration["temperature"]),
                     tuple(float(value) for value in calibration["quantiles"]),
+                    tuple(float(value) for value in calibration.get("age_factors", ())),
                 ),
                 dataset=properties[PREFIX + "dataset"],
                 split_sha256=properties[PREFIX + "split_sha256"],

@@ -22,13 +22,51 @@ def test_summarise() -> None:
 def test_conformal_quantile_is_the_textbook_rank() -> None:
     """With nine labels the 90 % quantile is the ceil(10 * 0.9) = 9th score, with none above."""
     probabilities = gaussians(np.full(9, 50), 4.0)
-    labels = 50 + np.arange(1, 10)  # scores 1/4 ... 9/4 of a deviation of 4 years
+    labels = 50 + np.arange(1, 10)  # scores 1/4 ... 9/4 of a deviation of 4 years, one decade
     calibration = fit_calibration(probabilities, labels)
+    assert calibration.age_factors == (1.0,) * 8
     assert len(calibration.quantiles) == 90
     assert calibration.quantiles[89] == pytest.approx(9 / 4, rel=1e-3)
     assert calibration.quantiles[49] == pytest.approx(5 / 4, rel=1e-3)
     low, high = calibration.interval(50.0, 4.0, 0.9)
     assert (float(low), float(high)) == pytest.approx((41, 59), abs=0.01)
+
+
+def test_intervals_hold_in_every_decade() -> None:
+    """Ages of 10 to 19 scatter three times as wide as all others, and nothing else says so."""
+    rng = np.random.default_rng(3)
+    labels = np.rint(rng.uniform(0, 79, 12000))
+    young = (labels >= 10) & (labels < 20)
+    centres = np.clip(labels + rng.normal(0, np.where(young, 9, 3)), 0, 100)
+    probabilities = gaussians(centres, 3.0)
+    calibration = fit_calibration(probabilities[:6000], labels[:6000])
+    assert int(np.argmax(calibration.age_factors)) == 1
+    age, stddev = summarise(probabilities[6000:])
+    low, high = calibration.interval(age, stddev, 0.9)
+    truth, young = labels[6000:], young[6000:]
+    inside = (low <= truth) & (truth <= high)
+    assert inside.mean() == pytest.approx(0.9, abs=0.015)
+    assert 0.85 < inside[young].mean() < 0.95  # with one factor for all: 0.6
+    assert 0.87 < inside[~young].mean() < 0.95
+    # Where the answer is far from the teens, the interval has nothing to do with them.
+    assert high[age > 60].mean() - low[age > 60].mean() < 16
+    assert high[(age > 20) & (age < 24)].mean() - low[(age > 20) & (age < 24)].mean() > 16
+
+
+def test_ends_are_where_the_score_is_the_quantile() -> None:
+    calibration = Calibration(1.0, (2.0,) * 99, (0.5, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0))
+    age, stddev = np.array([4.0, 18.0, 50.03, 97.0]), np.array([1.0, 4.0, 3.0, 6.0])
+    for level in (0.5, 0.9):
+        low, high = calibration.interval(age, stddev, level)
+        for end, limit in ((low, 0), (high, 100)):
+            score = np.abs(end - age) / (stddev * calibration.factor(end))
+            np.testing.assert_allclose(score[end != limit], 2.0, rtol=2e-3)
+    assert high[3] == 100
+    (one, other) = (float(v) for v in calibration.interval(50.03, 3.0, 0.9))
+    assert (one, other) == pytest.approx((float(low[2]), float(high[2])))
+    thin = calibration.interval(50.03, 1e-6, 0.9)  # thinner than the grid can see
+    assert thin[0] <= 50.03 <= thin[1]
+    assert thin[1] - thin[0] < 0.1
 
 
 def test_intervals_hold_new_ages_at_their_level() -> None:
