@@ -67,11 +67,13 @@ class Calibration:
                 f"{len(self.quantiles) / 100:.2f}, the highest level that this model is "
                 "calibrated for"
             )
-        centre = np.asarray(age, np.float64)
-        reach = self.quantiles[index] * np.maximum(np.asarray(stddev, np.float64), _MIN_STDDEV)
-        if not self.age_factors:
-            low, high = centre - reach, centre + reach
-        else:
+        centre: Floats = np.asarray(age, np.float64)
+        reach: Floats = self.quantiles[index] * np.maximum(
+            np.asarray(stddev, np.float64), _MIN_STDDEV
+        )
+        low: Floats = centre - reach
+        high: Floats = centre + reach
+        if self.age_factors:
             slack = reach[..., None] * self.factor(_GRID) - np.abs(_GRID - centre[..., None])
             low, high = _outermost(slack, centre)
         return np.clip(low, AGE_MIN, AGE_MAX), np.clip(high, AGE_MIN, AGE_MAX)

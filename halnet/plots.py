@@ -14,7 +14,7 @@ from halnet.predictions import LEGAL_AGE, LEVEL, Predictions
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,

@@ -16,7 +16,7 @@ from halnet.results import Outputs
 LEVEL = 0.9  # of the interval that is kept and reported
 LEGAL_AGE = 18  # years: the probability to be of this age or older is kept
 PREDICTIONS_FILE = "predictions.csv"
-VALUES = ("label", "age", "stddev", "low", "high", "adult")
+VALUES = ("label", "age", "stddev", "low", "high", "adult")  # fields of Predictions, in order
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,9 @@ def read_predictions(path: Path) -> dict[str, Predictions]:
         splits = {}
         for split in dict.fromkeys(row["split"] for row in rows):
             part = [row for row in rows if row["split"] == split]
-            values = {name: np.array([float(row[name]) for row in part]) for name in VALUES}
-            texts = {name: tuple(row[name] for row in part) for name in ("source", "sex")}
-            splits[split] = Predictions(**texts, **values)
+            values = (np.array([float(row[name]) for row in part]) for name in VALUES)
+            source, sex = (tuple(row[name] for row in part) for name in ("source", "sex"))
+            splits[split] = Predictions(source, sex, *values)
         return splits
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -34,7 +34,7 @@ def join_outputs(parts: Sequence[Outputs]) -> Outputs:
 
 def average_outputs(first: Outputs, second: Outputs) -> Outputs:
     """Return the outputs of the mean of two distributions, such as a crop's and its mirror's."""
-    probabilities = (first.probabilities + second.probabilities) / 2
+    probabilities = (first.probabilities + second.probabilities) / np.float32(2)
     age, stddev = summarise(probabilities)
     return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
 

@@ -73,7 +73,7 @@ def ca_mobilenet_v3(outputs: int, dropout: float) -> Backbone:
     160 channels out) Coordinate Attention takes its place.
     """
     backbone = se_mobilenet_v3(outputs, dropout)
-    blocks = list(backbone.network.features.children())  # type: ignore[union-attr, operator]
+    blocks = list(backbone.network.features.children())  # type: ignore[union-attr]
     for index in CA_BLOCKS:
         _replace_attention(blocks[index])
     return backbone
@@ -155,12 +155,14 @@ def _timm_backbone(
     with torch.inference_mode():
         features = body.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
     body.train()
-    places = {int(info["reduction"]): f"body.{info['module']}" for info in body.feature_info}
+    stages: Any = body.feature_info
+    places = {int(info["reduction"]): f"body.{info['module']}" for info in stages}
+    pretrained: Any = body.pretrained_cfg
     return Backbone(
         TimmNetwork(body, features, outputs, dropout),
         Taps(places.get(8, ""), places.get(16, ""), "body"),
-        mean or tuple(body.pretrained_cfg["mean"]),
-        std or tuple(body.pretrained_cfg["std"]),
+        mean or tuple(pretrained["mean"]),
+        std or tuple(pretrained["std"]),
     )
 
 

@@ -32,7 +32,7 @@ class Distiller(nn.Module):
         super().__init__()
         self._config = config
         fold_batch_norms(teacher.eval(), torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3))
-        teacher.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher.requires_grad_(False).to(memory_format=torch.channels_last)
         # In a tuple: the teacher is no submodule, so that it is neither trained, nor averaged, nor
         # saved.
         self._teacher = (teacher,)
@@ -78,8 +78,8 @@ class Distiller(nn.Module):
 def hint_loss(mapped: Tensor, given: Tensor) -> Tensor:
     """Return N mean squared distances of N x C (x H x W) features to standardised ones."""
     channels = given.shape[1]
-    moments = (torch.zeros(channels), torch.ones(channels))
-    standard = F.batch_norm(given.float(), *(m.to(given.device) for m in moments), training=True)
+    mean, variance = (torch.full((channels,), v, device=given.device) for v in (0.0, 1.0))
+    standard = F.batch_norm(given.float(), mean, variance, training=True)
     return (mapped.float() - standard).square().flatten(1).mean(dim=1)
 
 

@@ -33,7 +33,7 @@ class AgeModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.config = config
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)
         self.distiller = Distiller(model, teacher, config) if teacher is not None else None
         self._data = data
         self._workers = workers
@@ -143,7 +143,8 @@ class AgeModule(pl.LightningModule):
         target = self.model.head.target(ages, self.config)
         loss = self.model.head.loss(logits, target, ages, self.config).mean()
         self.log("val_loss", loss, batch_size=len(images))
-        self.val_outputs.append(tuple(v.float().cpu() for v in self.model.summarise(logits)))
+        age, stddev, probabilities = self.model.summarise(logits)
+        self.val_outputs.append((age.cpu(), stddev.cpu(), probabilities.cpu()))
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay on weights of convolutions and linear layers only; cosine schedule."""

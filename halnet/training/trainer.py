@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -41,7 +42,11 @@ RESUME_FILE = "last.ckpt"
 REPORT_FILE = "report.json"
 CONFIG_FILE = "config.json"
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
+PRECISIONS: dict[str, Any] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}  # Lightning's names
 MIN_VALIDATION = 9  # photos: with fewer, no conformal interval reaches 90 %
 
 
