@@ -131,9 +131,8 @@ def _target_parts(network: Any) -> tuple[Layer, list[list[Block]], Layer]:
     stages: list[list[Block]] = []
     for module in network.features[1:-1]:
         assert isinstance(module, InvertedResidual)
-        layers: list[Any] = [
-            Layer(m[0], m[1]) for m in module.block if isinstance(m, nn.Sequential)
-        ]
+        parts: list[Any] = [m for m in module.block if isinstance(m, nn.Sequential)]
+        layers = [Layer(part[0], part[1]) for part in parts]
         block = Block(*layers) if len(layers) == 3 else Block(None, *layers)
         before = stages[-1][-1].project.conv.out_channels if stages else 0
         if block.project.conv.out_channels != before:
