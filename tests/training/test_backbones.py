@@ -33,6 +33,7 @@ def test_the_ablation_keeps_all_its_squeeze_excitation() -> None:
         ("mobilenet_v3_large", "distribution", 4_331_413, 101),
         ("timm:tf_efficientnet_lite0", "distribution", 3_500_389, 101),
         ("timm:resnet18", "ordinal", 11_227_812, 100),
+        ("mobilenet_v1", "distribution", 3_310_501, 101),
     ],
 )
 def test_parameters_are_counted(backbone: str, head: str, parameters: int, outputs: int) -> None:
@@ -69,6 +70,7 @@ def test_batch_norm_momentum() -> None:
         ("ca_mobilenet_v3", (40, 112, 960)),
         ("timm:tf_efficientnet_lite0", (40, 112, 1280)),
         ("timm:resnet18", (128, 256, 512)),
+        ("mobilenet_v1", (256, 512, 1024)),
     ],
 )
 def test_features_lie_at_their_strides(name: str, widths: tuple[int, int, int]) -> None:
