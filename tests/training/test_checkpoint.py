@@ -75,7 +75,7 @@ def test_damaged_and_foreign_files(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"found no halnet\.\* metadata"):
         load_checkpoint(bad)
     save_file({"x": torch.zeros(2)}, bad, properties)
-    with pytest.raises(ArtifactError, match="not those of CA-MobileNetV3"):
+    with pytest.raises(ArtifactError, match="not those of ca_mobilenet_v3"):
         load_checkpoint(bad)
     recipe = properties.pop("halnet.config")
     save_file(tensors, bad, properties)
