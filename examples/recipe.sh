@@ -16,5 +16,5 @@ halnet train --data "$data" --out "$out/teacher" \
 
 halnet train --data "$data" --out "$out/student" \
     --weights select:timm:tf_efficientnet_lite0 --teacher "$out/teacher/best_model.safetensors" \
-    --hint-weight 1 --label-weight 0.3 --cdf-weight 0.05 --stages 224x14 --learning-rate 1e-3 \
+    --hint-weight 1 --label-weight 0.3 --cdf-weight 0.05 --stages 224x16 --learning-rate 1e-3 \
     --warmup-epochs 0.5 --ema-decay 0.995 --precision bf16

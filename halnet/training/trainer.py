@@ -35,6 +35,7 @@ from halnet.training.device import resolve_device
 from halnet.training.initial import check_split, parse_weights
 from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule
+from halnet.training.precision import keep_float32
 from halnet.training_log import LOG_FILE, read_log
 
 BEST_FILE = "best_model.safetensors"
@@ -109,6 +110,8 @@ def train(
     last = out / RESUME_FILE
     if not last.exists():
         initial.load(model, config.backbone, data)
+    if config.precision == "bf16" and target.type == "cpu":
+        keep_float32(model)
     _claim_folder(out, config, data)
     if last.exists() and not zipfile.is_zipfile(last):
         raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")

@@ -1,0 +1,47 @@
+import copy
+
+import torch
+from torch import nn
+
+from halnet.training.config import TrainConfig
+from halnet.training.model import AgeNet
+from halnet.training.precision import keep_float32
+
+
+def dtypes(model: AgeNet) -> dict[str, torch.dtype]:
+    """The dtype of each convolution's output under bfloat16 autocast."""
+    found: dict[str, torch.dtype] = {}
+    handles = [
+        m.register_forward_hook(lambda m, i, o, n=n: found.__setitem__(n, o.dtype))
+        for n, m in model.network.named_modules()
+        if isinstance(m, nn.Conv2d)
+    ]
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        model.logits(torch.zeros(2, 64, 64, 3))
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def test_the_slow_ones_and_no_others_are_in_float32() -> None:
+    model = AgeNet()
+    assert set(dtypes(model).values()) == {torch.bfloat16}
+    keep_float32(model)
+    wide = {name for name, dtype in dtypes(model).items() if dtype == torch.float32}
+    # Blocks that stride (2, 4, 7, 13) or have 5 x 5 kernels (4 to 6, 13 to 15)
+    assert wide == {f"features.{i}.block.1.0" for i in (2, 4, 5, 6, 7, 13, 14, 15)}
+
+
+def test_nothing_else_changes() -> None:
+    """The same numbers and names without autocast, copies and timm's own padding included."""
+    torch.manual_seed(0)
+    for backbone in ("ca_mobilenet_v3", "mobilenet_v1"):
+        model = AgeNet(TrainConfig(backbone=backbone)).eval()
+        crops = torch.randint(0, 256, (2, 64, 64, 3)).float()
+        before, names = model(crops)[0], list(model.state_dict())
+        keep_float32(model)
+        twin = copy.deepcopy(model)
+        assert list(twin.state_dict()) == names
+        assert torch.equal(twin(crops)[0], before)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (twin(crops)[0] - before).abs().max() < 1
