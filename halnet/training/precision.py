@@ -18,7 +18,8 @@ def keep_float32(network: nn.Module) -> None:
         if not isinstance(module, nn.Conv2d) or module.groups != module.in_channels:
             continue
         if module.groups > 1 and (module.stride[0] > 1 or module.kernel_size[0] >= 5):
-            module.__class__ = _in_float32(type(module))
+            kind: Any = type(module)
+            module.__class__ = _in_float32(kind)
 
 
 @cache
