@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from halnet.datasets.prepared import OnProgress, PreparedDataset, Record, no_progress
+from halnet.datasets.prepared import (
+    OnProgress,
+    PreparedDataset,
+    Record,
+    judge_records,
+    no_progress,
+)
 from halnet.errors import ImageError
 from halnet.metrics import Evaluation, evaluate
-from halnet.predictions import Predictions, judge
+from halnet.predictions import Predictions
 from halnet.predictor import Predictor, bundled_model
 from halnet.results import Face, Outputs
-from halnet.runtimes import Runtime, RuntimeSpec, open_runtime
+from halnet.runtimes import RuntimeSpec, open_runtime
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
         else:
             outputs, missed = run_photos(predictor, config.photos, records, on_progress)
             records = tuple(record for record in records if record not in missed)
-        predictions = judge_records(runtime, outputs, records)
+        predictions = judge_records(outputs, records, runtime.spec.metadata.calibration)
         return ModelReport(
             evaluation=evaluate(predictions),
             predictions=predictions,
@@ -93,14 +99,3 @@ def run_photos(
         np.stack([face.probabilities for face in faces]),
     )
     return outputs, missed
-
-
-def judge_records(runtime: Runtime, outputs: Outputs, records: Sequence[Record]) -> Predictions:
-    """Return the predictions that outputs for `records` make by the model's own calibration."""
-    return judge(
-        outputs,
-        [record.age for record in records],
-        [record.sex for record in records],
-        runtime.spec.metadata.calibration,
-        [record.source for record in records],
-    )

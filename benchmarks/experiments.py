@@ -1,4 +1,4 @@
-"""Experiments: the tables of docs/experiments.md, each row a recipe that this file trains.
+"""Experiments: tables of ablations and baselines, each row a recipe that this file trains.
 
     python -m halnet.benchmarks.experiments ablations --data data/aaf --out runs/ablations \\
         --teacher runs/teacher/best_model.safetensors

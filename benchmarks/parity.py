@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 
 from halnet.artifact import bundled, sha256_file
-from halnet.benchmarks.accuracy import judge_records
 from halnet.benchmarks.samples import sample_crops
-from halnet.datasets.prepared import OnProgress, PreparedDataset, Record, no_progress
+from halnet.datasets.prepared import (
+    OnProgress,
+    PreparedDataset,
+    Record,
+    judge_records,
+    no_progress,
+)
 from halnet.errors import ArtifactError, ConfigError
 from halnet.metrics import evaluate
 from halnet.results import Outputs
@@ -141,8 +146,10 @@ def compare(
     )
     if not records:
         return parity
-    want = evaluate(judge_records(reference, expected, records))
-    have = evaluate(judge_records(candidate, found, records))
+    want, have = (
+        evaluate(judge_records(outputs, records, runtime.spec.metadata.calibration))
+        for runtime, outputs in ((reference, expected), (candidate, found))
+    )
     return replace(
         parity,
         reference_mae=want.overall.mae,

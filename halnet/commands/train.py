@@ -22,15 +22,13 @@ def recipe_options(function: F) -> F:
     for field in reversed(fields(TrainConfig)):
         if field.name in OWN_OPTIONS:
             continue
-        kind = CHOICES.get(field.name)
+        kind: Any = float if field.type == float | None else field.type
+        if field.name in CHOICES:
+            kind = click.Choice(CHOICES[field.name])
         function = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,
-            type=click.Choice(kind)
-            if kind
-            else float
-            if field.type == float | None
-            else field.type,
+            type=kind,
             default=field.default,
             show_default=field.default is not None,
             help=DESCRIPTIONS[field.name],

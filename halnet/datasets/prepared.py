@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from halnet.ages import Calibration
 from halnet.alignment import PREPARED_SIZE, inner_crop
 from halnet.artifact import INPUT, sha256_file
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
 from halnet.images import Image
+from halnet.predictions import Predictions, judge
 from halnet.results import Outputs, join_outputs
 
 INDEX_FILE = "index.csv"
@@ -108,6 +110,19 @@ class PreparedDataset:
             parts.append(run(self.inner_crops(records[start : start + BATCH])))
             on_progress(min(start + BATCH, len(records)), len(records))
         return join_outputs(parts)
+
+
+def judge_records(
+    outputs: Outputs, records: Sequence[Record], calibration: Calibration
+) -> Predictions:
+    """Return the predictions that outputs for `records` make by a model's calibration."""
+    return judge(
+        outputs,
+        [record.age for record in records],
+        [record.sex for record in records],
+        calibration,
+        [record.source for record in records],
+    )
 
 
 def crop_path(root: Path, source: str) -> Path:

@@ -51,16 +51,10 @@ class Distiller(nn.Module):
     def forward(self, student: AgeNet, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the student's N x K logits and N losses for N x H x W x 3 RGB images, 0 to 255."""
         teacher = self._teacher[0].to(images.device)
-        if not self._config.hint_weight:
-            logits = student.logits(images)
-            with torch.no_grad():
-                given_logits = teacher.logits(images)
-            return logits, self._config.teacher_weight * self._soft(
-                student, logits, teacher, given_logits
-            )
-        logits, own = with_features(student, images)
+        run = with_features if self.maps else _without_features
+        logits, own = run(student, images)
         with torch.no_grad():
-            given_logits, given = with_features(teacher, images)
+            given_logits, given = run(teacher, images)
         loss = self._config.teacher_weight * self._soft(student, logits, teacher, given_logits)
         for name, module in self.maps.items():
             loss = loss + self._config.hint_weight * hint_loss(module(own[name]), given[name])
@@ -108,3 +102,7 @@ def with_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tens
             stack.callback(module.register_forward_hook(keep(name)).remove)
         logits = model.logits(images)
     return logits, found
+
+
+def _without_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    return model.logits(images), {}

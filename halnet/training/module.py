@@ -66,8 +66,9 @@ class AgeModule(pl.LightningModule):
         """Set the modes and the dropout of the epoch."""
         self.model.train()
         if self.frozen:
+            fresh = self._fresh()
             for module in self.model.modules():
-                if isinstance(module, nn.BatchNorm2d) and id(module) not in self._fresh():
+                if isinstance(module, nn.BatchNorm2d) and id(module) not in fresh:
                     module.eval()
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
@@ -117,7 +118,7 @@ class AgeModule(pl.LightningModule):
                 "lower --learning-rate"
             )
         with torch.no_grad():
-            predicted = (self.model.head.probabilities(logits) * self.model.ages).sum(dim=1)
+            predicted = self.model.summarise(logits)[0]
             self.log("train_mae", (predicted - ages).abs().mean(), on_step=False, on_epoch=True)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss

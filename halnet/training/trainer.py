@@ -22,11 +22,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
 from halnet.ages import Calibration
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared import PreparedDataset, judge_records
 from halnet.errors import ConfigError, DatasetError
 from halnet.files import write_text
 from halnet.metrics import Evaluation, evaluate
-from halnet.predictions import PREDICTIONS_FILE, Predictions, judge, write_predictions
+from halnet.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from halnet.results import Outputs
 from halnet.training.callbacks import BestCheckpoint, EpochLog, EpochReport, ema_callback
 from halnet.training.checkpoint import load_checkpoint, load_config, save_checkpoint
@@ -97,8 +97,9 @@ def train(
     initial = parse_weights(weights)
     initial.check(data)
     config = replace(config, weights=initial.kind, initial_sha256=initial.sha256)
+    taught_by = None
     if teacher is not None:
-        metadata = load_checkpoint(teacher)[1]
+        taught_by, metadata = load_checkpoint(teacher)
         check_split(metadata, data, teacher)
         config = replace(config, teacher_sha256=metadata.checkpoint_sha256)
     _check_recipe(config, devices * nodes, target)
@@ -115,7 +116,6 @@ def train(
     _claim_folder(out, config, data)
     if last.exists() and not zipfile.is_zipfile(last):
         raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")
-    taught_by = load_checkpoint(teacher)[0] if teacher else None
     module = AgeModule(config, data, model, taught_by, workers)
     trainer = pl.Trainer(
         accelerator="cpu" if target.type == "cpu" else "gpu",
@@ -238,10 +238,4 @@ def _predict(
         return Outputs(*(value.cpu().numpy() for value in values))
 
     records = data.select(split)
-    return judge(
-        data.outputs(run, records),
-        [record.age for record in records],
-        [record.sex for record in records],
-        calibration,
-        [record.source for record in records],
-    )
+    return judge_records(data.outputs(run, records), records, calibration)

@@ -7,10 +7,9 @@ from halnet import Predictor
 from halnet.benchmarks.accuracy import (
     EvaluateConfig,
     evaluate_model,
-    judge_records,
     run_photos,
 )
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared import PreparedDataset, judge_records
 from halnet.errors import ImageError
 from halnet.metrics import evaluate
 from halnet.runtimes import open_runtime
@@ -26,7 +25,7 @@ def test_outputs_come_in_the_order_of_the_records(prepared: Path) -> None:
     np.testing.assert_allclose(outputs.age, expected, atol=0.05)
     assert calls == [(32, 70), (64, 70), (70, 70)]
     # A synthetic crop of age a has the brightness 40 + 2 a; the fake reads that as 15.7 + 0.78 a.
-    result = evaluate(judge_records(FakeRuntime(), outputs, records))
+    result = evaluate(judge_records(outputs, records, FakeRuntime().spec.metadata.calibration))
     truth = np.array([record.age for record in records])
     assert result.overall.mae == pytest.approx(
         np.abs((40 + 2 * truth) / 2.55 - truth).mean(), abs=0.4
@@ -52,7 +51,7 @@ def test_raw_photos_give_the_ages_of_their_crops(
         photos, missed = run_photos(Predictor(runtime, detector=yunet), aaf_sample, records)
         assert not missed
         by_crop, by_photo = (
-            evaluate(judge_records(runtime, outputs, records)).overall.mae
+            evaluate(judge_records(outputs, records, runtime.spec.metadata.calibration)).overall.mae
             for outputs in (crops, photos)
         )
     assert abs(by_crop - by_photo) < 0.1
