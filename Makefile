@@ -37,7 +37,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[export,onnxruntime]'
+	$(PIP) --editable '.[export,onnxruntime,openvino]'
 	touch $@
 
 $(VENV)/dev: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python

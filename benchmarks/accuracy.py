@@ -16,7 +16,7 @@ from halnet.datasets.prepared import (
 from halnet.errors import ImageError
 from halnet.metrics import Evaluation, evaluate
 from halnet.predictions import Predictions
-from halnet.predictor import Predictor, bundled_model
+from halnet.predictor import Predictor, bundled_model, bundled_runtime
 from halnet.results import Face, Outputs
 from halnet.runtimes import RuntimeSpec, open_runtime
 
@@ -53,8 +53,10 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
     data = PreparedDataset(config.data)
     records = data.select(config.split, config.limit)
     missed: list[Record] = []
-    model = config.model or bundled_model(config.runtime, config.device)
-    with open_runtime(model, config.runtime, config.device) as runtime:
+    name = config.runtime
+    if config.model is None and name == "auto":
+        name = bundled_runtime(config.device)
+    with open_runtime(config.model or bundled_model(name), name, config.device) as runtime:
         predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
         if config.photos is None:
             outputs: Outputs = data.outputs(predictor.predict_crops, records, on_progress)

@@ -226,7 +226,7 @@ def _speeds(checkpoints: Sequence[Path]) -> list[float]:
     from halnet.export import ExportConfig, export
     from halnet.runtimes import open_runtime
 
-    artifacts = [export(ExportConfig(path, out=path.parent)).path for path in checkpoints]
+    artifacts = [export(ExportConfig(path, out=path.parent))[0].path for path in checkpoints]
     with ExitStack() as stack:
         runtimes = [stack.enter_context(open_runtime(path, device="cpu")) for path in artifacts]
         return [timing.frames_per_second for timing in bench(runtimes, BenchConfig(runs=100))]

@@ -1,18 +1,30 @@
-"""Export: a checkpoint to deployable artifacts.
+"""Export: a checkpoint to deployable artifacts, each checked before it takes its place.
 
-To add a format, write a file beside this one with a function (checkpoint, path) that leaves one
-artifact at the path, and give it a line in `FORMATS`.
+To add a format, write a file beside this one with a function (graph, metadata, path, target) that
+leaves one artifact at the path, and give it a line in `FORMATS`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from halnet.artifact import bundled, sha256_file
-from halnet.errors import ConfigError
-from halnet.manifest import check_manifest, record_artifact
+from halnet.artifact import bundled, sha256_artifact, size_artifact
+from halnet.errors import ConfigError, RuntimeUnavailableError
+from halnet.export.targets import Target
+from halnet.files import settle, staging
+from halnet.manifest import (
+    FAILED_SUFFIX,
+    check_manifest,
+    forget_artifact,
+    record_artifact,
+    record_parity,
+)
 
 
 @dataclass(frozen=True)
@@ -20,14 +32,40 @@ class Format:
     """One line of the table of formats."""
 
     module: str  # below halnet.export
-    function: str  # in it: (checkpoint, path)
+    function: str  # in it: (graph, metadata, path, target)
     file_names: dict[str, str]  # precision: name of the artifact
+    runtime: str  # that it is checked on
     packages: tuple[str, ...]  # whose versions the manifest states
+    extra: str = "export"  # of halnet, that brings them
+    traced: dict[str, str] = field(default_factory=dict)  # precision: another one of its graph
+    beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
 
 FORMATS = {
     "onnx": Format(
-        "to_onnx", "export_onnx", {"fp32": "halnet.onnx"}, ("torch", "onnx", "onnxscript")
+        "to_onnx",
+        "write_onnx",
+        {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx"},
+        "onnxruntime",
+        ("torch", "onnx", "onnxscript"),
+    ),
+    "openvino": Format(
+        "to_openvino",
+        "write_openvino",
+        {"fp32": "halnet_openvino_model", "fp16": "halnet_fp16_openvino_model"},
+        "openvino",
+        ("torch", "onnx", "onnxscript", "openvino"),
+        "export,openvino",
+        traced={"fp16": "fp32"},  # OpenVINO itself compresses the weights
+    ),
+    "tensorrt": Format(
+        "to_tensorrt",
+        "write_tensorrt",
+        {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine"},
+        "tensorrt",
+        ("torch", "onnx", "onnxscript", "tensorrt-rtx", "tensorrt"),
+        "export,tensorrt-rtx",
+        beside=(".json",),
     ),
 }
 
@@ -37,43 +75,198 @@ class ExportConfig:
     """What to export, and where to."""
 
     checkpoint: Path | None = None  # None: the one that comes with the package
-    format: str = "onnx"
-    precision: str = "fp32"
+    formats: tuple[str, ...] = ("onnx",)
+    precisions: tuple[str, ...] = ("fp32",)
+    batch: int | None = None  # crops of every run; None: any number
     out: Path = Path("deploy")
+    target: Target = field(default_factory=Target)
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ConfigError(f"format {self.format}: expected one of {', '.join(FORMATS)}")
-        precisions = FORMATS[self.format].file_names
-        if self.precision not in precisions:
+        _check_names("format", self.formats, list(FORMATS))
+        for name in self.formats:
+            _check_names("precision", self.precisions, list(FORMATS[name].file_names))
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch: expected at least 1 or dynamic, found {self.batch}")
+        if self.target != Target() and "tensorrt" not in self.formats:
             raise ConfigError(
-                f"precision {self.precision}: format {self.format} has {', '.join(precisions)}"
+                "capabilities and batches of a profile are of the format tensorrt, which was not "
+                f"asked for (found {', '.join(self.formats)})"
             )
+        if self.target.batches != Target().batches and self.batch is not None:
+            raise ConfigError("a profile is for a dynamic batch; leave out one of the two")
+
+
+class Verdict(Protocol):
+    """What a check of an artifact found; see `benchmarks.parity.Parity`."""
+
+    @property
+    def data(self) -> str:
+        """What was compared on."""
+        ...
+
+    @property
+    def passed(self) -> bool:
+        """Whether all lies inside the tolerance."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        ...
+
+
+Check = Callable[[Path, str], Verdict]  # of an artifact, on a runtime
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left."""
+    """One artifact that an export left."""
 
     path: Path
+    format: str
+    precision: str
     size: int  # bytes
     sha256: str
     manifest: Path
+    verdict: Verdict | None  # None: not checked
+    unchecked: str  # why it was not; empty where it was
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was checked and put aside."""
+        return self.verdict is not None and not self.verdict.passed
 
 
-def export(config: ExportConfig) -> Exported:
-    """Export a checkpoint and note the artifact in the folder's `manifest.json`.
+def export(
+    config: ExportConfig,
+    check: Check | None = None,
+    on_step: Callable[[str], None] = lambda line: None,
+) -> list[Exported]:
+    """Export a checkpoint in every format and precision asked for.
 
-    The artifact takes its place only when it is whole: what was there before stays otherwise.
-    Raises ArtifactError for a checkpoint that cannot be read.
+    All artifacts are made and checked aside; then they take their places and are noted in the
+    folder's `manifest.json`. An export that fails or is interrupted leaves what was there before.
+    An artifact that `check` finds outside its tolerance is kept under a name that no runtime opens.
+    `on_step` is told what is done next.
+
+    Raises ArtifactError for a checkpoint or graph that cannot be exported, ConfigError where
+    another export into the folder is under way, RuntimeUnavailableError for a missing library.
     """
-    target = FORMATS[config.format]
-    checkpoint = config.checkpoint or bundled("halnet.safetensors")
-    path = config.out / target.file_names[config.precision]
-    check_manifest(path)  # before the artifact is replaced
-    write: Callable[[Path, Path], Any] = getattr(
-        import_module(f"halnet.export.{target.module}"), target.function
-    )
-    write(checkpoint, path)
-    manifest = record_artifact(path, config.format, config.precision, checkpoint, target.packages)
-    return Exported(path, path.stat().st_size, sha256_file(path), manifest)
+    make = _prepare(config, on_step)
+    with staging(config.out, "export") as stage:
+        check_manifest(config.out)
+        made = [(work, *_checked(work, check, on_step)) for work in make(stage)]
+        return [_place(*parts) for parts in made]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One artifact, made in the staging folder, and its place."""
+
+    staged: Path
+    path: Path
+    format: str
+    precision: str
+    stated: dict[str, Any]  # for the manifest
+
+
+def _prepare(
+    config: ExportConfig, on_step: Callable[[str], None]
+) -> Callable[[Path], Iterator[_Work]]:
+    """Load what an export takes; return a function that makes the artifacts in a folder."""
+    writers = {name: _writer(FORMATS[name]) for name in config.formats}
+    from halnet.export.graph import prepare
+    from halnet.export.to_onnx import trace
+    from halnet.training.checkpoint import load_checkpoint
+
+    model, metadata = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
+    model = prepare(model)
+
+    @cache
+    def graph(precision: str) -> Any:
+        on_step(f"tracing the network in {precision}")
+        return trace(model, precision, config.batch)
+
+    def make(folder: Path) -> Iterator[_Work]:
+        for precision, name in product(config.precisions, config.formats):
+            target = FORMATS[name]
+            traced = graph(target.traced.get(precision, precision))
+            staged = folder / target.file_names[precision]
+            on_step(f"writing {staged.name}")
+            writers[name](traced, replace(metadata, precision=precision), staged, config.target)
+            stated = {
+                "format": name,
+                "precision": precision,
+                "batch": config.batch or "dynamic",
+                "calibration": None,  # of INT8; there is none in floating point
+                "checkpoint_sha256": metadata.checkpoint_sha256,
+            }
+            yield _Work(staged, config.out / staged.name, name, precision, stated)
+
+    return make
+
+
+def _writer(target: Format) -> Callable[..., None]:
+    """Return a format's function; RuntimeUnavailableError where its library is missing."""
+    try:
+        writer: Callable[..., None] = getattr(
+            import_module(f"halnet.export.{target.module}"), target.function
+        )
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailableError(
+            f"export needs {error.name}, which is not installed; "
+            f"pip install 'halnet[{target.extra}]'"
+        ) from error
+    return writer
+
+
+def _checked(
+    work: _Work, check: Check | None, on_step: Callable[[str], None]
+) -> tuple[Verdict | None, str]:
+    """Return what a check found, or why there was none."""
+    if check is None:
+        return None, "no check was asked for"
+    on_step(f"checking {work.staged.name}")
+    try:
+        return check(work.staged, FORMATS[work.format].runtime), ""
+    except RuntimeUnavailableError as error:
+        return None, str(error)
+
+
+def _place(work: _Work, verdict: Verdict | None, unchecked: str) -> Exported:
+    target = FORMATS[work.format]
+    failed = verdict is not None and not verdict.passed
+    aside = work.path.with_name(work.path.name + FAILED_SUFFIX)
+    path = aside if failed else work.path
+    _remove(aside, target)  # of an earlier export
+    for suffix in (*target.beside, ""):  # the artifact last: it is refused without the others
+        settle(_beside(work.staged, suffix), _beside(path, suffix))
+    stated = {**work.stated, "unchecked": unchecked} if unchecked else work.stated
+    manifest = record_artifact(path, stated, target.packages)
+    if verdict is not None:
+        record_parity(path, verdict.data, verdict.to_dict())
+    size, digest = size_artifact(path), sha256_artifact(path)
+    return Exported(path, work.format, work.precision, size, digest, manifest, verdict, unchecked)
+
+
+def _remove(path: Path, target: Format) -> None:
+    for suffix in ("", *target.beside):
+        file = _beside(path, suffix)
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+    forget_artifact(path)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _check_names(kind: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{kind} {name}: expected one of {', '.join(known)}{hint}")
+    if not names:
+        raise ConfigError(f"{kind}: expected at least one of {', '.join(known)}, found none")

@@ -137,3 +137,19 @@ def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_artifact(path: Path) -> str:
+    """Return the SHA-256 of an artifact: of a file its content's, of a folder its listing's.
+
+    The listing is what `sha256sum *` prints in the folder.
+    """
+    if not path.is_dir():
+        return sha256_file(path)
+    listing = "".join(f"{sha256_file(file)}  {file.name}\n" for file in sorted(path.iterdir()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def size_artifact(path: Path) -> int:
+    """Return the bytes of an artifact, a file or a folder of files."""
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else (path,)))

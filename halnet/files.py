@@ -1,10 +1,16 @@
-"""Files: written whole or not at all."""
+"""Files and folders: written whole or not at all, by one program at a time."""
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from halnet.errors import ConfigError
+
+STAGING_PREFIX = ".halnet-staging-"
 
 
 @contextmanager
@@ -29,3 +35,49 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all, lines ended by a line feed."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def staging(folder: Path, work: str) -> Iterator[Path]:
+    """Yield an empty folder inside `folder`, to make things in that `settle` then puts in place.
+
+    Only one program at a time may: ConfigError, which says what `work` is under way, for others.
+    What a killed one left is removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{folder}: another {work} into this folder is under way; wait for it, or name "
+                "another folder"
+            ) from error
+        for left in folder.glob(STAGING_PREFIX + "*"):
+            shutil.rmtree(left)
+        stage = Path(tempfile.mkdtemp(dir=folder, prefix=STAGING_PREFIX))
+        try:
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def settle(staged: Path, target: Path) -> None:
+    """Move a file or folder to its place, in the place of what stood there.
+
+    A folder cannot be exchanged in one step: if the second fails, the first is undone.
+    """
+    if not target.is_dir():
+        staged.replace(target)
+        return
+    old = staged.with_name(staged.name + ".old")
+    target.rename(old)
+    try:
+        staged.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)

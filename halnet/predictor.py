@@ -10,11 +10,11 @@ import numpy as np
 
 from halnet.alignment import align
 from halnet.artifact import bundled
-from halnet.errors import RuntimeUnavailableError
+from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import Image, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
-from halnet.runtimes import Crops, Runtime, RuntimeSpec, open_runtime, survey
+from halnet.runtimes import Crops, Runtime, RuntimeSpec, installed, open_runtime
 
 Photo = str | Path | bytes | Image
 
@@ -27,9 +27,10 @@ class Predictor:
     """Finds the faces of photos and estimates their ages.
 
     `model` is a model file, an open `Runtime`, or None: the model that comes with the package, on
-    the best runtime installed. `runtime`, `device` and `threads` go to `open_runtime`; `detector`
-    is a local YuNet file (else it is fetched once), `min_face` the narrowest face in pixels. `flip`
-    averages each crop with its mirror image: a little more exact, at twice the cost.
+    the fastest runtime installed. `runtime`, `device`, `threads` and `mode` go to `open_runtime`;
+    `detector` is a local YuNet file (else it is fetched once), `min_face` the narrowest face in
+    pixels. `flip` averages each crop with its mirror image: a little more exact, at twice the cost.
+    What runs is in `spec`, and logged. Safe to share between threads.
 
     Raises what `open_runtime` raises; a photo that cannot be read raises ImageError.
     """
@@ -41,19 +42,22 @@ class Predictor:
         runtime: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        mode: str = "latency",
         detector: str | Path | FaceDetector | None = None,
         min_face: float = 0.0,
         flip: bool = False,
     ) -> None:
         if model is None:
-            model = bundled_model(runtime, device)
+            runtime = bundled_runtime(device) if runtime == "auto" else runtime
+            model = bundled_model(runtime)
         if isinstance(model, str | Path):
-            model = open_runtime(model, runtime, device, threads)
+            model = open_runtime(model, runtime, device, threads, mode)
         self._runtime = model
         self._detector = detector
         self._min_face = min_face
         self._flip = flip
-        logger.info("%s on %s, %s", self.spec.model, self.spec.runtime, self.spec.provider)
+        spec = self.spec
+        logger.info("%s on %s %s, %s", spec.model, spec.runtime, spec.version, spec.provider)
 
     @property
     def spec(self) -> RuntimeSpec:
@@ -136,18 +140,30 @@ class Predictor:
         self.close()
 
 
-BUNDLED = {"onnxruntime": "halnet.onnx", "pytorch": "halnet.safetensors"}
+# Runtimes that run a bundled file, the fastest first (README, "To compare runtimes").
+BUNDLED = {
+    "openvino": "halnet.onnx",
+    "onnxruntime": "halnet.onnx",
+    "pytorch": "halnet.safetensors",
+}
 
 
-def bundled_model(runtime: str = "auto", device: str = "auto") -> Path:
-    """Return the bundled model file for a runtime, or for the best one installed for a device."""
-    if runtime == "auto" and device.startswith("cuda"):
-        runtime = "pytorch"
-    if runtime == "auto":
-        installed = [entry.runtime for entry in survey() if entry.version]
-        runtime = next((name for name in BUNDLED if name in installed), "")
-        if not runtime:
-            raise RuntimeUnavailableError(
-                "no runtime is installed; pip install 'halnet[onnxruntime]' is the smallest"
-            )
-    return bundled(BUNDLED.get(runtime, BUNDLED["onnxruntime"]))
+def bundled_runtime(device: str = "auto") -> str:
+    """Return the fastest runtime installed that runs the bundled model on this kind of device."""
+    able = installed(BUNDLED, device)
+    if not able:
+        raise RuntimeUnavailableError(
+            f"no runtime is installed that runs the bundled model on device {device}; pip install "
+            "'halnet[onnxruntime]' is the smallest, for a CPU"
+        )
+    return able[0]
+
+
+def bundled_model(runtime: str) -> Path:
+    """Return the bundled model file for a runtime; ConfigError where there is none for it."""
+    if runtime not in BUNDLED:
+        raise ConfigError(
+            f"runtime {runtime}: the bundled model is for {', '.join(BUNDLED)}; make another with "
+            "halnet export and name it"
+        )
+    return bundled(BUNDLED[runtime])

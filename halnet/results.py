@@ -23,12 +23,12 @@ class Outputs:
         return len(self.age)
 
 
-def join_outputs(parts: Sequence[Outputs]) -> Outputs:
-    """Return the outputs of successive batches as one."""
+def join_outputs(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
+    """Return the outputs of successive batches as one, or the first `count` of them."""
     return Outputs(
-        np.concatenate([part.age for part in parts]),
-        np.concatenate([part.stddev for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.age for part in parts])[:count],
+        np.concatenate([part.stddev for part in parts])[:count],
+        np.concatenate([part.probabilities for part in parts])[:count],
     )
 
 

@@ -1,4 +1,4 @@
-"""The protocol that every back end follows."""
+"""The protocol that every back end follows, and what they share."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,9 +9,22 @@ from numpy.typing import NDArray
 
 from halnet.artifact import INPUT, Metadata
 from halnet.errors import ConfigError
-from halnet.results import Outputs
+from halnet.results import Outputs, join_outputs
 
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How many crops a model file takes in one inference."""
+
+    least: int = 1
+    most: int | None = None  # None: any number
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return str(self.most)
+        return "any" if self.most is None else f"{self.least} to {self.most}"
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,8 @@ class RuntimeSpec:
     threads: int  # of one inference; 0 where the library decides
     model: str  # path of the model file
     metadata: Metadata
+    batches: Batches = Batches()
+    mode: str = "latency"  # what it was tuned for: see `open_runtime`
 
 
 class Runtime(Protocol):
@@ -53,7 +68,30 @@ class Runtime(Protocol):
 
 
 class RuntimeBase:
-    """Context manager and input check, shared by the back ends."""
+    """Context manager, input check and batches, shared by the back ends."""
+
+    spec: RuntimeSpec
+
+    def run(self, images: Crops) -> Outputs:
+        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops, N at least 1.
+
+        More crops than the model takes go in several inferences; fewer are filled up with copies
+        of the last. Raises ConfigError for anything else than such crops.
+        """
+        crops = check_crops(images)
+        least, most = self.spec.batches.least, self.spec.batches.most or len(crops)
+        parts = []
+        for start in range(0, len(crops), most):
+            part = crops[start : start + most]
+            missing = max(0, least - len(part))
+            if missing:
+                part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+            parts.append(self._infer(part))
+        return join_outputs(parts, len(crops))
+
+    def _infer(self, crops: Crops) -> Outputs:
+        """Return the outputs for contiguous crops, as many as the model takes."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing to free by default."""

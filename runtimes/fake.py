@@ -12,7 +12,7 @@ from halnet.ages import AGES, Calibration, summarise
 from halnet.artifact import Metadata
 from halnet.errors import RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
+from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec
 
 STDDEV = 5.0  # years
 
@@ -21,7 +21,11 @@ class FakeRuntime(RuntimeBase):
     """Follows the protocol with arithmetic in place of a network."""
 
     def __init__(
-        self, model: str | Path = "fake", device: str = "cpu", threads: int | None = None
+        self,
+        model: str | Path = "fake",
+        device: str = "cpu",
+        threads: int | None = None,
+        mode: str = "latency",
     ) -> None:
         if device not in ("auto", "cpu"):
             raise RuntimeUnavailableError(f"fake runtime: expected device cpu, found {device}")
@@ -31,12 +35,17 @@ class FakeRuntime(RuntimeBase):
             dataset="none",
             split_sha256="",
         )
-        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, "fake", metadata)
+        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, "fake", metadata, mode=mode)
 
-    def run(self, images: Crops) -> Outputs:
+    def _infer(self, crops: Crops) -> Outputs:
         """Return a Gaussian around the mean brightness of each crop."""
-        centre = check_crops(images).mean(axis=(1, 2, 3)) / 255 * 100
+        centre = crops.mean(axis=(1, 2, 3)) / 255 * 100
         weights = np.exp(-((AGES - centre[:, None]) ** 2) / (2 * STDDEV**2))
         probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
         age, stddev = summarise(probabilities)
         return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
+
+
+def devices() -> list[str]:
+    """Return ["cpu"]."""
+    return ["cpu"]

@@ -1,4 +1,4 @@
-"""ONNX Runtime back end: `.onnx` artifacts on the CPU."""
+"""ONNX Runtime back end: `.onnx` artifacts on the CPU or a CUDA device."""
 
 import os
 from pathlib import Path
@@ -9,60 +9,65 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec, check_crops
+from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.cuda import find_gpus, pick_gpu
+from halnet.runtimes.onnx_file import read_onnx
 
-# How a tensor's `external_data` entry "location" starts in the file: key (field 1) of length 8.
-EXTERNAL_DATA = b"\x0a\x08location"
-
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# Threads would else spin on, on other programs' cores, for up to a second after each run.
+STOP_SPINNING = "session.force_spinning_stop"
+# ONNX Runtime would else run on the CPU what the GPU cannot, or all of it, without a word.
+NO_FALLBACK = "session.disable_cpu_ep_fallback"
 
 
 class OnnxRuntime(RuntimeBase):
     """An ONNX artifact in an `onnxruntime.InferenceSession`. Safe to share between threads."""
 
-    def __init__(self, model: str | Path, device: str = "auto", threads: int | None = None) -> None:
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise RuntimeUnavailableError(
-                "runtime onnxruntime is not installed; pip install 'halnet[onnxruntime]'"
-            ) from error
-        device = "cpu" if device == "auto" else device
-        if device not in PROVIDERS:
-            raise RuntimeUnavailableError(
-                f"runtime onnxruntime: expected device {' or '.join(PROVIDERS)}, found {device}; "
-                "for CUDA use runtime pytorch with a checkpoint"
-            )
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        mode: str = "latency",
+    ) -> None:
+        ort = _import_onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors come as exceptions
+        options.inter_op_num_threads = 1
+        provider, settings, name = _provider(ort, device)
         count = threads or os.cpu_count() or 1
         options.intra_op_num_threads = count
-        options.inter_op_num_threads = 1
+        options.add_session_config_entry(STOP_SPINNING, "1")
+        if provider != CPU:
+            options.add_session_config_entry(NO_FALLBACK, "1")
+        data = read_onnx(model)
         try:
-            data = Path(model).read_bytes()
-        except OSError as error:
-            raise ArtifactError(f"{model}: cannot be read: {error.strerror}") from error
-        if EXTERNAL_DATA in data:
-            raise ArtifactError(
-                f"{model}: expected one whole file, found weights in external data, which could "
-                "name any file of this machine; export the checkpoint again"
+            self._session: Any = ort.InferenceSession(
+                data, options, providers=[(provider, settings)]
             )
-        try:
-            self._session: Any = ort.InferenceSession(data, options, providers=[PROVIDERS[device]])
         except Exception as error:
             raise ArtifactError(
                 f"{model}: ONNX Runtime cannot load it: {_first_line(error)}"
             ) from error
-        provider = self._session.get_providers()[0]
-        if provider != PROVIDERS[device]:
+        found = self._session.get_providers()[0]
+        if found != provider:
             raise RuntimeUnavailableError(
-                f"runtime onnxruntime: expected {PROVIDERS[device]}, found {provider}"
+                f"runtime onnxruntime: expected {provider}, found {found}; the CUDA and cuDNN "
+                f"libraries of onnxruntime-gpu {ort.__version__} cannot be loaded: install them, "
+                "or ask for device cpu"
             )
         properties = self._session.get_modelmeta().custom_metadata_map
         metadata = Metadata.from_properties(properties, model)
         self._check_signature(model)
         self.spec = RuntimeSpec(
-            "onnxruntime", ort.__version__, provider, count, str(model), metadata
+            "onnxruntime",
+            ort.__version__,
+            name,
+            count if provider == CPU else 0,
+            str(model),
+            metadata,
+            self._batches(),
+            mode,
         )
 
     def _check_signature(self, model: str | Path) -> None:
@@ -74,16 +79,62 @@ class OnnxRuntime(RuntimeBase):
                 f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
             )
 
+    def _batches(self) -> Batches:
+        fixed = self._session.get_inputs()[0].shape[0]
+        return Batches(fixed, fixed) if isinstance(fixed, int) else Batches()
+
     def close(self) -> None:
         """Let the session go."""
         self._session = None
 
-    def run(self, images: Crops) -> Outputs:
-        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops."""
-        age, stddev, probabilities = self._session.run(
-            OUTPUT_NAMES, {INPUT_NAME: check_crops(images)}
-        )
+    def _infer(self, crops: Crops) -> Outputs:
+        age, stddev, probabilities = self._session.run(OUTPUT_NAMES, {INPUT_NAME: crops})
         return Outputs(np.asarray(age), np.asarray(stddev), np.asarray(probabilities))
+
+
+def devices() -> list[str]:
+    """Return the devices that this build of ONNX Runtime can run on here, the CPU first."""
+    # It lists CUDA also where there is no GPU, so the driver is asked.
+    found = ["cpu"]
+    if CUDA in _import_onnxruntime().get_available_providers():
+        try:
+            found += [gpu.device for gpu in find_gpus()]
+        except RuntimeUnavailableError:
+            return found
+    return found
+
+
+def _import_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            "runtime onnxruntime is not installed; pip install 'halnet[onnxruntime]'"
+        ) from error
+    return onnxruntime
+
+
+def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:
+    """Return provider, its settings and the name of what it runs on."""
+    if device == "auto":
+        device = devices()[-1]
+    if device == "cpu":
+        return CPU, {}, CPU
+    if not device.lower().startswith("cuda"):
+        raise RuntimeUnavailableError(
+            f"runtime onnxruntime: expected device cpu, cuda or cuda:N, found {device}"
+        )
+    if CUDA not in ort.get_available_providers():
+        raise RuntimeUnavailableError(
+            f"runtime onnxruntime: {device} needs the build for GPUs; pip uninstall onnxruntime, "
+            "then pip install 'halnet[gpu]': the two cannot be installed side by side"
+        )
+    gpu = pick_gpu(device, "onnxruntime")
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # those of pip's nvidia packages, where they are installed
+    # TF32 would round the inputs of convolutions.
+    settings = {"device_id": str(gpu.index), "use_tf32": "0"}
+    return CUDA, settings, f"{CUDA} {gpu.device} ({gpu.name})"
 
 
 def _first_line(error: Exception) -> str:

@@ -119,7 +119,18 @@ def onnx_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from halnet.export import ExportConfig, export
 
     out = tmp_path_factory.mktemp("deploy")
-    return export(ExportConfig(checkpoint=checkpoint, out=out)).path
+    (exported,) = export(ExportConfig(checkpoint=checkpoint, out=out))
+    return exported.path
+
+
+@pytest.fixture(scope="session")
+def openvino_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino")
+    from halnet.export import ExportConfig, export
+
+    out = tmp_path_factory.mktemp("deploy_openvino")
+    (exported,) = export(ExportConfig(checkpoint=checkpoint, formats=("openvino",), out=out))
+    return exported.path
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
 """The edge install: a fresh environment with numpy, OpenCV and ONNX Runtime, without PyTorch."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from halnet.runtimes.fake import FakeRuntime
+from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +61,15 @@ def test_the_same_age_without_pytorch(edge: Path) -> None:
 
 def test_what_needs_more_names_the_cure(edge: Path, prepared: Path, tmp_path: Path) -> None:
     halnet = edge.with_name("halnet")
+    engine = tmp_path / "halnet.engine"
+    engine.touch()
+    sidecar = Sidecar(
+        "tensorrt_rtx", "1", (), (1, 1, 1), "", "", FakeRuntime().spec.metadata.to_properties()
+    )
+    sidecar_path(engine).write_text(sidecar.to_json())
     for args, cure in (
+        (("predict", "x.jpg", "--runtime", "openvino"), "pip install 'halnet[openvino]'"),
+        (("predict", "x.jpg", "--model", engine), "pip install 'halnet[tensorrt-rtx]'"),
         (("export", "--out", tmp_path / "out"), "pip install 'halnet[export]'"),
         (("train", "--data", prepared, "--out", tmp_path / "run"), "pip install 'halnet[train]'"),
         (("predict", "x.jpg", "--runtime", "pytorch"), "pip install 'halnet[train]'"),
@@ -66,6 +78,19 @@ def test_what_needs_more_names_the_cure(edge: Path, prepared: Path, tmp_path: Pa
         assert done.returncode == 2
         assert cure in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_info_names_what_is_missing(edge: Path) -> None:
+    done = run(edge, edge.with_name("halnet"), "info", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["runtime"]: entry for entry in json.loads(done.stdout)["runtimes"]}
+    assert found["onnxruntime"]["devices"] == ["cpu"]
+    assert not found["onnxruntime"]["problem"]
+    for name, extra in (
+        ("openvino", "openvino"), ("tensorrt", "tensorrt-rtx"), ("pytorch", "train")
+    ):  # fmt: skip
+        assert found[name]["version"] is None
+        assert found[name]["problem"] == f"pip install 'halnet[{extra}]'"
 
 
 def test_a_photo_through_detection(edge: Path, yunet: Path) -> None:

@@ -38,6 +38,9 @@ EXTRAS = {
     "timm",
     "onnx",
     "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt_rtx",
     "sklearn",
     "matplotlib",
 }

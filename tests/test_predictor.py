@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -7,9 +8,9 @@ import pytest
 from halnet import Ages, Face, FaceDetector, Predictor
 from halnet.alignment import align
 from halnet.benchmarks.samples import portrait, sample_crops
-from halnet.errors import ImageError, RuntimeUnavailableError
+from halnet.errors import ConfigError, ImageError, RuntimeUnavailableError
 from halnet.faces import DetectedFace
-from halnet.predictor import bundled_model
+from halnet.predictor import bundled_model, bundled_runtime
 from halnet.runtimes.fake import FakeRuntime
 
 
@@ -87,13 +88,50 @@ def test_json_values(predictor: Predictor) -> None:
 def test_the_bundled_model_fits_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bundled_model("pytorch").name == "halnet.safetensors"
     assert bundled_model("onnxruntime").name == "halnet.onnx"
-    assert bundled_model().name == "halnet.onnx"
-    monkeypatch.setattr("halnet.predictor.survey", list)
+    with pytest.raises(ConfigError, match="the bundled model is for openvino, onnxruntime, pytor"):
+        bundled_model("tensorrt")
+    monkeypatch.setattr("halnet.runtimes._version", lambda packages: None)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install 'halnet\[onnxruntime\]'"):
-        bundled_model()
+        bundled_runtime()
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+@pytest.mark.parametrize(
+    ("present", "device", "expected"),
+    [
+        (("onnxruntime", "openvino", "torch"), "auto", "openvino"),
+        (("onnxruntime", "torch"), "auto", "onnxruntime"),
+        (("torch",), "cpu", "pytorch"),
+        (("onnxruntime", "openvino", "torch"), "cuda:0", "pytorch"),
+        (("onnxruntime-gpu", "torch"), "cuda", "onnxruntime"),
+        (("onnxruntime", "openvino"), "gpu", "openvino"),
+    ],
+)
+def test_the_bundled_model_goes_to_the_fastest_that_can(
+    present: tuple[str, ...], device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(packages: tuple[str, ...]) -> str | None:
+        return "1" if set(packages) & set(present) else None
+
+    monkeypatch.setattr("halnet.runtimes._version", version)
+    assert bundled_runtime(device) == expected
+
+
+def test_what_was_picked_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "halnet")
+    with Predictor(threads=1) as predictor:
+        spec = predictor.spec
+    assert f"on {spec.runtime} {spec.version}, {spec.provider}" in caplog.text
+
+
+def test_one_predictor_for_several_threads() -> None:
+    image, face = portrait()
+    with Predictor(threads=1) as predictor, ThreadPoolExecutor(4) as pool:
+        (expected,) = predictor.predict_faces(image, [face])
+        for (found,) in pool.map(lambda _: predictor.predict_faces(image, [face]), range(12)):
+            assert found.age == pytest.approx(expected.age, abs=1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "pytorch"])
 def test_the_bundled_model_on_the_bundled_portrait(runtime: str) -> None:
     """The mission patch is that of STS-93, flown in July 1999, when Eileen Collins was 42."""
     image, face = portrait()

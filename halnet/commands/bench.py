@@ -8,22 +8,32 @@ import click
 
 from halnet.benchmarks.speed import BenchConfig, Timing, bench, cpu_name
 from halnet.commands.output import print_table
-from halnet.predictor import BUNDLED, bundled_model
-from halnet.runtimes import open_runtime, survey
+from halnet.predictor import BUNDLED, bundled_model, bundled_runtime
+from halnet.runtimes import installed, open_runtime
 
 
 @click.command("bench")
 @click.argument("models", type=Path, nargs=-1)
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    help="To time the models on; may be repeated. Default: of the bundled model all that are "
+    "installed, of others the first that runs it.",
+)
 @click.option("--device", default="auto", show_default=True, help="Of every runtime.")
 @click.option("--threads", type=click.IntRange(1), help="Of every runtime; default: all cores.")
+@click.option("--mode", default="latency", show_default=True, help="latency, or throughput.")
 @click.option("--batch", default=1, show_default=True, help="Crops a run.")
 @click.option("--runs", default=200, show_default=True, help="Timed runs of each model.")
 @click.option("--warmup", default=20, show_default=True, help="Runs before, not timed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     models: tuple[Path, ...],
+    runtimes: tuple[str, ...],
     device: str,
     threads: int | None,
+    mode: str,
     batch: int,
     runs: int,
     warmup: int,
@@ -35,13 +45,15 @@ def command(
     runs are in the figures. Times are from aligned crops in memory to ages in memory: detection
     and decoding are not in them.
     """
+    pairs = [(model, name) for model in models for name in runtimes or ("auto",)]
     if not models:
-        installed = [entry.runtime for entry in survey() if entry.version]
-        models = tuple(bundled_model(name) for name in installed if name in BUNDLED) or (
-            bundled_model(),
-        )
+        names = runtimes or installed(BUNDLED, device) or (bundled_runtime(device),)
+        pairs = [(bundled_model(name), name) for name in names]
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_runtime(m, "auto", device, threads)) for m in models]
+        opened = [
+            stack.enter_context(open_runtime(model, name, device, threads, mode))
+            for model, name in pairs
+        ]
         timings = bench(opened, BenchConfig(batch, runs, warmup))
     if as_json:
         click.echo(json.dumps({"cpu": cpu_name(), "timings": [t.to_dict() for t in timings]}))

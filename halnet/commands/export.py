@@ -2,26 +2,87 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from halnet.commands.output import needs
+from halnet.commands.output import needs, print_table
+from halnet.errors import ConfigError
+
+
+def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value != "dynamic" and not value.isdigit():
+        raise click.BadParameter(f"expected dynamic or a number of crops, found {value}")
+    return None if value == "dynamic" else int(value)
 
 
 @click.command("export")
 @click.argument("checkpoint", type=Path, required=False)
-@click.option("--format", "format_name", default="onnx", show_default=True, help="onnx.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("onnx",),
+    show_default=True,
+    help="onnx, openvino or tensorrt; may be repeated.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=("fp32",),
+    show_default=True,
+    help="fp32 or fp16; may be repeated.",
+)
+@click.option(
+    "--batch",
+    callback=_batch,
+    metavar="dynamic|N",
+    default="dynamic",
+    show_default=True,
+    help="Crops of every run, or any number.",
+)
 @click.option("--out", type=Path, default=Path("deploy"), show_default=True, help="Folder.")
+@click.option(
+    "--data",
+    type=Path,
+    help="Prepared dataset to check on: MAE and coverage on its test split. Default: agreement on "
+    "crops of the bundled portrait.",
+)
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    help="TensorRT for RTX: GPUs to build for, such as SM86; may be repeated. Default: all.",
+)
+@click.option(
+    "--profile",
+    type=(int, int, int),
+    help="TensorRT: least, best and most crops of a run. Default: 1 8 32.",
+)
+@click.option("--no-check", is_flag=True, help="Do not compare with the checkpoint.")
+@click.option("--threads", type=click.IntRange(1), help="Of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    checkpoint: Path | None, format_name: str, precision: str, out: Path, as_json: bool
-) -> None:
-    """Export CHECKPOINT (default: the bundled model) to a deployable artifact.
+    checkpoint: Path | None,
+    formats: tuple[str, ...],
+    precisions: tuple[str, ...],
+    batch: int | None,
+    out: Path,
+    data: Path | None,
+    capabilities: tuple[str, ...],
+    profile: tuple[int, int, int] | None,
+    no_check: bool,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Export CHECKPOINT (default: the bundled model) to deployable artifacts.
 
-    The file takes aligned uint8 crops and gives age, deviation and probabilities: normalisation,
-    softmax, expectation, calibration and origin are inside it. manifest.json beside it states
-    hash, size and versions; halnet verify adds what it found.
+    An artifact takes aligned uint8 crops and gives age, deviation and probabilities:
+    normalisation, softmax, expectation, calibration and origin are inside it. Each is compared
+    with the checkpoint in PyTorch FP32 before it takes its place; manifest.json beside them states
+    hashes, sizes, versions and what was found. Exit status 1 if one lies outside the tolerance of
+    its precision: it is kept as NAME.failed.
     """
     with needs("export"):
         import onnx  # noqa: F401
@@ -29,19 +90,71 @@ def command(
         import torch  # noqa: F401
 
         from halnet.export import ExportConfig, export
+        from halnet.export.targets import Target
 
-    exported = export(ExportConfig(checkpoint, format_name, precision, out))
+    from halnet.benchmarks.parity import Verifier, VerifyConfig
+
+    if data is not None and no_check:
+        raise ConfigError("--data is for the check; leave out --no-check")
+    default = Target()
+    target = Target(profile or default.batches, capabilities or default.capabilities)
+    config = ExportConfig(checkpoint, formats, precisions, batch, out, target)
+    check = None if no_check else Verifier(VerifyConfig(checkpoint, data, "test", threads))
+    made = export(config, check, lambda line: click.echo(line, err=True))
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(exported.path),
-                    "bytes": exported.size,
-                    "sha256": exported.sha256,
-                    "manifest": str(exported.manifest),
-                }
-            )
-        )
-        return
-    click.echo(f"{exported.path}: {exported.size / 1e6:.1f} MB, SHA-256 {exported.sha256[:12]}...")
-    click.echo(f"next: halnet verify {exported.path}")
+        click.echo(json.dumps([_to_dict(exported) for exported in made]))
+    else:
+        show(made)
+    return 1 if any(exported.failed for exported in made) else 0
+
+
+def show(made: list[Any]) -> None:
+    """Print the table of what an export left."""
+    rows = [
+        [
+            exported.path.name,
+            f"{exported.size / 1e6:.1f}",
+            *_figures(exported.verdict),
+            ("FAILED" if exported.failed else "passed") if exported.verdict else "not checked",
+        ]
+        for exported in made
+    ]
+    data = next((e.verdict.data for e in made if e.verdict), "")
+    columns = ["artifact", "MB", "delta MAE", "p99", "max", "delta coverage", ""]
+    print_table(columns, rows, f"against PyTorch fp32, years{': ' + data if data else ''}")
+    for exported in made:
+        if exported.failed:
+            click.echo(f"{exported.path.name}: {'; '.join(exported.verdict.failures)}")
+            if exported.verdict.divergence:
+                d = exported.verdict.divergence
+                click.echo(f"  first node that differs: {d.node} ({d.operator}), {d.error:.1%}")
+        elif exported.unchecked:
+            click.echo(f"{exported.path.name}: not checked: {exported.unchecked}")
+    click.echo(f"{made[0].manifest}: hashes, versions, and what was found by decade")
+
+
+def _figures(verdict: Any) -> list[str]:
+    if verdict is None:
+        return [""] * 4
+    overall = verdict.overall
+    known = overall.artifact is not None
+    return [
+        f"{overall.delta_mae:+.5f}" if known else "",
+        f"{overall.p99:.5f}",
+        f"{overall.maximum:.5f}",
+        f"{overall.delta_coverage:+.4f}" if known else "",
+    ]
+
+
+def _to_dict(exported: Any) -> dict[str, Any]:
+    return {
+        "path": str(exported.path),
+        "format": exported.format,
+        "precision": exported.precision,
+        "bytes": exported.size,
+        "sha256": exported.sha256,
+        "manifest": str(exported.manifest),
+        "passed": exported.verdict.passed if exported.verdict else None,
+        "failures": exported.verdict.failures if exported.verdict else [],
+        "unchecked": exported.unchecked,
+    }

@@ -2,14 +2,16 @@
 
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from halnet import __version__
+from halnet.artifact import size_artifact
 from halnet.commands.output import print_table
-from halnet.runtimes import open_runtime, survey
+from halnet.runtimes import describe, survey
 
 
 @click.command("info")
@@ -23,7 +25,7 @@ def command(model: Path | None, as_json: bool) -> None:
     runtimes = survey()
     libraries = {name: _version(name) for name in ("numpy", "opencv-python-headless")}
     if as_json:
-        entries = [{"runtime": r.runtime, "version": r.version, "cure": r.cure} for r in runtimes]
+        entries = [asdict(entry) for entry in runtimes]
         click.echo(
             json.dumps(
                 {
@@ -37,19 +39,19 @@ def command(model: Path | None, as_json: bool) -> None:
         return
     parts = ", ".join(f"{name} {number}" for name, number in libraries.items())
     click.echo(f"halnet {__version__}, Python {platform.python_version()}, {parts}")
-    rows = [[r.runtime, r.version or "-", "" if r.version else r.cure] for r in runtimes]
-    print_table(["runtime", "version", "to install it"], rows)
+    rows = [[r.runtime, r.version or "-", ", ".join(r.devices), r.problem] for r in runtimes]
+    print_table(["runtime", "version", "runs on", "what is missing"], rows)
 
 
 def _show_model(model: Path, as_json: bool) -> None:
-    with open_runtime(model) as runtime:
-        spec = runtime.spec
+    spec = describe(model)
     metadata = spec.metadata
     values = {
         "file": str(model),
-        "bytes": model.stat().st_size,
+        "bytes": size_artifact(model),
         "runtime": f"{spec.runtime} {spec.version}, {spec.provider}",
         "precision": metadata.precision,
+        "batch": str(spec.batches),
         "input": f"uint8 N x {metadata.input.size} x {metadata.input.size} x 3 "
         f"{metadata.input.colour}, fingerprint {metadata.input.fingerprint()}",
         "dataset": metadata.dataset,

@@ -17,7 +17,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> None:
     `example` is whatever `network` takes; the network must be in eval mode.
     """
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by identity of the output, kept alive
-    pairs: list[tuple[str, nn.Conv2d, Any]] = []
+    pairs: dict[str, tuple[nn.Conv2d, Any]] = {}  # by name: one that is used twice is folded once
     handles = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -27,7 +27,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> None:
     network(example)
     for handle in handles:
         handle.remove()
-    for name, conv, norm in pairs:
+    for name, (conv, norm) in pairs.items():
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         bias = 0 if conv.bias is None else conv.bias
         conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale)
@@ -45,9 +45,9 @@ def _note(made: dict[int, tuple[nn.Conv2d, Tensor]]) -> Any:
     return hook
 
 
-def _pair(name: str, made: Any, pairs: list[tuple[str, nn.Conv2d, Any]]) -> Any:
+def _pair(name: str, made: Any, pairs: dict[str, tuple[nn.Conv2d, Any]]) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if id(inputs[0]) in made:
-            pairs.append((name, made[id(inputs[0])][0], module))
+            pairs[name] = made[id(inputs[0])][0], module
 
     return hook

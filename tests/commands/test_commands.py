@@ -66,7 +66,7 @@ def test_predict_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     for name in ("cut.jpg: the image data is damaged", "empty.jpg: the file is empty", "text.png"):
         assert name in err
     assert "notes.txt" not in out + err
-    assert err.startswith("halnet.onnx on onnxruntime ")
+    assert err.startswith("halnet.onnx on openvino ")
 
 
 @pytest.mark.usefixtures("stored_face")
@@ -138,13 +138,20 @@ def test_wrong_use_is_one_line(
         (["predict", tmp_path / "bare"], "no photos in this folder"),
         (["predict", folder / "a.jpg", "--level", "1.5"], "interval level 1.5"),
         (["predict", folder / "a.jpg", "--model", tmp_path / "no.onnx"], "no such model file"),
-        (["predict", folder / "a.jpg", "--runtime", "caffe"], "runtime caffe: expected one of"),
+        (
+            ["predict", folder / "a.jpg", "--runtime", "caffe"],
+            "runtime caffe: the bundled model is for openvino, onnx",
+        ),
         (["train", "--data", tmp_path, "--out", tmp_path / "r"], "run halnet prepare"),
         (["train", "--data", tmp_path, "--out", tmp_path / "r", "--stages", "9"], "PIXELSxEPOCHS"),
         (["prepare", tmp_path, "--out", tmp_path / "r"], "All-Age-Faces"),
         (["evaluate", "--data", tmp_path], "expected a prepared dataset"),
         (["export", tmp_path / "no.safetensors", "--out", tmp_path / "r"], "cannot be read"),
-        (["export", "--format", "tflite"], "format tflite: expected one of onnx"),
+        (["export", "--format", "openvno"], "openvino, tensorrt; did you mean openvino?"),
+        (["export", "--precision", "fp61"], "precision fp61: expected one of fp32, fp16; did"),
+        (["export", "--capability", "SM86"], "are of the format tensorrt, which was not asked"),
+        (["export", "--data", tmp_path, "--no-check"], "leave out --no-check"),
+        (["bench", "--mode", "throughput"], "runtime onnxruntime has latency"),
         (["verify", tmp_path / "no.onnx"], "no such model file"),
         (["evaluate", "--data", tmp_path, "--figure", "errors"], "expected one of .png, .svg"),
         (["predict", folder / "a.jpg", "--device", "cuda:99"], "cuda:99 was asked for"),
@@ -157,7 +164,7 @@ def test_wrong_use_is_one_line(
         assert message in err, args
         assert err.startswith("halnet: ")
         assert len(err.splitlines()) == 1, err
-        assert not out
+        assert not out, args
     assert halnet("predict") == 2  # click's own: usage and one line
     assert "Missing argument" in capsys.readouterr().err
 
@@ -185,9 +192,10 @@ def test_export_verify_and_info(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert halnet("export", checkpoint, "--out", tmp_path, "--json") == 0
-    exported = json.loads(capsys.readouterr().out)
+    (exported,) = json.loads(capsys.readouterr().out)
     artifact = tmp_path / "halnet.onnx"
     assert exported["bytes"] == artifact.stat().st_size
+    assert exported["passed"] is True
     assert halnet("verify", artifact, "--checkpoint", checkpoint) == 0
     assert "passed" in capsys.readouterr().out
     manifest = json.loads((tmp_path / "manifest.json").read_text())

@@ -6,8 +6,7 @@ import onnx
 import pytest
 
 from halnet.artifact import sha256_file
-from halnet.errors import ArtifactError, ConfigError
-from halnet.export import ExportConfig, export, to_onnx
+from halnet.export import to_onnx
 from halnet.runtimes import open_runtime
 from halnet.training.config import TrainConfig
 from halnet.training.model import AgeNet
@@ -29,6 +28,8 @@ def test_the_artifact_follows_the_contract(onnx_artifact: Path, checkpoint: Path
     assert properties["halnet.checkpoint_sha256"] == sha256_file(checkpoint)
     assert json.loads(properties["halnet.reference_mae"]) == {"val": 20.0}
     assert model.opset_import[0].version == 18
+    used = {node.op_type for node in model.graph.node}
+    assert not used & {"Concat", "Split", "Shape", "Gather", "BatchNormalization"}
     assert str(Path(__file__).parents[2]) not in onnx_artifact.read_bytes().decode("latin-1")
 
 
@@ -79,58 +80,42 @@ def test_the_manifest_states_the_artifact(onnx_artifact: Path, checkpoint: Path)
     assert set(entry["versions"]) == {"halnet", "torch", "onnx", "onnxscript"}
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_export_that_stops_leaves_what_was_there(
-    failure: BaseException, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "halnet.onnx"
-    target.write_bytes(b"the one before")
-    real = Path.write_bytes
+def test_half_precision_is_of_the_backbone_alone(checkpoint: Path, crops: np.ndarray) -> None:
+    import onnxruntime
 
-    def half(self: Path, data: bytes) -> int:
-        if self.suffix == ".onnx":
-            real(self, data[: len(data) // 2])
-            raise failure
-        return real(self, data)
+    from halnet.export.graph import prepare
+    from halnet.training.checkpoint import load_checkpoint
 
-    monkeypatch.setattr(to_onnx, "trace", lambda model: onnx.load(_MINIMAL))
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(type(failure) if isinstance(failure, OSError) else failure):  # type: ignore[arg-type]
-        export(ExportConfig(checkpoint=checkpoint, out=tmp_path))
-    assert target.read_bytes() == b"the one before"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.fixture(autouse=True)
-def _minimal(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A tiny valid ONNX model, where what is exported does not matter."""
-    global _MINIMAL  # noqa: PLW0603
-    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    node = onnx.helper.make_node("Relu", ["x"], ["y"])
-    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y]))
-    _MINIMAL = tmp_path_factory.mktemp("minimal") / "minimal.onnx"
-    onnx.save(model, _MINIMAL)
+    model = prepare(load_checkpoint(checkpoint)[0])
+    half, full = (to_onnx.trace(model, precision) for precision in ("fp16", "fp32"))
+    kinds = {t.name: t.data_type for t in half.graph.initializer}
+    weights = [kind for name, kind in kinds.items() if name.endswith(".weight")]
+    assert set(weights) == {onnx.TensorProto.FLOAT16}
+    assert len(half.SerializeToString()) < 0.55 * len(full.SerializeToString())
+    casts = [node for node in half.graph.node if node.op_type == "Cast"]
+    assert len(casts) == 3, "uint8 to float, to half, back to float"
+    (softmax,) = (node for node in half.graph.node if node.op_type == "Softmax")
+    assert softmax.input[0] == casts[-1].output[0], "the softmax is of float32"
+    ages = []
+    for graph in (half, full):
+        session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        ages.append(session.run(["age"], {"image": crops})[0])
+    assert ages[0].dtype == np.float32
+    np.testing.assert_allclose(*ages, atol=0.1)
+    assert np.abs(ages[0] - ages[1]).max() > 1e-5, "half precision was really used"
 
 
-_MINIMAL = Path()
+def test_a_fixed_batch(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
+    from halnet.export import ExportConfig, export
 
-
-def test_a_damaged_manifest_stops_before_the_artifact_is_replaced(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "halnet.onnx").write_bytes(b"the one before")
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ArtifactError, match="damaged; delete it and export again"):
-        export(ExportConfig(checkpoint=checkpoint, out=tmp_path))
-    assert (tmp_path / "halnet.onnx").read_bytes() == b"the one before"
-
-
-def test_wrong_requests(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="format tflite: expected one of onnx"):
-        ExportConfig(format="tflite")
-    with pytest.raises(ConfigError, match="precision int4: format onnx has fp32"):
-        ExportConfig(precision="int4")
-    with pytest.raises(ArtifactError, match="cannot be read"):
-        export(ExportConfig(checkpoint=tmp_path / "none.safetensors", out=tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    config = ExportConfig(checkpoint, ("onnx", "openvino"), batch=2, out=tmp_path)
+    with open_runtime(checkpoint, device="cpu") as runtime:
+        expected = runtime.run(crops).age  # five: three runs of two, the last filled up
+    for exported in export(config):
+        with open_runtime(exported.path) as runtime:
+            assert (runtime.spec.batches.least, runtime.spec.batches.most) == (2, 2)
+            found = runtime.run(crops)
+        assert len(found) == 5
+        np.testing.assert_allclose(found.age, expected, atol=1e-3)

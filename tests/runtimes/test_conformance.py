@@ -1,6 +1,7 @@
 """One suite for every back end."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,30 @@ import pytest
 
 from halnet.ages import summarise
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.runtimes import BACKENDS, Runtime, open_runtime, survey
+from halnet.runtimes import BACKENDS, Runtime, choose_runtime, open_runtime, survey
 
 
 def model_for(name: str, request: pytest.FixtureRequest) -> Path:
-    fixture = {"pytorch": "checkpoint", "onnxruntime": "onnx_artifact"}.get(name)
+    """The model of a back end; TensorRT's runs on the fakes."""
+    if name == "tensorrt":
+        request.getfixturevalue("fakes")
+    fixture = {
+        "pytorch": "checkpoint",
+        "onnxruntime": "onnx_artifact",
+        "openvino": "openvino_artifact",
+        "tensorrt": "engine",
+    }.get(name)
     return request.getfixturevalue(fixture) if fixture else Path("model.fake")
+
+
+def device_for(name: str) -> str:
+    return "cuda" if name == "tensorrt" else "cpu"
 
 
 @pytest.fixture(params=list(BACKENDS))
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    with open_runtime(model_for(request.param, request), request.param, "cpu", 2) as opened:
+    model, device = model_for(request.param, request), device_for(request.param)
+    with open_runtime(model, request.param, device, 2) as opened:
         yield opened
 
 
@@ -60,8 +74,12 @@ def test_wrong_crops_are_refused(runtime: Runtime, images: np.ndarray, message: 
 def test_the_spec_says_what_runs(runtime: Runtime) -> None:
     spec = runtime.spec
     assert spec.runtime in BACKENDS
-    assert spec.provider in ("cpu", "CPUExecutionProvider")
-    assert spec.threads == 2
+    if spec.runtime == "tensorrt":
+        assert (spec.provider, spec.threads) == ("cuda:0 (GPU of the tests)", 0)
+    else:
+        assert spec.provider in ("cpu", "CPU", "CPUExecutionProvider")
+        assert spec.threads == 2
+    assert spec.mode == "latency"
     assert spec.metadata.calibration.quantiles
     runtime.close()
     runtime.close()
@@ -114,9 +132,9 @@ def test_wrong_requests(tmp_path: Path, checkpoint: Path) -> None:
     other = tmp_path / "model.tflite"
     other.touch()
     cases = [
-        ((checkpoint, "tensorflow"), ConfigError, "expected one of onnxruntime, pytorch"),
-        ((checkpoint, "onnxruntime"), ArtifactError, r"runs \.onnx files, found \.safetensors"),
-        ((other, "auto"), ArtifactError, r"expected a model file .*found \.tflite"),
+        ((checkpoint, "tensorflow"), ConfigError, "expected one of onnxruntime, openvino"),
+        ((checkpoint, "onnxruntime"), ArtifactError, r"end in \.onnx; runtime pytorch runs it"),
+        ((other, "auto"), ArtifactError, r"ends in one of \.onnx, _openvino_model"),
         ((tmp_path / "none.onnx", "auto"), ArtifactError, "no such model file"),
         ((checkpoint, "auto", "cpu", 0), ConfigError, "threads: expected at least 1"),
     ]
@@ -125,14 +143,48 @@ def test_wrong_requests(tmp_path: Path, checkpoint: Path) -> None:
             open_runtime(*args)  # type: ignore[arg-type]
 
 
-def test_survey_names_the_cure() -> None:
+def test_calls_from_several_threads(runtime: Runtime, crops: np.ndarray) -> None:
+    expected = runtime.run(crops).age
+    with ThreadPoolExecutor(4) as pool:
+        for index, found in enumerate(pool.map(lambda i: runtime.run(crops[i % 5 :]), range(12))):
+            np.testing.assert_allclose(found.age, expected[index % 5 :], atol=1e-3)
+
+
+def test_survey_states_devices_and_cures(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {entry.runtime: entry for entry in survey()}
-    assert entries["onnxruntime"].cure == "pip install 'halnet[onnxruntime]'"
+    assert entries["onnxruntime"].devices[0] == "cpu"
     assert entries["pytorch"].version
+    assert not entries["pytorch"].problem
+    monkeypatch.setattr("halnet.runtimes._version", lambda packages: None)
+    entries = {entry.runtime: entry for entry in survey()}
+    assert entries["onnxruntime"].problem == "pip install 'halnet[onnxruntime]'"
+    assert entries["onnxruntime"].version is None
 
 
 @pytest.mark.parametrize(
-    ("name", "blocked"), [("onnxruntime", "onnxruntime"), ("pytorch", "torch")]
+    ("present", "device", "expected"),
+    [
+        (("onnxruntime", "openvino"), "auto", "onnxruntime"),
+        (("openvino",), "auto", "openvino"),
+        (("onnxruntime", "openvino"), "gpu.1", "openvino"),
+        (("onnxruntime", "openvino"), "cuda:1", "onnxruntime"),  # which names the build for GPUs
+        (("openvino", "onnxruntime-gpu"), "cuda", "onnxruntime"),
+        ((), "auto", "onnxruntime"),  # which names its cure
+    ],
+)
+def test_auto_is_what_is_installed_for_the_file_and_the_device(
+    present: tuple[str, ...], device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(packages: tuple[str, ...]) -> str | None:
+        return "1" if set(packages) & set(present) else None
+
+    monkeypatch.setattr("halnet.runtimes._version", version)
+    assert choose_runtime("halnet.onnx", device) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "blocked"),
+    [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("pytorch", "torch")],
 )
 def test_a_missing_package_names_its_cure(
     name: str, blocked: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

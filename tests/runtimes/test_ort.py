@@ -1,12 +1,15 @@
 """ONNX files that must not be run."""
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
-from halnet.errors import ArtifactError
-from halnet.runtimes import open_runtime
+from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.runtimes import cuda, open_runtime
+from halnet.runtimes.cuda import Gpu
+from halnet.runtimes.ort import CPU, CUDA, NO_FALLBACK
 
 
 def change(artifact: Path, out: Path, **properties: str | None) -> Path:
@@ -63,3 +66,44 @@ def test_other_outputs(onnx_artifact: Path, tmp_path: Path) -> None:
     onnx.save(model, bad)
     with pytest.raises(ArtifactError, match="expected the input image .*found"):
         open_runtime(bad)
+
+
+def test_an_opset_of_the_future(onnx_artifact: Path, tmp_path: Path) -> None:
+    model = onnx.load(onnx_artifact)
+    model.opset_import[0].version = 99
+    bad = tmp_path / "bad.onnx"
+    onnx.save(model, bad)
+    with pytest.raises(ArtifactError, match="cannot load it: .*opset"):
+        open_runtime(bad)
+
+
+def test_a_build_without_cuda_names_the_one_with(onnx_artifact: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this is the build for GPUs")
+    with pytest.raises(RuntimeUnavailableError, match=r"needs the build for GPUs; .*halnet\[gpu\]"):
+        open_runtime(onnx_artifact, "onnxruntime", "cuda")
+
+
+def test_a_silent_fallback_is_an_error(
+    onnx_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build for GPUs lists CUDA everywhere, and runs on the CPU where it cannot be loaded."""
+    import onnxruntime
+
+    asked = []
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, data: bytes, options: Any, providers: Any) -> None:
+            asked.append((providers, options.get_session_config_entry(NO_FALLBACK)))
+            plain = onnxruntime.SessionOptions()
+            super().__init__(data, plain, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(cuda, "find_gpus", lambda: [Gpu(0, "GPU of the test", (9, 0))])
+    with pytest.raises(RuntimeUnavailableError, match=f"expected {CUDA}, found {CPU}"):
+        open_runtime(onnx_artifact, "onnxruntime", "cuda")
+    assert asked == [([(CUDA, {"device_id": "0", "use_tf32": "0"})], "1")]

@@ -1,0 +1,71 @@
+"""Divergence: the first node at which a half-precision graph leaves its FP32 twin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halnet.artifact import INPUT_NAME
+from halnet.errors import ArtifactError
+from halnet.runtimes import Crops
+from halnet.runtimes.onnx_file import read_onnx
+
+# Of the largest value of a tensor; half precision keeps 11 bits, 0.05 %, a step.
+THRESHOLD = 0.05
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where two graphs part."""
+
+    node: str  # name in the graph
+    operator: str  # ONNX operator
+    error: float  # largest difference as a share of the largest FP32 value; inf where not finite
+
+
+def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
+    """Return the first node of `NAME.fp16.onnx` that leaves `NAME.onnx`, which lies beside it.
+
+    None where the artifact is of another format, the twin is missing, or no node leaves it.
+    """
+    twin = artifact.with_name(artifact.name.replace(".fp16.onnx", ".onnx"))
+    if twin == artifact or not twin.exists():
+        return None
+    try:
+        import onnx
+    except ImportError as error:
+        raise ArtifactError(
+            f"{artifact}: comparing its nodes needs onnx; pip install 'halnet[export]'"
+        ) from error
+    found = onnx.load_from_string(read_onnx(artifact))
+    expected = onnx.load_from_string(read_onnx(twin))
+    twins = {name for node in expected.graph.node for name in node.output}
+    nodes = [node for node in found.graph.node if node.output[0] in twins]
+    names = [node.output[0] for node in nodes]
+    values, wanted = (_values(onnx, model, names, crops) for model in (found, expected))
+    for node, value, want in zip(nodes, values, wanted, strict=True):
+        distance = _distance(value, want)
+        if not distance <= THRESHOLD:
+            return Divergence(node.name, node.op_type, distance)
+    return None
+
+
+def _values(onnx: Any, model: Any, names: list[str], crops: Crops) -> list[Any]:
+    import onnxruntime
+
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return list(session.run(names, {INPUT_NAME: crops}))
+
+
+def _distance(value: Any, want: Any) -> float:
+    if value.shape != want.shape:
+        return 0.0  # the name stands for another thing there
+    difference = np.abs(value.astype(np.float64) - want).max()
+    return float(difference / max(np.abs(want).max(), 1e-6)) if np.isfinite(difference) else np.inf

@@ -1,0 +1,14 @@
+"""Ages by ONNX Runtime and NumPy alone, without halnet. Usage: plain_onnxruntime.py MODEL CROPS
+
+MODEL is an .onnx of `halnet export`; CROPS a .npy file, N x 224 x 224 x 3 uint8 RGB, aligned.
+"""
+
+import sys
+
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+ages, deviations, _ = session.run(None, {"image": np.load(sys.argv[2])})
+for age, deviation in zip(ages, deviations, strict=True):
+    print(f"{age:.3f} {deviation:.3f}")

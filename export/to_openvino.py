@@ -1,0 +1,24 @@
+"""OpenVINO: an IR folder by the artifact contract."""
+
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from halnet.artifact import Metadata
+from halnet.export.targets import Target
+from halnet.runtimes.ov import XML_FILE
+
+
+def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -> None:
+    """Write a traced FP32 network as a folder with halnet.xml and halnet.bin, metadata in rt_info.
+
+    Of the precision fp16 the weights are stored as float16: a GPU or NPU computes in it, a CPU
+    widens them again.
+    """
+    del target  # the folder runs on every device
+    model = ov.Core().read_model(proto.SerializeToString())
+    for key, value in metadata.to_properties().items():
+        model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
+    path.mkdir(parents=True, exist_ok=True)
+    ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision == "fp16")

@@ -1,0 +1,248 @@
+"""TensorRT back end: `.engine` files on an NVIDIA GPU, for TensorRT for RTX and the full TensorRT.
+
+What an engine's sidecar says does not belong here is refused before it is loaded.
+"""
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halnet.alignment import CROP_SIZE
+from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.results import Outputs
+from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.cuda import Gpu, find_gpus, pick_gpu
+from halnet.runtimes.sidecar import Sidecar, sidecar_path
+
+LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface, in order of choice
+AGES = 101
+
+
+class TensorRTRuntime(RuntimeBase):
+    """An engine on one GPU. Calls from several threads take turns."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        mode: str = "latency",
+    ) -> None:
+        del threads  # the GPU's own
+        path = Path(model)
+        sidecar = Sidecar.read(path)
+        metadata = Metadata.from_properties(sidecar.properties, sidecar_path(path))
+        trt = import_tensorrt(sidecar.library)
+        if trt.__version__ != sidecar.version:
+            raise ArtifactError(
+                f"{path}: was built by {sidecar.library} {sidecar.version}, which alone can load "
+                f"it, found {trt.__version__}; export the checkpoint again"
+            )
+        gpu = pick_gpu(device, "tensorrt")
+        _check_capability(path, sidecar, gpu)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sidecar.engine_sha256:
+            raise ArtifactError(
+                f"{path}: is not the engine that {sidecar_path(path).name} describes; an engine is "
+                "native code, so it is not loaded: export the checkpoint again"
+            )
+        cuda = _import_cuda()
+        with _errors_as(path):
+            _check(cuda.cudaSetDevice(gpu.index))
+            self._logger = trt.Logger(trt.Logger.ERROR)
+            self._runtime = trt.Runtime(self._logger)
+            self._engine = self._runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise ArtifactError(
+                f"{path}: {sidecar.library} {sidecar.version} refused the engine on {gpu.name}; "
+                "export the checkpoint again on this machine"
+            )
+        _check_signature(trt, self._engine, path)
+        self._context = _context(trt, self._engine)
+        least, _, most = sidecar.batches
+        self._buffers: _Buffers | None = _Buffers(cuda, self._context, gpu.index, most)
+        self._lock = threading.Lock()
+        self.spec = RuntimeSpec(
+            "tensorrt",
+            f"{trt.__version__} ({sidecar.library})",
+            f"{gpu.device} ({gpu.name})",
+            0,
+            str(model),
+            metadata,
+            Batches(least, most),
+            mode,
+        )
+
+    def close(self) -> None:
+        """Free the GPU's memory."""
+        if self._buffers is not None:
+            self._buffers.free()
+            self._buffers = None
+            self._context = self._engine = self._runtime = None
+
+    def _infer(self, crops: Crops) -> Outputs:
+        with self._lock:
+            if self._buffers is None:
+                raise ArtifactError(f"{self.spec.model}: the runtime is closed")
+            return self._buffers.run(crops)
+
+
+class _Buffers:
+    """Pinned host and device memory for the largest batch, and the stream that everything is on."""
+
+    def __init__(self, cuda: Any, context: Any, gpu: int, most: int) -> None:
+        self._cuda, self._context, self._gpu = cuda, context, gpu
+        self._stream = _check(cuda.cudaStreamCreate())
+        shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+            INPUT_NAME: ((most, CROP_SIZE, CROP_SIZE, 3), np.uint8),
+            "age": ((most,), np.float32),
+            "stddev": ((most,), np.float32),
+            "probabilities": ((most, AGES), np.float32),
+        }
+        self._host: dict[str, NDArray[Any]] = {}
+        self._pinned: dict[str, int] = {}
+        self._device: dict[str, int] = {}
+        for name, (shape, dtype) in shapes.items():
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            self._pinned[name] = int(_check(cuda.cudaMallocHost(size)))
+            self._host[name] = _array_at(self._pinned[name], size).view(dtype).reshape(shape)
+            self._device[name] = int(_check(cuda.cudaMalloc(size)))
+            context.set_tensor_address(name, self._device[name])
+
+    def run(self, crops: Crops) -> Outputs:
+        """Copy in, run and copy out on the stream, then wait for it."""
+        cuda, count = self._cuda, len(crops)
+        _check(cuda.cudaSetDevice(self._gpu))  # of this thread
+        self._host[INPUT_NAME][:count] = crops
+        self._copy(INPUT_NAME, count, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
+        if not self._context.set_input_shape(INPUT_NAME, crops.shape):
+            raise ArtifactError(f"TensorRT refuses a batch of {count}: beyond the engine's profile")
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise RuntimeUnavailableError("TensorRT could not run the engine; see its log above")
+        for name in OUTPUT_NAMES:
+            self._copy(name, count, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
+        _check(cuda.cudaStreamSynchronize(self._stream))
+        return Outputs(*(self._host[name][:count].copy() for name in OUTPUT_NAMES))
+
+    def _copy(self, name: str, count: int, kind: Any) -> None:
+        ends = [self._device[name], self._pinned[name]]
+        if kind == self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost:
+            ends.reverse()
+        size = self._host[name][:count].nbytes
+        _check(self._cuda.cudaMemcpyAsync(*ends, size, kind, self._stream))
+
+    def free(self) -> None:
+        """Give everything back."""
+        self._host = {}
+        for name, address in self._device.items():
+            _check(self._cuda.cudaFree(address))
+            _check(self._cuda.cudaFreeHost(self._pinned[name]))
+        _check(self._cuda.cudaStreamDestroy(self._stream))
+
+
+def describe(engine: Path) -> RuntimeSpec:
+    """Return what the sidecar of an engine says; neither the library nor a GPU is needed."""
+    sidecar = Sidecar.read(engine)
+    return RuntimeSpec(
+        "tensorrt",
+        f"{sidecar.version} ({sidecar.library})",
+        ", ".join(sidecar.capabilities),
+        0,
+        str(engine),
+        Metadata.from_properties(sidecar.properties, sidecar_path(engine)),
+        Batches(sidecar.batches[0], sidecar.batches[2]),
+    )
+
+
+def devices() -> list[str]:
+    """Return the GPUs; RuntimeUnavailableError where there is none to run an engine on."""
+    import_tensorrt()
+    try:
+        return [gpu.device for gpu in find_gpus()]
+    except RuntimeUnavailableError as error:
+        raise RuntimeUnavailableError(f"builds engines, but runs none: {error}") from error
+
+
+def import_tensorrt(library: str | None = None) -> Any:
+    """Return TensorRT's module: the one named, or the first of `LIBRARIES` that is installed.
+
+    Importing it is safe without a driver. Raises RuntimeUnavailableError where it is missing.
+    """
+    for name in (library,) if library else LIBRARIES:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+        except (ImportError, OSError) as error:
+            raise RuntimeUnavailableError(f"runtime tensorrt: {name}: {error}") from error
+    cure = (
+        "install NVIDIA's tensorrt"
+        if library == "tensorrt"
+        else "pip install 'halnet[tensorrt-rtx]'"
+    )
+    raise RuntimeUnavailableError(f"runtime tensorrt is not installed; {cure}")
+
+
+def _import_cuda() -> Any:
+    try:
+        return import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            "runtime tensorrt: cuda-bindings is not installed; pip install 'halnet[tensorrt-rtx]'"
+        ) from error
+
+
+def _check_capability(path: Path, sidecar: Sidecar, gpu: Gpu) -> None:
+    found = "SM{}{}".format(*gpu.capability)
+    if sidecar.capabilities and found not in sidecar.capabilities:
+        raise ArtifactError(
+            f"{path}: was built for {', '.join(sidecar.capabilities)}, found {found} ({gpu.name}); "
+            f"export with --capability {found}"
+        )
+
+
+def _check_signature(trt: Any, engine: Any, path: Path) -> None:
+    expected = {INPUT_NAME: trt.DataType.UINT8, **dict.fromkeys(OUTPUT_NAMES, trt.DataType.FLOAT)}
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    found = {name: engine.get_tensor_dtype(name) for name in names}
+    if found != expected:
+        raise ArtifactError(f"{path}: expected the tensors {expected}, found {found}")
+
+
+def _context(trt: Any, engine: Any) -> Any:
+    """Return the execution context; TensorRT for RTX replays each batch size as a CUDA graph."""
+    if not hasattr(trt, "CudaGraphStrategy"):
+        return engine.create_execution_context()
+    settings = engine.create_runtime_config()
+    settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    return engine.create_execution_context(settings)
+
+
+@contextmanager
+def _errors_as(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ArtifactError(f"{path}: TensorRT cannot load it: {error}") from error
+
+
+def _check(answer: tuple[Any, ...]) -> Any:
+    """Return the value of a CUDA call's (status, value); RuntimeUnavailableError if it failed."""
+    status, *values = answer
+    if int(status):
+        raise RuntimeUnavailableError(f"runtime tensorrt: CUDA says {status!r}")
+    return values[0] if values else None
+
+
+def _array_at(address: int, size: int) -> NDArray[np.uint8]:
+    """Return `size` bytes of memory at an address as an array."""
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))

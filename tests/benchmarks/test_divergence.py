@@ -1,0 +1,40 @@
+"""The node at which half precision goes wrong is found and named."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from halnet.benchmarks.divergence import first_divergence
+from halnet.benchmarks.parity import Verifier, VerifyConfig
+from halnet.export import ExportConfig, export
+
+
+def test_an_overflow_is_named(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
+    made = export(ExportConfig(checkpoint, precisions=("fp32", "fp16"), out=tmp_path))
+    full, half = (exported.path for exported in made)
+    assert first_divergence(half, crops) is None, "the two agree"
+    # The same weights in both, so large that the node's sums are beyond 65504.
+    victim = "network.features.4.block.0.0.weight"
+    for path in (full, half):
+        model = onnx.load(path)
+        (weight,) = (t for t in model.graph.initializer if t.name.endswith(victim))
+        values = onnx.numpy_helper.to_array(weight)
+        factor = values.dtype.type(30000 / np.abs(values).max())
+        weight.CopyFrom(onnx.numpy_helper.from_array(values * factor, weight.name))
+        onnx.save(model, path)
+        (node,) = (n.name for n in model.graph.node if weight.name in n.input)
+    found = first_divergence(half, crops)
+    assert found is not None
+    assert (found.node, found.operator, found.error) == (node, "Conv", np.inf)
+    parity = Verifier(VerifyConfig(checkpoint))(half)
+    assert not parity.passed
+    assert parity.divergence is not None
+    assert parity.divergence.operator == "Conv"
+
+
+def test_without_the_twin(onnx_artifact: Path, crops: np.ndarray, tmp_path: Path) -> None:
+    alone = tmp_path / "halnet.fp16.onnx"
+    alone.write_bytes(onnx_artifact.read_bytes())
+    assert first_divergence(alone, crops) is None
+    assert first_divergence(onnx_artifact, crops) is None

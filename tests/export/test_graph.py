@@ -1,0 +1,46 @@
+"""The steps before an export change the graph, not the numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from halnet.artifact import bundled
+from halnet.export.graph import STEPS, prepare
+from halnet.training.attention import CoordinateAttention
+from halnet.training.checkpoint import load_checkpoint
+from halnet.training.model import AgeNet
+
+
+@pytest.fixture(scope="module")
+def model() -> AgeNet:
+    """A trained network: a fresh one's batch norms do nothing that could be folded wrongly."""
+    return load_checkpoint(bundled("halnet.safetensors"))[0]
+
+
+@pytest.mark.parametrize("steps", [*((name,) for name in STEPS), tuple(STEPS)])
+def test_every_step_gives_the_same_ages(
+    model: AgeNet, steps: tuple[str, ...], crops: np.ndarray
+) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.from_numpy(crops)
+    prepared = prepare(model, steps)
+    with torch.inference_mode():
+        expected, found = model(images), prepared(images)
+    assert expected[0].std() > 1
+    for a, b in zip(expected, found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], msg=f"{name} of the original changed")
+
+
+def test_each_step_does_its_work(model: AgeNet) -> None:
+    def count(steps: tuple[str, ...], kind: type) -> int:
+        return sum(isinstance(module, kind) for module in prepare(model, steps).modules())
+
+    assert count((), CoordinateAttention) == 5
+    assert count(("attention",), CoordinateAttention) == 0
+    assert count((), torch.nn.BatchNorm2d) == 51
+    assert count(("folding",), torch.nn.BatchNorm2d) == 0
+    assert count(tuple(STEPS), torch.nn.BatchNorm2d) == 0
+    assert count((), torch.nn.AdaptiveAvgPool2d) > count(("pooling",), torch.nn.AdaptiveAvgPool2d)
+    assert count(("pooling",), torch.nn.AdaptiveAvgPool2d) == 0

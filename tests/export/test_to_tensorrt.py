@@ -1,0 +1,134 @@
+"""Engines built by TensorRT for RTX, which needs no GPU for it, and their sidecars."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
+from halnet.export import ExportConfig, Target, export
+from halnet.export.graph import prepare
+from halnet.export.to_onnx import trace
+from halnet.export.to_tensorrt import check_quantization, write_tensorrt
+from halnet.runtimes import describe, open_runtime
+from halnet.runtimes.sidecar import Sidecar
+from halnet.training.checkpoint import load_checkpoint
+
+trt = pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.fixture(scope="module")
+def graphs(checkpoint: Path) -> dict[str, Any]:
+    model = prepare(load_checkpoint(checkpoint)[0])
+    return {precision: trace(model, precision) for precision in ("fp32", "fp16")}
+
+
+def test_both_precisions(checkpoint: Path, tmp_path: Path) -> None:
+    config = ExportConfig(
+        checkpoint, ("tensorrt",), ("fp32", "fp16"), out=tmp_path, target=Target((1, 2, 4))
+    )
+    full, half = export(config)
+    assert half.size < 0.95 * full.size
+    for exported, capabilities in (
+        (full, ("SM80", "SM86", "SM89", "SM120")),
+        (half, ("SM75", "SM80", "SM86", "SM89", "SM120")),
+    ):
+        sidecar = Sidecar.read(exported.path)
+        assert (sidecar.library, sidecar.version) == ("tensorrt_rtx", trt.__version__)
+        assert sidecar.capabilities == capabilities
+        assert sidecar.batches == (1, 2, 4)
+        assert sidecar.engine_sha256 == hashlib.sha256(exported.path.read_bytes()).hexdigest()
+        spec = describe(exported.path)
+        assert spec.metadata.precision == exported.precision
+        assert spec.metadata.reference_mae == {"val": 20.0}
+
+
+def test_the_sidecar_names_the_graph(
+    graphs: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    metadata = load_checkpoint(checkpoint)[1]
+    path = tmp_path / "halnet.engine"
+    write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM89",)))
+    sidecar = Sidecar.read(path)
+    data = graphs["fp32"].SerializeToString()
+    assert sidecar.onnx_sha256 == hashlib.sha256(data).hexdigest()
+    assert sidecar.capabilities == ("SM89",)
+
+
+def test_a_fixed_batch_is_its_own_profile(checkpoint: Path, tmp_path: Path) -> None:
+    config = ExportConfig(
+        checkpoint, ("tensorrt",), batch=3, out=tmp_path, target=Target(capabilities=("SM86",))
+    )
+    (exported,) = export(config)
+    assert Sidecar.read(exported.path).batches == (3, 3, 3)
+
+
+def test_what_the_library_cannot_build_for(
+    graphs: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    metadata = load_checkpoint(checkpoint)[1]
+    path = tmp_path / "halnet.engine"
+    with pytest.raises(ConfigError, match="capability SM99: tensorrt_rtx .* builds for SM75, SM80"):
+        write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM99",)))
+    with pytest.raises(ArtifactError, match="no engine for SM75: .*FP32 GEMM is not supported"):
+        write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM75",)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_parsers_verdict(graphs: dict[str, Any], checkpoint: Path, tmp_path: Path) -> None:
+    """A Transpose of uint8, which TensorRT refuses."""
+    graph = onnx.ModelProto()
+    graph.CopyFrom(graphs["fp32"])
+    cast, transpose = graph.graph.node[0], graph.graph.node[1]
+    assert (cast.op_type, transpose.op_type) == ("Cast", "Transpose")
+    transpose.input[0], cast.input[0] = cast.input[0], transpose.output[0]
+    following = next(n for n in graph.graph.node[2:] if transpose.output[0] in n.input)
+    following.input[0] = cast.output[0]
+    nodes = [transpose, cast, *graph.graph.node[2:]]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.graph.node[:]
+    graph.graph.node.extend(copies)
+    metadata = load_checkpoint(checkpoint)[1]
+    with pytest.raises(ArtifactError, match="TensorRT (cannot take|.*built no engine)"):
+        write_tensorrt(graph, metadata, tmp_path / "halnet.engine", Target())
+
+
+def test_an_engine_is_not_run_without_a_gpu(checkpoint: Path, tmp_path: Path) -> None:
+    from halnet.runtimes.cuda import find_gpus
+
+    try:
+        find_gpus()
+    except RuntimeUnavailableError:
+        config = ExportConfig(
+            checkpoint, ("tensorrt",), out=tmp_path, target=Target(capabilities=("SM86",))
+        )
+        (exported,) = export(config)
+        with pytest.raises(RuntimeUnavailableError, match="there is no CUDA device"):
+            open_runtime(exported.path)
+    else:
+        pytest.skip("there is a GPU here")
+
+
+@pytest.mark.parametrize(
+    ("point", "found"),
+    [(np.uint8(0), "UINT8"), (np.int8(3), "another"), (None, "none"), (np.int8(0), "")],
+)
+def test_quantization_that_would_be_misread(point: Any, found: str) -> None:
+    values = {"x_scale": np.float32(0.1)} | ({} if point is None else {"x_zero": point})
+    node = onnx.helper.make_node("QuantizeLinear", ["x", *values], ["y"], name="q")
+    graph = onnx.helper.make_graph(
+        [node],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
+        [onnx.helper.make_empty_tensor_value_info("y")],
+        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in values.items()],
+    )
+    model = onnx.helper.make_model(graph)
+    if not found:
+        check_quantization(model)
+        return
+    with pytest.raises(ArtifactError, match=f"node q: expected an int8 zero point of 0, .*{found}"):
+        check_quantization(model)

@@ -1,0 +1,187 @@
+"""TensorRT and CUDA without a GPU: modules that keep the libraries' contracts in host memory."""
+
+import ctypes
+import hashlib
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from halnet.runtimes import cuda
+from halnet.runtimes.cuda import Gpu
+from halnet.runtimes.fake import FakeRuntime
+from halnet.runtimes.sidecar import Sidecar, sidecar_path
+
+ENGINE = b"an engine"
+PROFILE = (1, 2, 4)  # fewer than the crops of the tests
+SHAPES = {"image": (224, 224, 3), "age": (), "stddev": (), "probabilities": (101,)}
+
+
+class FakeCuda(ModuleType):
+    """cuda.bindings.runtime on host memory: (status, value) for every call."""
+
+    def __init__(self) -> None:
+        super().__init__("cuda.bindings.runtime")
+        self.memory: dict[int, Any] = {}
+        self.streams: set[int] = set()
+        self.chosen: list[int] = []
+        self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+        self.status = 0  # of allocations
+
+    def _allocate(self, size: int) -> tuple[int, int]:
+        block = ctypes.create_string_buffer(size)
+        self.memory[ctypes.addressof(block)] = block
+        return self.status, ctypes.addressof(block)
+
+    cudaMalloc = cudaMallocHost = _allocate  # noqa: N815
+
+    def _free(self, address: int) -> tuple[int]:
+        del self.memory[address]  # KeyError: freed twice, or never allocated
+        return (0,)
+
+    cudaFree = cudaFreeHost = _free  # noqa: N815
+
+    def cudaSetDevice(self, index: int) -> tuple[int]:  # noqa: N802
+        self.chosen.append(index)
+        return (0,)
+
+    def cudaStreamCreate(self) -> tuple[int, int]:  # noqa: N802
+        self.streams.add(7)
+        return 0, 7
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[int]:  # noqa: N802
+        self.streams.remove(stream)
+        return (0,)
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream in self.streams
+        return (0,)
+
+    def cudaMemcpyAsync(  # noqa: N802
+        self, to: int, source: int, size: int, kind: int, stream: int
+    ) -> tuple[int]:
+        assert stream in self.streams
+        assert kind in (1, 2)
+        for address in (to, source):
+            assert size <= len(self.memory[address])
+        ctypes.memmove(to, source, size)
+        return (0,)
+
+
+class FakeContext:
+    """Runs the fake runtime's arithmetic on the addresses that it is given."""
+
+    def __init__(self, calls: list[int]) -> None:
+        self.addresses: dict[str, int] = {}
+        self.shape: tuple[int, ...] = ()
+        self.calls = calls
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name == "image"
+        self.shape = tuple(shape)
+        return PROFILE[0] <= shape[0] <= PROFILE[2]
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert isinstance(stream, int)
+        count = self.shape[0]
+        self.calls.append(count)
+        outputs = FakeRuntime().run(self._array("image", np.uint8).copy())
+        for name in ("age", "stddev", "probabilities"):
+            self._array(name, np.float32)[:] = getattr(outputs, name)[:count]
+        return True
+
+    def _array(self, name: str, dtype: Any) -> np.ndarray:
+        shape = (self.shape[0], *SHAPES[name])
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        block = (ctypes.c_uint8 * size).from_address(self.addresses[name])
+        return np.frombuffer(block, np.uint8).view(dtype).reshape(shape)
+
+
+class FakeEngine:
+    """Names and types of the artifact contract."""
+
+    num_io_tensors = 4
+
+    def __init__(self, trt: "FakeTensorRT") -> None:
+        self._trt = trt
+
+    def get_tensor_name(self, index: int) -> str:
+        return tuple(SHAPES)[index]
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return self._trt.dtypes.get(name, "float")
+
+    def create_runtime_config(self) -> SimpleNamespace:
+        return SimpleNamespace(cuda_graph_strategy=None)
+
+    def create_execution_context(self, settings: SimpleNamespace) -> FakeContext:
+        self._trt.settings.append(settings)
+        return FakeContext(self._trt.calls)
+
+
+class FakeTensorRT(ModuleType):
+    """The part of tensorrt_rtx that running an engine takes."""
+
+    __version__ = "9.8.7"
+
+    def __init__(self) -> None:
+        super().__init__("tensorrt_rtx")
+        self.calls: list[int] = []  # crops of each execution
+        self.settings: list[SimpleNamespace] = []
+        self.dtypes = {"image": "uint8"}
+        self.DataType = SimpleNamespace(UINT8="uint8", FLOAT="float")
+        self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+        self.refuse = False
+
+        class Logger:
+            ERROR = 1
+
+            def __init__(self, severity: int) -> None:
+                assert severity == self.ERROR
+
+        self.Logger = Logger
+
+    def Runtime(self, logger: Any) -> SimpleNamespace:  # noqa: N802
+        assert isinstance(logger, self.Logger)
+        return SimpleNamespace(deserialize_cuda_engine=self._load)
+
+    def _load(self, data: bytes) -> FakeEngine | None:
+        return FakeEngine(self) if data == ENGINE and not self.refuse else None
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stand in for TensorRT, CUDA and two GPUs."""
+    found = SimpleNamespace(trt=FakeTensorRT(), cuda=FakeCuda())
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
+    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", ModuleType("cuda.bindings"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", found.cuda)
+    gpus = [Gpu(0, "GPU of the tests", (8, 6)), Gpu(1, "another", (7, 5))]
+    monkeypatch.setattr(cuda, "find_gpus", lambda: gpus)
+    return found
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """An engine file for the fakes, with its sidecar."""
+    path = tmp_path / "halnet.engine"
+    path.write_bytes(ENGINE)
+    sidecar = Sidecar(
+        library="tensorrt_rtx",
+        version=FakeTensorRT.__version__,
+        capabilities=("SM86", "SM89"),
+        batches=PROFILE,
+        engine_sha256=hashlib.sha256(ENGINE).hexdigest(),
+        onnx_sha256="",
+        properties=FakeRuntime().spec.metadata.to_properties(),
+    )
+    sidecar_path(path).write_text(sidecar.to_json())
+    return path
