@@ -16,9 +16,9 @@ from halnet.datasets.prepared import (
 from halnet.errors import ImageError
 from halnet.metrics import Evaluation, evaluate
 from halnet.predictions import Predictions
-from halnet.predictor import Predictor, bundled_model, bundled_runtime
+from halnet.predictor import Predictor, open_model
 from halnet.results import Face, Outputs
-from halnet.runtimes import RuntimeSpec, open_runtime
+from halnet.runtimes import RuntimeSpec
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,7 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
     data = PreparedDataset(config.data)
     records = data.select(config.split, config.limit)
     missed: list[Record] = []
-    name = config.runtime
-    if config.model is None and name == "auto":
-        name = bundled_runtime(config.device)
-    with open_runtime(config.model or bundled_model(name), name, config.device) as runtime:
+    with open_model(config.model, config.runtime, config.device) as runtime:
         predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
         if config.photos is None:
             outputs: Outputs = data.outputs(predictor.predict_crops, records, on_progress)

@@ -23,6 +23,9 @@ class Divergence:
     operator: str  # ONNX operator
     error: float  # largest difference as a share of the largest FP32 value; inf where not finite
 
+    def __str__(self) -> str:
+        return f"{self.node} ({self.operator}), by {self.error:.1%} of its largest value"
+
 
 def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
     """Return the first node of `NAME.fp16.onnx` that leaves `NAME.onnx`, which lies beside it.

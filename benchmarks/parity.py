@@ -1,13 +1,14 @@
 """Parity: does an artifact give the ages, and the intervals, that PyTorch FP32 gives?"""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from halnet.ages import Calibration
 from halnet.artifact import bundled, sha256_file
 from halnet.benchmarks.divergence import Divergence, first_divergence
 from halnet.benchmarks.samples import sample_crops
@@ -128,15 +129,15 @@ class Verifier:
         """
         with open_runtime(artifact, runtime, device, self._config.threads) as candidate:
             self._check_origin(artifact, candidate)
-            parity = compare(self._reference, self._run(candidate), candidate, self._records)
+            parity = compare(self._reference, self._run(candidate), candidate)
             if parity.passed or parity.precision != "fp16":
                 return parity
             found = first_divergence(artifact, self._first_crops())
-            return Parity(**{**vars(parity), "divergence": found})
+            return replace(parity, divergence=found)
 
     def _check_origin(self, artifact: Path, candidate: Runtime) -> None:
         made_from = candidate.spec.metadata.checkpoint_sha256
-        found = sha256_file(self._checkpoint)
+        found = self._checkpoint_sha256
         if made_from != found:
             raise ArtifactError(
                 f"{artifact}: was made from the checkpoint {made_from[:12]}..., found "
@@ -151,9 +152,14 @@ class Verifier:
             )
 
     @cached_property
+    def _checkpoint_sha256(self) -> str:
+        return sha256_file(self._checkpoint)
+
+    @cached_property
     def _reference(self) -> "Reference":
         with open_runtime(self._checkpoint, "pytorch", "cpu", self._config.threads) as runtime:
-            return Reference(self._name(), self._run(runtime), self._records, runtime)
+            calibration = runtime.spec.metadata.calibration
+            return Reference(self._name(), self._run(runtime), self._records, calibration)
 
     def _run(self, runtime: Runtime) -> Outputs:
         if self._data is None:
@@ -176,18 +182,17 @@ class Reference:
     data: str  # what they are
     outputs: Outputs
     records: Sequence[Record]  # their labels; none where they are not known
-    runtime: Runtime
+    calibration: Calibration
 
 
-def compare(
-    reference: Reference, outputs: Outputs, candidate: Runtime, records: Sequence[Record]
-) -> Parity:
+def compare(reference: Reference, outputs: Outputs, candidate: Runtime) -> Parity:
     """Compare an artifact's outputs with the reference's for the same crops."""
     difference = np.abs(outputs.age.astype(np.float64) - reference.outputs.age)
     spec = candidate.spec
     precision = spec.metadata.precision
-    want = _judge(reference.runtime, reference.outputs, records)
-    have = _judge(candidate, outputs, records)
+    records = reference.records
+    want = _judge(reference.outputs, records, reference.calibration)
+    have = _judge(outputs, records, spec.metadata.calibration)
 
     def group(chosen: Any, first: Score | None, second: Score | None) -> Comparison:
         part = difference[chosen]
@@ -209,9 +214,11 @@ def compare(
     )
 
 
-def _judge(runtime: Runtime, outputs: Outputs, records: Sequence[Record]) -> dict[str, Score]:
+def _judge(
+    outputs: Outputs, records: Sequence[Record], calibration: Calibration
+) -> dict[str, Score]:
     """Return the scores of all and of each decade; none where the true ages are not known."""
     if not records:
         return {}
-    found = evaluate(judge_records(outputs, records, runtime.spec.metadata.calibration))
+    found = evaluate(judge_records(outputs, records, calibration))
     return {"all": found.overall, **found.by_decade}

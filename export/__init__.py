@@ -23,8 +23,8 @@ from halnet.manifest import (
     check_manifest,
     forget_artifact,
     record_artifact,
-    record_parity,
 )
+from halnet.runtimes.sidecar import SIDECAR_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ FORMATS = {
         "tensorrt",
         ("torch", "onnx", "onnxscript", "tensorrt-rtx", "tensorrt"),
         "export,tensorrt-rtx",
-        beside=(".json",),
+        beside=(SIDECAR_SUFFIX,),
     ),
 }
 
@@ -240,10 +240,11 @@ def _place(work: _Work, verdict: Verdict | None, unchecked: str) -> Exported:
     _remove(aside, target)  # of an earlier export
     for suffix in (*target.beside, ""):  # the artifact last: it is refused without the others
         settle(_beside(work.staged, suffix), _beside(path, suffix))
-    stated = {**work.stated, "unchecked": unchecked} if unchecked else work.stated
-    manifest = record_artifact(path, stated, target.packages)
-    if verdict is not None:
-        record_parity(path, verdict.data, verdict.to_dict())
+    if verdict is None:
+        found: dict[str, Any] = {"unchecked": unchecked}
+    else:
+        found = {"parity": {verdict.data: verdict.to_dict()}}
+    manifest = record_artifact(path, {**work.stated, **found}, target.packages)
     size, digest = size_artifact(path), sha256_artifact(path)
     return Exported(path, work.format, work.precision, size, digest, manifest, verdict, unchecked)
 

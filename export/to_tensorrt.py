@@ -117,7 +117,7 @@ def _add_profile(
 def _set_capabilities(trt: Any, options: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     """Set the GPUs to build for; return them. The full TensorRT builds for the one that is here."""
     if not hasattr(options, "num_compute_capabilities"):
-        return ("SM{}{}".format(*pick_gpu("auto", "tensorrt").capability),)
+        return (pick_gpu("auto", "tensorrt").architecture,)
     known = {n: v for n, v in trt.ComputeCapability.__members__.items() if n.startswith("SM")}
     unknown = [name for name in names if name not in known]
     if unknown:

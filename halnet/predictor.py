@@ -47,11 +47,8 @@ class Predictor:
         min_face: float = 0.0,
         flip: bool = False,
     ) -> None:
-        if model is None:
-            runtime = bundled_runtime(device) if runtime == "auto" else runtime
-            model = bundled_model(runtime)
-        if isinstance(model, str | Path):
-            model = open_runtime(model, runtime, device, threads, mode)
+        if model is None or isinstance(model, str | Path):
+            model = open_model(model, runtime, device, threads, mode)
         self._runtime = model
         self._detector = detector
         self._min_face = min_face
@@ -146,6 +143,20 @@ BUNDLED = {
     "onnxruntime": "halnet.onnx",
     "pytorch": "halnet.safetensors",
 }
+
+
+def open_model(
+    model: str | Path | None,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    mode: str = "latency",
+) -> Runtime:
+    """Open a model file as `open_runtime` does; None: the bundled one, on its fastest runtime."""
+    if model is None:
+        runtime = bundled_runtime(device) if runtime == "auto" else runtime
+        model = bundled_model(runtime)
+    return open_runtime(model, runtime, device, threads, mode)
 
 
 def bundled_runtime(device: str = "auto") -> str:

@@ -1,14 +1,17 @@
 """The protocol that every back end follows, and what they share."""
 
+import os
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.artifact import INPUT, Metadata
-from halnet.errors import ConfigError
+from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.results import Outputs, join_outputs
 
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
@@ -119,3 +122,32 @@ def check_crops(images: Crops) -> Crops:
     if len(images) == 0:
         raise ConfigError("crops must be at least one, got an empty batch")
     return np.ascontiguousarray(images)
+
+
+def check_signature(
+    model: str | Path, inputs: list[tuple[str, str]], outputs: tuple[str, ...], uint8: str
+) -> None:
+    """Raise ArtifactError unless (name, type) of the inputs and the outputs are the contract's.
+
+    `uint8` is what the library calls that type.
+    """
+    if inputs != [(INPUT_NAME, uint8)] or outputs != OUTPUT_NAMES:
+        raise ArtifactError(
+            f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
+            f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
+        )
+
+
+def import_library(module: str, what: str, extra: str) -> Any:
+    """Return a module, or raise RuntimeUnavailableError: `what` is not installed, with its cure."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"{what} is not installed; pip install 'halnet[{extra}]'"
+        ) from error
+
+
+def thread_count(threads: int | None) -> int:
+    """Return the threads asked for, or as many as there are cores."""
+    return threads or os.cpu_count() or 1

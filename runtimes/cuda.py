@@ -27,6 +27,11 @@ class Gpu:
         """Return "cuda:0"."""
         return f"cuda:{self.index}"
 
+    @property
+    def architecture(self) -> str:
+        """Return "SM86", as TensorRT names compute capability 8.6."""
+        return "SM{}{}".format(*self.capability)
+
 
 def find_gpus() -> list[Gpu]:
     """Return the GPUs of this machine; RuntimeUnavailableError where there is no driver or GPU."""

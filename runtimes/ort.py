@@ -1,6 +1,5 @@
 """ONNX Runtime back end: `.onnx` artifacts on the CPU or a CUDA device."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,15 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.base import (
+    Batches,
+    Crops,
+    RuntimeBase,
+    RuntimeSpec,
+    check_signature,
+    import_library,
+    thread_count,
+)
 from halnet.runtimes.cuda import find_gpus, pick_gpu
 from halnet.runtimes.onnx_file import read_onnx
 
@@ -35,7 +42,7 @@ class OnnxRuntime(RuntimeBase):
         options.log_severity_level = 3  # errors come as exceptions
         options.inter_op_num_threads = 1
         provider, settings, name = _provider(ort, device)
-        count = threads or os.cpu_count() or 1
+        count = thread_count(threads)
         options.intra_op_num_threads = count
         options.add_session_config_entry(STOP_SPINNING, "1")
         if provider != CPU:
@@ -58,7 +65,9 @@ class OnnxRuntime(RuntimeBase):
             )
         properties = self._session.get_modelmeta().custom_metadata_map
         metadata = Metadata.from_properties(properties, model)
-        self._check_signature(model)
+        inputs = [(node.name, node.type) for node in self._session.get_inputs()]
+        outputs = tuple(node.name for node in self._session.get_outputs())
+        check_signature(model, inputs, outputs, "tensor(uint8)")
         self.spec = RuntimeSpec(
             "onnxruntime",
             ort.__version__,
@@ -69,15 +78,6 @@ class OnnxRuntime(RuntimeBase):
             self._batches(),
             mode,
         )
-
-    def _check_signature(self, model: str | Path) -> None:
-        inputs = [(node.name, node.type) for node in self._session.get_inputs()]
-        outputs = tuple(node.name for node in self._session.get_outputs())
-        if inputs != [(INPUT_NAME, "tensor(uint8)")] or outputs != OUTPUT_NAMES:
-            raise ArtifactError(
-                f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
-                f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
-            )
 
     def _batches(self) -> Batches:
         fixed = self._session.get_inputs()[0].shape[0]
@@ -105,13 +105,7 @@ def devices() -> list[str]:
 
 
 def _import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            "runtime onnxruntime is not installed; pip install 'halnet[onnxruntime]'"
-        ) from error
-    return onnxruntime
+    return import_library("onnxruntime", "runtime onnxruntime", "onnxruntime")
 
 
 def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:

@@ -1,6 +1,5 @@
 """OpenVINO back end: IR folders (`*_openvino_model/`) and `.onnx` files on CPU, GPU or NPU."""
 
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,15 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, PREFIX, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.results import Outputs, join_outputs
-from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.base import (
+    Batches,
+    Crops,
+    RuntimeBase,
+    RuntimeSpec,
+    check_signature,
+    import_library,
+    thread_count,
+)
 from halnet.runtimes.onnx_file import read_onnx
 
 XML_FILE = "halnet.xml"  # in the folder, with halnet.bin beside it
@@ -41,7 +48,7 @@ class OpenVINORuntime(RuntimeBase):
             "INFERENCE_PRECISION_HINT": _precision(metadata, name),
         }
         if _is_cpu(name):
-            config["INFERENCE_NUM_THREADS"] = threads or os.cpu_count() or 1
+            config["INFERENCE_NUM_THREADS"] = thread_count(threads)
         try:
             self._compiled: Any = core.compile_model(network, name, config)
         except RuntimeError as error:
@@ -93,13 +100,7 @@ def devices() -> list[str]:
 
 
 def _import_openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            "runtime openvino is not installed; pip install 'halnet[openvino]'"
-        ) from error
-    return openvino
+    return import_library("openvino", "runtime openvino", "openvino")
 
 
 def _pick(core: Any, device: str) -> str:
@@ -134,11 +135,7 @@ def _read(core: Any, path: Path) -> tuple[Any, Metadata]:
     metadata = Metadata.from_properties(_properties(network), path)
     inputs = [(port.any_name, port.element_type.to_string()) for port in network.inputs]
     outputs = tuple(port.any_name for port in network.outputs)
-    if inputs != [(INPUT_NAME, "u8")] or outputs != OUTPUT_NAMES:
-        raise ArtifactError(
-            f"{path}: expected the input {INPUT_NAME} (uint8) and the outputs "
-            f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
-        )
+    check_signature(path, inputs, outputs, "u8")
     return network, metadata
 
 

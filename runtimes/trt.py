@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halnet.ages import AGES
 from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec, import_library
 from halnet.runtimes.cuda import Gpu, find_gpus, pick_gpu
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
 LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface, in order of choice
-AGES = 101
 
 
 class TensorRTRuntime(RuntimeBase):
@@ -55,7 +55,9 @@ class TensorRTRuntime(RuntimeBase):
                 f"{path}: is not the engine that {sidecar_path(path).name} describes; an engine is "
                 "native code, so it is not loaded: export the checkpoint again"
             )
-        cuda = _import_cuda()
+        cuda = import_library(
+            "cuda.bindings.runtime", "runtime tensorrt: cuda-bindings", "tensorrt-rtx"
+        )
         with _errors_as(path):
             _check(cuda.cudaSetDevice(gpu.index))
             self._logger = trt.Logger(trt.Logger.ERROR)
@@ -106,7 +108,7 @@ class _Buffers:
             INPUT_NAME: ((most, CROP_SIZE, CROP_SIZE, 3), np.uint8),
             "age": ((most,), np.float32),
             "stddev": ((most,), np.float32),
-            "probabilities": ((most, AGES), np.float32),
+            "probabilities": ((most, len(AGES)), np.float32),
         }
         self._host: dict[str, NDArray[Any]] = {}
         self._pinned: dict[str, int] = {}
@@ -192,17 +194,8 @@ def import_tensorrt(library: str | None = None) -> Any:
     raise RuntimeUnavailableError(f"runtime tensorrt is not installed; {cure}")
 
 
-def _import_cuda() -> Any:
-    try:
-        return import_module("cuda.bindings.runtime")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            "runtime tensorrt: cuda-bindings is not installed; pip install 'halnet[tensorrt-rtx]'"
-        ) from error
-
-
 def _check_capability(path: Path, sidecar: Sidecar, gpu: Gpu) -> None:
-    found = "SM{}{}".format(*gpu.capability)
+    found = gpu.architecture
     if sidecar.capabilities and found not in sidecar.capabilities:
         raise ArtifactError(
             f"{path}: was built for {', '.join(sidecar.capabilities)}, found {found} ({gpu.name}); "

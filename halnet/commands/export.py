@@ -126,8 +126,7 @@ def show(made: list[Any]) -> None:
         if exported.failed:
             click.echo(f"{exported.path.name}: {'; '.join(exported.verdict.failures)}")
             if exported.verdict.divergence:
-                d = exported.verdict.divergence
-                click.echo(f"  first node that differs: {d.node} ({d.operator}), {d.error:.1%}")
+                click.echo(f"  first node that leaves FP32: {exported.verdict.divergence}")
         elif exported.unchecked:
             click.echo(f"{exported.path.name}: not checked: {exported.unchecked}")
     click.echo(f"{made[0].manifest}: hashes, versions, and what was found by decade")

@@ -99,11 +99,7 @@ def show(path: Path, parity: Parity) -> None:
     print_table(columns, rows, title)
     click.echo("passed" if parity.passed else "FAILED: " + "; ".join(parity.failures))
     if parity.divergence:
-        found = parity.divergence
-        click.echo(
-            f"first node that leaves FP32: {found.node} ({found.operator}), by {found.error:.1%} "
-            "of its largest value"
-        )
+        click.echo(f"first node that leaves FP32: {parity.divergence}")
 
 
 def _row(name: str, part: Comparison) -> list[str]:

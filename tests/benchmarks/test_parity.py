@@ -32,8 +32,9 @@ def compared(
     records: tuple[Record, ...] = RECORDS,
 ) -> Parity:
     runtime = runtime or FakeRuntime()
-    reference = Reference("here", outputs(expected), records, runtime)
-    return compare(reference, outputs(found), runtime, records)
+    calibration = runtime.spec.metadata.calibration
+    reference = Reference("here", outputs(expected), records, calibration)
+    return compare(reference, outputs(found), runtime)
 
 
 def test_figures_by_hand() -> None:
