@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halnet.alignment import CROP_SIZE
@@ -21,7 +22,9 @@ class SeparateAttention(nn.Module):
     """Coordinate Attention whose two axes go their own ways, with no concat, split or transpose.
 
     The squeeze is a 1 x 1 convolution, so that it may be applied to each axis by itself; in
-    training it is not, because the batch norm's statistics are of both.
+    training it is not, because the batch norm's statistics are of both. The means are written as
+    average pools, which runtimes compute in the layout of their convolutions, and the gates meet
+    each other before the features, which are then weighted once.
     """
 
     def __init__(self, attention: CoordinateAttention) -> None:
@@ -30,10 +33,11 @@ class SeparateAttention(nn.Module):
         self.gate_h, self.gate_w = attention.gate_h, attention.gate_w
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x * a_h * a_w for N x C x H x W features."""
-        a_h = self.gate_h(self.squeeze(x.mean(dim=3, keepdim=True))).sigmoid()
-        a_w = self.gate_w(self.squeeze(x.mean(dim=2, keepdim=True))).sigmoid()
-        weighted: Tensor = x * a_h * a_w
+        """Return x * (a_h * a_w) for N x C x H x W features."""
+        height, width = x.shape[2:]
+        a_h = self.gate_h(self.squeeze(F.avg_pool2d(x, (1, width)))).sigmoid()
+        a_w = self.gate_w(self.squeeze(F.avg_pool2d(x, (height, 1)))).sigmoid()
+        weighted: Tensor = x * (a_h * a_w)
         return weighted
 
 
@@ -42,7 +46,7 @@ class GlobalMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return N x C x 1 x 1 means of N x C x H x W features."""
-        return x.mean(dim=(2, 3), keepdim=True)
+        return F.avg_pool2d(x, x.shape[2:])
 
 
 class HalfNet(nn.Module):
