@@ -37,7 +37,7 @@ class Format:
     runtime: str  # that it is checked on
     packages: tuple[str, ...]  # whose versions the manifest states
     extra: str = "export"  # of halnet, that brings them
-    traced: dict[str, str] = field(default_factory=dict)  # precision: another one of its graph
+    traced: dict[str, str] = field(default_factory=dict)  # precision: what its graph computes in
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
 
@@ -56,7 +56,7 @@ FORMATS = {
         "openvino",
         ("torch", "onnx", "onnxscript", "openvino"),
         "export,openvino",
-        traced={"fp16": "fp32"},  # OpenVINO itself compresses the weights
+        traced={"fp16": "fp32"},  # OpenVINO itself stores the weights as FP16
     ),
     "tensorrt": Format(
         "to_tensorrt",
@@ -174,22 +174,23 @@ def _prepare(
 ) -> Callable[[Path], Iterator[_Work]]:
     """Load what an export takes; return a function that makes the artifacts in a folder."""
     writers = {name: _writer(FORMATS[name]) for name in config.formats}
-    from halnet.export.graph import prepare
+    from halnet.export.graph import prepare, round_to_half
     from halnet.export.to_onnx import trace
     from halnet.training.checkpoint import load_checkpoint
 
     model, metadata = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
     model = prepare(model)
+    networks = {"fp32": model, "fp16": round_to_half(model)}  # by the precision of the weights
 
     @cache
-    def graph(precision: str) -> Any:
+    def graph(precision: str, computed: str) -> Any:
         on_step(f"tracing the network in {precision}")
-        return trace(model, precision, config.batch)
+        return trace(networks[precision], computed, config.batch)
 
     def make(folder: Path) -> Iterator[_Work]:
         for precision, name in product(config.precisions, config.formats):
             target = FORMATS[name]
-            traced = graph(target.traced.get(precision, precision))
+            traced = graph(precision, target.traced.get(precision, precision))
             staged = folder / target.file_names[precision]
             on_step(f"writing {staged.name}")
             writers[name](traced, replace(metadata, precision=precision), staged, config.target)

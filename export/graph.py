@@ -63,6 +63,24 @@ class HalfNet(nn.Module):
         return self.model.summarise(logits.float())
 
 
+@torch.no_grad()
+def round_to_half(model: AgeNet) -> AgeNet:
+    """Return a copy with weights that float16 holds, in float32, the sum of each kernel kept.
+
+    To the nearest, a kernel's errors add up wherever the picture is flat, which moves ages by a
+    tenth of a year; here its smallest weight, whose float16 steps are the finest, takes their sum.
+    """
+    rounded = copy.deepcopy(model)
+    for weight in rounded.network.parameters():
+        exact = weight.flatten(2) if weight.ndim == 4 else weight[..., None]  # one row a kernel
+        half = exact.half().float()
+        at = exact.abs().argmin(-1, keepdim=True)
+        error = (exact - half).sum(-1, keepdim=True)
+        half.scatter_(-1, at, (half.gather(-1, at) + error).half().float())
+        weight.copy_(half.view_as(weight))
+    return rounded
+
+
 def fold(model: AgeNet) -> None:
     """Fold batch norms into the convolutions before them."""
     fold_batch_norms(model, torch.zeros(1, CROP_SIZE, CROP_SIZE, 3))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from halnet.artifact import bundled
-from halnet.export.graph import STEPS, prepare
+from halnet.export.graph import STEPS, prepare, round_to_half
 from halnet.training.attention import CoordinateAttention
 from halnet.training.checkpoint import load_checkpoint
 from halnet.training.model import AgeNet
@@ -44,3 +44,16 @@ def test_each_step_does_its_work(model: AgeNet) -> None:
     assert count(tuple(STEPS), torch.nn.BatchNorm2d) == 0
     assert count((), torch.nn.AdaptiveAvgPool2d) > count(("pooling",), torch.nn.AdaptiveAvgPool2d)
     assert count(("pooling",), torch.nn.AdaptiveAvgPool2d) == 0
+
+
+def test_rounding_to_half_keeps_the_sum_of_each_kernel(model: AgeNet) -> None:
+    prepared = prepare(model)
+    rounded = dict(round_to_half(prepared).network.named_parameters())
+    for name, weight in prepared.network.named_parameters():
+        nearest, found = weight.half().float(), rounded[name]
+        assert torch.equal(found, found.half().float()), name
+        if weight.ndim == 4 and weight.shape[-1] > 1:
+            sums = [(w - weight).double().sum((2, 3)).abs().mean() for w in (nearest, found)]
+            assert sums[1] < sums[0] / 4, name
+        else:
+            assert torch.equal(found, nearest), name
