@@ -20,10 +20,13 @@ from halnet.training.config import Stage, TrainConfig
 # Small enough for two cores; the rows are compared with each other, not with the bundled model.
 # All in bfloat16, which a CPU with AVX-512 BF16 or AMX computes half as fast again.
 SMALL = TrainConfig(
-    photos=2500, stages=(Stage(224, 4),), warmup_epochs=0.5, ema_decay=0.98, precision="bf16"
+    photos=1500, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95, precision="bf16"
 )
 SCRATCH = TrainConfig(
-    stages=(Stage(64, 10), Stage(128, 3), Stage(224, 1)), ema_decay=0.99, precision="bf16"
+    photos=4000,
+    stages=(Stage(64, 8), Stage(128, 3), Stage(224, 1)),
+    ema_decay=0.98,
+    precision="bf16",
 )
 SELECT = "select:timm:tf_efficientnet_lite0"
 
@@ -81,7 +84,7 @@ ABLATIONS = (
     Row(
         "resolution",
         "most of it at 128 pixels, in the same time",
-        {"stages": (Stage(128, 9), Stage(224, 1))},
+        {"stages": (Stage(128, 6), Stage(224, 1))},
     ),
 )
 

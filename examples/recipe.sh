@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Trains the bundled model: a teacher that knows faces, then the student, twice: the second time
-# from the first's weights, with MixUp and less of the hints. Run it again to go on after a stop.
+# Trains the bundled model: a teacher that knows faces, then the student in three runs, each from
+# the weights of the one before, with more MixUp and less of the hints. Run it again to go on after
+# a stop.
 # Usage: recipe.sh DATA OUT FACERES
 #   DATA     what halnet prepare wrote
 #   OUT      gets the run folders
@@ -21,6 +22,10 @@ taught=(--data "$data" --teacher "$out/teacher/best_model.safetensors" --label-w
 halnet train "${taught[@]}" --out "$out/student" --weights select:timm:tf_efficientnet_lite0 \
     --hint-weight 1 --stages 224x16 --learning-rate 1e-3 --warmup-epochs 0.5 --ema-decay 0.995
 
-halnet train "${taught[@]}" --out "$out/final" --weights "$out/student/best_model.safetensors" \
+halnet train "${taught[@]}" --out "$out/mixed" --weights "$out/student/best_model.safetensors" \
     --hint-weight 0.5 --mixup-alpha 0.4 --stages 224x12 --learning-rate 6e-4 \
+    --warmup-epochs 0.3 --ema-decay 0.998
+
+halnet train "${taught[@]}" --out "$out/final" --weights "$out/mixed/best_model.safetensors" \
+    --hint-weight 0.2 --mixup-alpha 1 --stages 224x16 --learning-rate 8e-4 \
     --warmup-epochs 0.3 --ema-decay 0.998
