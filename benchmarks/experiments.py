@@ -23,10 +23,7 @@ SMALL = TrainConfig(
     photos=1500, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95, precision="bf16"
 )
 SCRATCH = TrainConfig(
-    photos=4000,
-    stages=(Stage(64, 8), Stage(128, 3), Stage(224, 1)),
-    ema_decay=0.98,
-    precision="bf16",
+    stages=(Stage(64, 10), Stage(128, 3), Stage(224, 1)), ema_decay=0.99, precision="bf16"
 )
 SELECT = "select:timm:tf_efficientnet_lite0"
 
