@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,8 @@ class OpenVINORuntime(RuntimeBase):
     """A model compiled for one device. Safe to share between threads.
 
     Computes in the precision of the artifact, not in bf16 or f16 where the device would like to:
-    ages would move unseen. A single crop runs a graph of fixed shape, which is a tenth faster; the
-    graph for more is compiled at the first call that needs it. `mode` "throughput" spreads the
-    crops of a call, one by one, over the requests that the device likes to have in flight.
+    ages would move unseen. `mode` "throughput" spreads the crops of a call over all the requests
+    that the device likes to have in flight.
     """
 
     def __init__(
@@ -51,19 +49,12 @@ class OpenVINORuntime(RuntimeBase):
         }
         if _is_cpu(name):
             config["INFERENCE_NUM_THREADS"] = thread_count(threads)
-        batches = _batches(network)
-        first = network if batches.most else _single(network)
-
-        def compile_(shaped: Any) -> Any:
-            try:
-                return core.compile_model(shaped, name, config)
-            except RuntimeError as error:
-                raise ArtifactError(
-                    f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}"
-                ) from error
-
-        self._compiled: Any = compile_(first)
-        self._compile_for_many = cache(lambda: compile_(network))
+        try:
+            self._compiled: Any = core.compile_model(network, name, config)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}"
+            ) from error
         self._queue: Any = ov.AsyncInferQueue(self._compiled) if mode == "throughput" else None
         self._lock = threading.Lock()
         self.spec = RuntimeSpec(
@@ -73,22 +64,19 @@ class OpenVINORuntime(RuntimeBase):
             self._compiled.get_property("INFERENCE_NUM_THREADS") if _is_cpu(name) else 0,
             str(model),
             metadata,
-            batches,
+            _batches(network),
             mode,
         )
 
     def close(self) -> None:
-        """Let the compiled models go."""
+        """Let the compiled model go."""
         self._compiled = self._queue = None
-        self._compile_for_many.cache_clear()
 
     def _infer(self, crops: Crops) -> Outputs:
         if self._queue is not None and self.spec.batches.least == 1:
             return self._infer_queue(crops)
-        fits = len(crops) == 1 or self.spec.batches.most is not None
-        compiled = self._compiled if fits else self._compile_for_many()
         # A request of its own for each call: calls may come from several threads.
-        request = compiled.create_infer_request()
+        request = self._compiled.create_infer_request()
         request.infer({INPUT_NAME: crops})
         return _outputs(request)
 
@@ -163,15 +151,6 @@ def _properties(network: Any) -> Mapping[str, str]:
 
 def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
-
-
-def _single(network: Any) -> Any:
-    """Return a copy of a network of any batch that takes one crop."""
-    copy = network.clone()
-    shape = copy.input(INPUT_NAME).partial_shape
-    shape[0] = 1
-    copy.reshape({INPUT_NAME: shape})
-    return copy
 
 
 def _batches(network: Any) -> Batches:
