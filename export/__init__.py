@@ -180,12 +180,12 @@ def _prepare(
 
     model, metadata = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
     model = prepare(model)
-    networks = {"fp32": model, "fp16": round_to_half(model)}  # by the precision of the weights
 
     @cache
     def graph(precision: str, computed: str) -> Any:
         on_step(f"tracing the network in {precision}")
-        return trace(networks[precision], computed, config.batch)
+        network = round_to_half(model) if precision == "fp16" else model
+        return trace(network, computed, config.batch)
 
     def make(folder: Path) -> Iterator[_Work]:
         for precision, name in product(config.precisions, config.formats):
