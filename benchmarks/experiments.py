@@ -18,12 +18,10 @@ import click
 from halnet.training.config import Stage, TrainConfig
 
 # Small enough for two cores; the rows are compared with each other, not with the bundled model.
-# All in bfloat16, which a CPU with AVX-512 BF16 or AMX computes half as fast again.
-SMALL = TrainConfig(
-    photos=1500, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95, precision="bf16"
-)
+SMALL = TrainConfig(photos=1000, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95)
+# Few epochs from fresh weights need many steps: small batches.
 SCRATCH = TrainConfig(
-    stages=(Stage(64, 10), Stage(128, 3), Stage(224, 1)), ema_decay=0.99, precision="bf16"
+    photos=5000, stages=(Stage(128, 4), Stage(224, 1)), batch_size=16, ema_decay=0.99
 )
 SELECT = "select:timm:tf_efficientnet_lite0"
 
@@ -96,8 +94,8 @@ BASELINES = (
         {
             "backbone": "timm:vgg16",
             "head": "ordinal",
-            "photos": 1000,
-            "stages": (Stage(64, 2), Stage(224, 1)),
+            "photos": 300,
+            "stages": (Stage(64, 4), Stage(224, 1)),
             "learning_rate": 1e-4,
         },
         weights="none",

@@ -33,6 +33,7 @@ from halnet.training.checkpoint import load_checkpoint, load_config, save_checkp
 from halnet.training.config import TrainConfig
 from halnet.training.device import resolve_device
 from halnet.training.initial import check_split, parse_weights
+from halnet.training.memory import keep_freed_memory
 from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule
 from halnet.training.precision import keep_float32
@@ -105,6 +106,8 @@ def train(
     _check_recipe(config, devices * nodes, target)
     if threads:
         torch.set_num_threads(threads)
+    if target.type == "cpu":
+        keep_freed_memory()
     _quieten()
     pl.seed_everything(config.seed, verbose=False)
     model = AgeNet(config)
