@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from halnet.artifact import bundled, sha256_artifact, size_artifact
 from halnet.errors import ConfigError, RuntimeUnavailableError
-from halnet.export.targets import Target
+from halnet.export.targets import Int8Config, Target
 from halnet.files import settle, staging
 from halnet.manifest import (
     FAILED_SUFFIX,
@@ -38,33 +38,43 @@ class Format:
     packages: tuple[str, ...]  # whose versions the manifest states
     extra: str = "export"  # of halnet, that brings them
     traced: dict[str, str] = field(default_factory=dict)  # precision: what its graph computes in
+    scheme: str = "unsigned"  # of INT8; see `calibration.quantizer`
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
+
+# Packages whose versions a manifest states.
+TRACED_BY = ("torch", "onnx", "onnxscript")
+QUANTIZED_BY = ("onnxruntime", "onnxruntime-gpu")
 
 FORMATS = {
     "onnx": Format(
         "to_onnx",
         "write_onnx",
-        {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx"},
+        {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx", "int8": "halnet.int8.onnx"},
         "onnxruntime",
-        ("torch", "onnx", "onnxscript"),
+        (*TRACED_BY, *QUANTIZED_BY),
     ),
     "openvino": Format(
         "to_openvino",
         "write_openvino",
-        {"fp32": "halnet_openvino_model", "fp16": "halnet_fp16_openvino_model"},
+        {
+            "fp32": "halnet_openvino_model",
+            "fp16": "halnet_fp16_openvino_model",
+            "int8": "halnet_int8_openvino_model",
+        },
         "openvino",
-        ("torch", "onnx", "onnxscript", "openvino"),
+        (*TRACED_BY, *QUANTIZED_BY, "openvino"),
         "export,openvino",
         traced={"fp16": "fp32"},  # OpenVINO itself stores the weights as FP16
     ),
     "tensorrt": Format(
         "to_tensorrt",
         "write_tensorrt",
-        {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine"},
+        {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine", "int8": "halnet.int8.engine"},
         "tensorrt",
-        ("torch", "onnx", "onnxscript", "tensorrt-rtx", "tensorrt"),
+        (*TRACED_BY, *QUANTIZED_BY, "tensorrt-rtx", "tensorrt"),
         "export,tensorrt-rtx",
+        scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),
     ),
 }
@@ -80,6 +90,7 @@ class ExportConfig:
     batch: int | None = None  # crops of every run; None: any number
     out: Path = Path("deploy")
     target: Target = field(default_factory=Target)
+    int8: Int8Config = field(default_factory=Int8Config)
 
     def __post_init__(self) -> None:
         _check_names("format", self.formats, list(FORMATS))
@@ -91,6 +102,11 @@ class ExportConfig:
             raise ConfigError(
                 "capabilities and batches of a profile are of the format tensorrt, which was not "
                 f"asked for (found {', '.join(self.formats)})"
+            )
+        if self.int8 != Int8Config() and "int8" not in self.precisions:
+            raise ConfigError(
+                "how to calibrate is of the precision int8, which was not asked for "
+                f"(found {', '.join(self.precisions)})"
             )
         if self.target.batches != Target().batches and self.batch is not None:
             raise ConfigError("a profile is for a dynamic batch; leave out one of the two")
@@ -178,7 +194,8 @@ def _prepare(
     from halnet.export.to_onnx import trace
     from halnet.training.checkpoint import load_checkpoint
 
-    model, metadata = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
+    checkpoint = config.checkpoint or bundled("halnet.safetensors")
+    model, metadata = load_checkpoint(checkpoint)
     model = prepare(model)
 
     @cache
@@ -187,10 +204,25 @@ def _prepare(
         network = round_to_half(model) if precision == "fp16" else model
         return trace(network, computed, config.batch)
 
+    @cache
+    def int8() -> Any:
+        try:
+            from halnet.export.int8 import Int8
+        except ModuleNotFoundError as error:
+            raise RuntimeUnavailableError(
+                f"INT8 needs {error.name}, which is not installed; "
+                "pip install 'halnet[export,onnxruntime]'"
+            ) from error
+        return Int8(config.int8, checkpoint, graph("fp32", "fp32"), on_step)
+
     def make(folder: Path) -> Iterator[_Work]:
         for precision, name in product(config.precisions, config.formats):
             target = FORMATS[name]
-            traced = graph(precision, target.traced.get(precision, precision))
+            calibration = None  # there is none in floating point
+            if precision == "int8":
+                traced, calibration = int8().quantize(target.scheme, config.out)
+            else:
+                traced = graph(precision, target.traced.get(precision, precision))
             staged = folder / target.file_names[precision]
             on_step(f"writing {staged.name}")
             writers[name](traced, replace(metadata, precision=precision), staged, config.target)
@@ -198,7 +230,7 @@ def _prepare(
                 "format": name,
                 "precision": precision,
                 "batch": config.batch or "dynamic",
-                "calibration": None,  # of INT8; there is none in floating point
+                "calibration": calibration,
                 "checkpoint_sha256": metadata.checkpoint_sha256,
             }
             yield _Work(staged, config.out / staged.name, name, precision, stated)

@@ -1,7 +1,9 @@
-"""Targets: what an artifact is made for, where its format ties it to something."""
+"""Targets: what an artifact is made for, where its format or precision ties it to something."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from halnet.calibration.budget import Budget
 from halnet.errors import ConfigError
 
 
@@ -18,3 +20,21 @@ class Target:
             raise ConfigError(
                 f"batches: expected least, best and most in this order, found {self.batches}"
             )
+
+
+@dataclass(frozen=True)
+class Int8Config:
+    """How to quantize."""
+
+    data: Path | None = None  # prepared dataset: its validation split; None: synthetic crops
+    samples: int = 128  # crops that the ranges are measured on
+    method: str = "minmax"  # of measuring them; see `calibration.quantizer`
+    seed: int = 0
+    keep: tuple[str, ...] | None = None  # layers in floating point; None: search for them
+    budget: Budget = field(default_factory=Budget)  # of the search
+    sensitivity: bool = False  # write the ranking of the layers into the folder
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"samples: expected at least 1, found {self.samples}")

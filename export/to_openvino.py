@@ -11,7 +11,7 @@ from halnet.runtimes.ov import XML_FILE
 
 
 def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -> None:
-    """Write a traced FP32 network as a folder with halnet.xml and halnet.bin, metadata in rt_info.
+    """Write a traced network as a folder with halnet.xml and halnet.bin, metadata in rt_info.
 
     Of the precision fp16 the weights are stored as float16: a GPU or NPU computes in it, a CPU
     widens them again.

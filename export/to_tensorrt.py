@@ -24,6 +24,7 @@ WORKSPACE = 1 << 30  # bytes
 CAPABILITIES = {
     "fp32": ("SM80", "SM86", "SM89", "SM120"),
     "fp16": ("SM75", "SM80", "SM86", "SM89", "SM120"),
+    "int8": ("SM80", "SM86", "SM89", "SM120"),  # what stays in floating point is FP32
 }
 
 

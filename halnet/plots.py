@@ -1,4 +1,7 @@
-"""Plots: a training run, and a model's errors, in colours that all colour vision tells apart."""
+"""Plots of a training run, of a model's errors and of what INT8 does to each layer.
+
+In colours that all colour vision tells apart.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +25,8 @@ STYLE: dict[Any, Any] = {
 }
 Z = 1.96  # of the 95 % interval
 MAX_AGE = 90  # years: the axes end here
+MAX_LAYERS = 30  # that a picture has room to name
+ROLE_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GRAY)
 
 
 def check_figure(path: Path) -> None:
@@ -33,8 +38,8 @@ def check_figure(path: Path) -> None:
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
-    """Yield a figure of 2 x 2 axes that is written to `path` afterwards, whole or not at all."""
+def _figure(path: Path, size: tuple[float, float], rows: int = 2) -> Iterator[Any]:
+    """Yield a figure's axes, two a row; it is written to `path` afterwards, whole or not at all."""
     check_figure(path)
     import matplotlib as mpl
 
@@ -42,7 +47,7 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
     from matplotlib import pyplot as plt
 
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=size, layout="constrained")
+        figure, axes = plt.subplots(rows, 2, figsize=size, layout="constrained")
         try:
             yield axes.ravel()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,3 +184,30 @@ def _mark_sizes(axes: Any, epoch: Any, size: Any) -> None:
             fontsize=7,
             color=GRAY,
         )
+
+
+def plot_sensitivity(
+    layers: Sequence[tuple[str, str, float]], roles: Sequence[str], path: Path
+) -> None:
+    """Draw what quantizing each layer alone does to single ages, and the sums by role.
+
+    `layers` are (name, role, mean of abs(delta age) in years), the largest first.
+    """
+    colours = dict(zip(roles, ROLE_COLOURS, strict=True))
+    with _figure(path, (10, 6.4), rows=1) as (each, groups):
+        shown = layers[:MAX_LAYERS]
+        names = [name for name, _, _ in shown]
+        each.barh(names, [mean for _, _, mean in shown], color=[colours[r] for _, r, _ in shown])
+        each.invert_yaxis()
+        each.tick_params(axis="y", labelsize=7)
+        each.set(xlabel="mean of abs(delta age), years")
+        rest = sum(mean for _, _, mean in layers[MAX_LAYERS:])
+        each.set_title(
+            f"one layer in INT8 at a time; {len(layers) - len(shown)} more add up to {rest:.2f}"
+            if len(layers) > len(shown)
+            else "one layer in INT8 at a time"
+        )
+        sums = {role: sum(m for _, r, m in layers if r == role) for role in roles}
+        groups.barh(list(sums), list(sums.values()), color=[colours[role] for role in sums])
+        groups.invert_yaxis()
+        groups.set(xlabel="sum over its layers, years", title="by role")

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,6 +81,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def calibratable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with enough validation photos, 20, to calibrate INT8 on."""
+    return make_prepared(tmp_path_factory.mktemp("calibratable"), 400)
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights whose ages differ widely from crop to crop."""
     torch = pytest.importorskip("torch")
@@ -139,3 +146,60 @@ def crops() -> np.ndarray:
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (5, 7, 7, 3), np.uint8)
     return np.stack([cv2.resize(c, (224, 224), interpolation=cv2.INTER_CUBIC) for c in small])
+
+
+@pytest.fixture
+def tiny_graph() -> Any:
+    """A network of every role but the gates: uint8 crops to an age, small enough to be exact."""
+    pytest.importorskip("onnx")
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    shapes = {
+        "network.features.0.0": (4, 3, 32, 32),
+        "network.features.1.block.0.0": (8, 4, 1, 1),
+        "network.features.1.block.1.0": (8, 1, 3, 3),
+        "network.features.1.block.2.0": (4, 8, 1, 1),
+        "network.classifier.0": (5, 4),
+    }
+    weights = {
+        f"{name}.weight": rng.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+        for name, shape in shapes.items()
+    }
+    constants = {"scale": np.array(1 / 64), "shape": np.array([-1, 4]), "one": np.array([1])}
+    tensors = [
+        numpy_helper.from_array(v.astype(np.float32 if v.dtype == float else np.int64), k)
+        for k, v in {**weights, **constants}.items()
+    ]
+    names = list(weights)
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["image"], ["float"], "cast", to=TensorProto.FLOAT),
+        node("Transpose", ["float"], ["planes"], "transpose", perm=[0, 3, 1, 2]),
+        node("Mul", ["planes", "scale"], ["scaled"], "normalise"),
+        node("Conv", ["scaled", names[0]], ["stem"], "stem", strides=[32, 32]),
+        node("Relu", ["stem"], ["stem_relu"], "stem_relu"),
+        node("Conv", ["stem_relu", names[1]], ["wide"], "expand"),
+        node("Relu", ["wide"], ["wide_relu"], "wide_relu"),
+        node("Conv", ["wide_relu", names[2]], ["deep"], "deep", group=8, pads=[1, 1, 1, 1]),
+        node("Relu", ["deep"], ["deep_relu"], "deep_relu"),
+        node("Conv", ["deep_relu", names[3]], ["narrow"], "project"),
+        node("Add", ["narrow", "stem_relu"], ["sum"], "add"),
+        node("GlobalAveragePool", ["sum"], ["mean"], "mean"),
+        node("Reshape", ["mean", "shape"], ["flat"], "reshape"),
+        node("Gemm", ["flat", names[4]], ["logits"], "head", transB=1),
+        node("ReduceSum", ["logits", "one"], ["age"], "sum_up", keepdims=0),
+    ]
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 224, 224, 3])],
+            [helper.make_tensor_value_info("age", TensorProto.FLOAT, ["n"])],
+            tensors,
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    return proto

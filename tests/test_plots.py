@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.plots import plot_evaluation, plot_training
+from halnet.plots import plot_evaluation, plot_sensitivity, plot_training
 from halnet.predictions import Predictions
 from halnet.training_log import COLUMNS
 
@@ -39,3 +39,16 @@ def test_a_training(tmp_path: Path) -> None:
     assert "<svg" in text
     with pytest.raises(ConfigError, match="expected one of .png, .svg, .pdf, found .gif"):
         plot_training(rows, tmp_path / "training.gif")
+
+
+def test_a_ranking_of_layers(tmp_path: Path) -> None:
+    roles = ("stem", "expansion", "depthwise", "projection", "SE gate", "CA gate", "head")
+    layers = [(f"features.{i}", roles[i % 7], 1 / (i + 1)) for i in range(40)]
+    path = tmp_path / "sensitivity.svg"
+    plot_sensitivity(layers, roles, path)
+    text = path.read_text()
+    assert all(f"<!-- {name} -->" in text for name, _, _ in layers[:30])
+    assert "<!-- features.30 -->" not in text
+    rest = sum(mean for _, _, mean in layers[30:])
+    assert f"10 more add up to {rest:.2f}" in text
+    assert all(f"<!-- {role} -->" in text for role in roles)

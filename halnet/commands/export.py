@@ -1,11 +1,13 @@
 """`halnet export` and `halnet-export`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from halnet.calibration.budget import Budget
 from halnet.commands.output import needs, print_table
 from halnet.errors import ConfigError
 
@@ -32,7 +34,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     multiple=True,
     default=("fp32",),
     show_default=True,
-    help="fp32 or fp16; may be repeated.",
+    help="fp32, fp16 or int8; may be repeated.",
 )
 @click.option(
     "--batch",
@@ -46,9 +48,40 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option(
     "--data",
     type=Path,
-    help="Prepared dataset to check on: MAE and coverage on its test split. Default: agreement on "
-    "crops of the bundled portrait.",
+    help="Prepared dataset to check on: MAE and coverage on its test split. Its validation split "
+    "calibrates INT8. Default: agreement on crops of the bundled portrait, and crops made from the "
+    "checkpoint.",
 )
+@click.option(
+    "--max-mae-delta",
+    type=float,
+    help="INT8: give layers back to floating point until the validation MAE moves by no more, "
+    f"years. Default: {Budget().mae:g}.",
+)
+@click.option(
+    "--max-p99",
+    type=float,
+    help="INT8: likewise for the 99th percentile of a single age's movement, years. Default: "
+    f"{Budget().p99:g}.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="LAYER|none",
+    help="INT8: do not search; these layers stay in floating point; may be repeated.",
+)
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="INT8: write what each layer alone does to ages as sensitivity.SCHEME.csv and .png.",
+)
+@click.option("--calibration-photos", type=int, help="INT8: of the validation split. Default: 128.")
+@click.option(
+    "--calibration-method",
+    type=click.Choice(["minmax", "entropy", "percentile"]),
+    help="INT8: how the ranges of activations are measured. Default: minmax.",
+)
+@click.option("--seed", type=int, help="INT8: which photos calibrate. Default: 0.")
 @click.option(
     "--capability",
     "capabilities",
@@ -70,6 +103,13 @@ def command(
     batch: int | None,
     out: Path,
     data: Path | None,
+    max_mae_delta: float | None,
+    max_p99: float | None,
+    keep: tuple[str, ...],
+    sensitivity: bool,
+    calibration_photos: int | None,
+    calibration_method: str | None,
+    seed: int | None,
     capabilities: tuple[str, ...],
     profile: tuple[int, int, int] | None,
     no_check: bool,
@@ -83,6 +123,10 @@ def command(
     with the checkpoint in PyTorch FP32 before it takes its place; manifest.json beside them states
     hashes, sizes, versions and what was found. Exit status 1 if one lies outside the tolerance of
     its precision: it is kept as NAME.failed.
+
+    INT8 ranges are measured on photos of the validation split, balanced over ages and sex. Then
+    layers are given back to floating point, the one that moves ages most first, until the budget
+    holds; where none does, nothing is written.
     """
     with needs("export"):
         import onnx  # noqa: F401
@@ -90,15 +134,26 @@ def command(
         import torch  # noqa: F401
 
         from halnet.export import ExportConfig, export
-        from halnet.export.targets import Target
+        from halnet.export.targets import Int8Config, Target
 
     from halnet.benchmarks.parity import Verifier, VerifyConfig
 
-    if data is not None and no_check:
-        raise ConfigError("--data is for the check; leave out --no-check")
+    if data is not None and no_check and "int8" not in precisions:
+        raise ConfigError("--data is for the check and for INT8; leave out --no-check")
     default = Target()
     target = Target(profile or default.batches, capabilities or default.capabilities)
-    config = ExportConfig(checkpoint, formats, precisions, batch, out, target)
+    asked: dict[str, Any] = {
+        "samples": calibration_photos,
+        "method": calibration_method,
+        "seed": seed,
+        "keep": tuple(name for name in keep if name != "none") if keep else None,
+        "budget": _budget(max_mae_delta, max_p99),
+        "sensitivity": sensitivity or None,
+    }
+    int8 = Int8Config(**{name: value for name, value in asked.items() if value is not None})
+    if "int8" in precisions:
+        int8 = replace(int8, data=data, threads=threads)
+    config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None if no_check else Verifier(VerifyConfig(checkpoint, data, "test", threads))
     made = export(config, check, lambda line: click.echo(line, err=True))
     if as_json:
@@ -106,6 +161,13 @@ def command(
     else:
         show(made)
     return 1 if any(exported.failed for exported in made) else 0
+
+
+def _budget(mae: float | None, p99: float | None) -> Budget | None:
+    if mae is None and p99 is None:
+        return None
+    default = Budget()
+    return Budget(default.mae if mae is None else mae, default.p99 if p99 is None else p99)
 
 
 def show(made: list[Any]) -> None:

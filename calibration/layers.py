@@ -1,0 +1,49 @@
+"""Layers: what can be quantized in a traced graph, by the name of its weights and its role."""
+
+from dataclasses import dataclass
+from typing import Any
+
+ROLES = ("stem", "expansion", "depthwise", "projection", "SE gate", "CA gate", "head")
+OPERATORS = ("Conv", "Gemm", "MatMul")
+# Parts of names, of torchvision, of timm and of our own modules.
+CA_PARTS = {"squeeze", "gate_h", "gate_w"}
+SE_PARTS = {"fc1", "fc2", "conv_reduce", "conv_expand"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer."""
+
+    name: str  # of its module, such as features.2.block.0.0
+    role: str  # one of ROLES
+    nodes: tuple[str, ...]  # names in the graph; weights that are used twice have two
+
+
+def find_layers(proto: Any) -> tuple[Layer, ...]:
+    """Return the layers of a traced ONNX model, in the order of its graph."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    found: dict[str, Layer] = {}
+    for node in proto.graph.node:
+        if node.op_type not in OPERATORS or len(node.input) < 2 or node.input[1] not in shapes:
+            continue
+        weight = node.input[1]
+        name = weight.removesuffix(".weight").removeprefix("model.").removeprefix("network.")
+        nodes = (*found[name].nodes, node.name) if name in found else (node.name,)
+        found[name] = Layer(name, _role(node, name, shapes[weight]), nodes)
+    return tuple(found.values())
+
+
+def _role(node: Any, name: str, shape: tuple[int, ...]) -> str:
+    parts = set(name.split("."))
+    if parts & CA_PARTS:
+        return "CA gate"
+    if parts & SE_PARTS:
+        return "SE gate"
+    if node.op_type != "Conv":
+        return "head"
+    group = next((a.i for a in node.attribute if a.name == "group"), 1)
+    if group > 1:
+        return "depthwise"
+    if shape[2:] != (1, 1):
+        return "stem"
+    return "expansion" if shape[0] > shape[1] else "projection"

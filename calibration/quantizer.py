@@ -1,0 +1,192 @@
+"""Quantizer: a traced FP32 graph to one with Q/DQ nodes, of which every INT8 artifact is made.
+
+Weights per channel, activations per tensor. Preprocessing, the last layer, softmax and expectation
+stay in floating point.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from halnet.artifact import INPUT_NAME
+from halnet.calibration.layers import Layer, find_layers
+from halnet.errors import ArtifactError, ConfigError
+from halnet.runtimes import Crops
+
+BATCH = 8  # crops of a calibration run, where the graph leaves it open
+METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+# Beside the layers: what keeps a chain of them in integers.
+ELEMENTWISE = ("Add", "Relu")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What the integers stand for."""
+
+    activations: Any  # QuantType
+    reduced: bool  # weights of 7 bits
+    options: dict[str, bool]
+
+
+SCHEMES = {
+    # Unsigned activations with signed weights, what CPUs multiply. Weights of 7 bits: without
+    # VNNI a CPU adds two products in 16 bits, which saturate with 8, so that ages would depend on
+    # the machine.
+    "unsigned": Scheme(QuantType.QUInt8, True, {}),
+    # Zero points of 0 and no int32 bias, what TensorRT takes.
+    "symmetric": Scheme(
+        QuantType.QInt8,
+        False,
+        {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+    ),
+}
+
+
+class Quantizer:
+    """Measures the ranges of a graph's tensors once; quantizes any of its layers by them."""
+
+    def __init__(
+        self,
+        proto: Any,
+        crops: Crops,
+        method: str = "minmax",
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Run `crops`, N x 224 x 224 x 3 uint8 RGB, through a traced FP32 graph.
+
+        Raises ArtifactError for a graph that is quantized already, and for a tensor whose range is
+        not finite or has no width; ConfigError for an unknown method.
+        """
+        if method not in METHODS:
+            raise ConfigError(f"method {method}: expected one of {', '.join(METHODS)}")
+        if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
+            raise ArtifactError(
+                "the graph is quantized already; quantize the checkpoint that it was made from"
+            )
+        self._proto = proto
+        self.layers = find_layers(proto)
+        self._nodes = _nodes_between(proto, self.layers)
+        self._ranges = _measure_ranges(proto, crops, METHODS[method], self._types, on_progress)
+
+    @property
+    def quantizable(self) -> tuple[Layer, ...]:
+        """The layers that may be quantized: all but the last."""
+        return self.layers[:-1]
+
+    @property
+    def _types(self) -> list[str]:
+        return [*{node.op_type for node in self._nodes}]
+
+    def quantize(self, scheme: str, keep: Set[str] = frozenset()) -> Any:
+        """Return the graph with Q/DQ nodes, the layers named in `keep` in floating point.
+
+        Raises ConfigError for a name that no layer has.
+        """
+        unknown = keep - {layer.name for layer in self.layers}
+        if unknown:
+            raise ConfigError(
+                f"keep: no layer {', '.join(sorted(unknown))}; --sensitivity lists them"
+            )
+        kept = {node for layer in self.layers if layer.name in keep for node in layer.nodes}
+        own = {name for layer in self.layers for name in layer.nodes}
+        made_by = {output: node for node in self._proto.graph.node for output in node.output}
+
+        def floats(node: Any) -> bool:
+            """Tell whether a kept layer makes what this node gives."""
+            if node.name in own:
+                return node.name in kept
+            return any(floats(made_by[name]) for name in node.input if name in made_by)
+
+        return self._quantize(scheme, [node.name for node in self._nodes if not floats(node)])
+
+    def _quantize(self, scheme: str, nodes: Sequence[str]) -> Any:
+        chosen = SCHEMES[scheme]
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self._proto)
+        quantizer = QDQQuantizer(
+            copy,
+            per_channel=True,
+            reduce_range=chosen.reduced,
+            weight_qType=QuantType.QInt8,
+            activation_qType=chosen.activations,
+            tensors_range=self._ranges,
+            nodes_to_quantize=list(nodes),
+            nodes_to_exclude=[],
+            op_types_to_quantize=self._types,
+            extra_options=dict(chosen.options),
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+        return quantizer.model.model
+
+
+def _nodes_between(proto: Any, layers: Sequence[Layer]) -> list[Any]:
+    """Return what may be quantized: the layers but for the last, and what stands among them."""
+    nodes = list(proto.graph.node)
+    names = [node.name for node in nodes]
+    first, last = names.index(layers[0].nodes[0]), names.index(layers[-1].nodes[0])
+    own = {name for layer in layers[:-1] for name in layer.nodes}
+    return [n for n in nodes[first:last] if n.name in own or n.op_type in ELEMENTWISE]
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives the crops in batches."""
+
+    def __init__(self, crops: Crops, size: int, on_progress: Callable[[int, int], None]) -> None:
+        self._batches = self._read(crops, size, on_progress)
+
+    @staticmethod
+    def _read(
+        crops: Crops, size: int, on_progress: Callable[[int, int], None]
+    ) -> Iterator[dict[str, Crops]]:
+        for start in range(0, len(crops), size):
+            batch = crops[start : start + size]
+            # A fixed batch that is not full is filled up with crops that were seen.
+            full = batch if len(batch) == size else np.resize(crops, (size, *crops.shape[1:]))
+            yield {INPUT_NAME: full}
+            on_progress(min(start + size, len(crops)), len(crops))
+
+    def get_next(self) -> dict[str, Crops] | None:
+        return next(self._batches, None)
+
+
+def _measure_ranges(
+    proto: Any,
+    crops: Crops,
+    method: Any,
+    types: list[str],
+    on_progress: Callable[[int, int], None],
+) -> Any:
+    fixed = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "model.onnx")
+        onnx.save(proto, model)
+        calibrator = create_calibrator(
+            model,
+            types,
+            augmented_model_path=str(Path(folder, "augmented.onnx")),
+            calibrate_method=method,
+        )
+        calibrator.collect_data(_Reader(crops, fixed or BATCH, on_progress))
+        ranges = calibrator.compute_data()
+    for name, found in ranges.items():
+        low, high = (float(np.asarray(v).min()) for v in found.range_value)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ArtifactError(f"{name}: its range is {low} to {high} on the calibration crops")
+        if low == high:
+            raise ArtifactError(
+                f"{name}: is {low:g} on every calibration crop, which leaves no range to quantize"
+            )
+    return ranges

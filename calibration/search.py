@@ -1,0 +1,61 @@
+"""Search: the fastest quantized graph inside a budget, by giving layers back to floating point."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from halnet.calibration.budget import Budget, Movement
+from halnet.calibration.sensitivity import Sensitivity
+from halnet.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One graph that the search tried."""
+
+    kept: tuple[str, ...]  # layers in floating point, the most sensitive first
+    movement: Movement
+
+
+def search(
+    ranking: Sequence[Sensitivity],
+    try_keeping: Callable[[tuple[str, ...]], Movement],
+    budget: Budget,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> tuple[Step, tuple[Step, ...]]:
+    """Return the graph with the fewest layers given back that holds the budget, and all steps.
+
+    Layers are given back in the order of `ranking`; the number is found by bisection, which takes
+    it that more of them never hurt. `try_keeping` quantizes all but the named layers.
+
+    Raises ArtifactError where the budget does not hold even with every layer but one given back.
+    """
+    names = [line.layer.name for line in ranking]
+    steps: list[Step] = []
+
+    def attempt(count: int) -> Step:
+        step = Step(tuple(names[:count]), try_keeping(tuple(names[:count])))
+        steps.append(step)
+        on_step(step)
+        return step
+
+    best = attempt(0)
+    if budget.holds(best.movement):
+        return best, tuple(steps)
+    low, high = 0, 1  # `low` layers are too few
+    while not budget.holds((best := attempt(high)).movement):
+        if high == len(names) - 1:
+            raise ArtifactError(
+                f"no INT8 graph moves ages by less than {budget.mae:g} years of MAE and "
+                f"{budget.p99:g} in the 99th percentile on the validation split: with one layer "
+                f"quantized it is {best.movement.p99:.2f}; allow more, or train with "
+                "--quantize int8"
+            )
+        low, high = high, min(2 * high, len(names) - 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        step = attempt(middle)
+        if budget.holds(step.movement):
+            high, best = middle, step
+        else:
+            low = middle
+    return best, tuple(steps)

@@ -1,0 +1,114 @@
+"""INT8: what an export quantizes, by which crops, and inside which budget."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from halnet.calibration.budget import Movement
+from halnet.calibration.gauge import Gauge
+from halnet.calibration.layers import ROLES
+from halnet.calibration.quantizer import Quantizer
+from halnet.calibration.samples import SPLIT, Samples, pick_samples
+from halnet.calibration.search import Step, search
+from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
+from halnet.calibration.synthetic import synthetic_samples
+from halnet.datasets.prepared import PreparedDataset
+from halnet.export.targets import Int8Config
+from halnet.files import write_text
+
+SENSITIVITY_FILE = "sensitivity"  # with .csv and .png
+RANKED_ON = 200  # photos, spread evenly over the validation split
+
+
+class Int8:
+    """Quantizes one traced network: ranges are measured once, layers ranked once a scheme."""
+
+    def __init__(
+        self,
+        config: Int8Config,
+        checkpoint: Path,
+        proto: Any,
+        on_step: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._proto = proto
+        self._on_step = on_step
+        self._data = PreparedDataset(config.data) if config.data else None
+        self._samples = self._pick(checkpoint)
+        on_step(f"measuring ranges on {len(self._samples)} crops")
+        self._quantizer = Quantizer(proto, self._samples.crops, config.method)
+        self._ranking = cache(self._rank)
+
+    def quantize(self, scheme: str, out: Path) -> tuple[Any, dict[str, Any]]:
+        """Return the graph with Q/DQ nodes, and what the manifest states of it.
+
+        With `sensitivity`, the ranking is written into the folder `out`. Raises ArtifactError
+        where nothing lies inside the budget.
+        """
+        config = self._config
+        stated: dict[str, Any] = {
+            **self._samples.origin,
+            "crops": len(self._samples),
+            "method": config.method,
+            "scheme": scheme,
+        }
+        if config.sensitivity:
+            self._write_ranking(self._ranking(scheme), out / f"{SENSITIVITY_FILE}.{scheme}")
+        if config.keep is not None:
+            stated["kept"] = list(config.keep)
+            return self._quantizer.quantize(scheme, frozenset(config.keep)), stated
+        best, steps = self._search(scheme)
+        stated |= {
+            "kept": list(best.kept),
+            "budget": asdict(config.budget),
+            "steps": [{"kept": len(s.kept), **asdict(s.movement)} for s in steps],
+        }
+        return self._quantizer.quantize(scheme, frozenset(best.kept)), stated
+
+    def _pick(self, checkpoint: Path) -> Samples:
+        if self._data is not None:
+            return pick_samples(self._data, self._config.samples, self._config.seed)
+        self._on_step("making synthetic crops out of the checkpoint's batch norms")
+        return synthetic_samples(checkpoint, seed=self._config.seed)
+
+    def _rank(self, scheme: str) -> tuple[Sensitivity, ...]:
+        self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")
+        return rank_layers(self._quantizer, scheme, self._gauge(RANKED_ON))
+
+    def _gauge(self, limit: int = 0) -> Gauge:
+        threads = self._config.threads
+        if self._data is None:
+            return Gauge(self._proto, self._samples.crops, None, threads)
+        records = self._data.select(SPLIT, limit)
+        labels = [record.age for record in records]
+        return Gauge(self._proto, self._data.inner_crops(records), labels, threads)
+
+    def _search(self, scheme: str) -> tuple[Step, tuple[Step, ...]]:
+        gauge = self._gauge()
+
+        def attempt(kept: tuple[str, ...]) -> Movement:
+            return gauge(self._quantizer.quantize(scheme, frozenset(kept)), timed=True)
+
+        def tell(step: Step) -> None:
+            m = step.movement
+            delta = "" if m.delta_mae is None else f", MAE {m.delta_mae:+.3f}"
+            self._on_step(
+                f"{len(step.kept)} layers in floating point: p99 {m.p99:.2f} years{delta}, "
+                f"{m.milliseconds:.1f} ms ({scheme})"
+            )
+
+        first = Step((), attempt(()))
+        if self._config.budget.holds(first.movement):
+            tell(first)
+            return first, (first,)
+        return search(self._ranking(scheme), attempt, self._config.budget, tell)
+
+    @staticmethod
+    def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:
+        from halnet.plots import plot_sensitivity
+
+        write_text(path.with_name(path.name + ".csv"), to_csv(ranking))
+        layers = [(line.layer.name, line.layer.role, line.movement.mean) for line in ranking]
+        plot_sensitivity(layers, ROLES, path.with_name(path.name + ".png"))
