@@ -14,6 +14,7 @@ CHOICES = {
     "head": ("distribution", "ordinal"),
     "lds": ("none", "inverse", "sqrt"),
     "precision": ("fp32", "bf16", "fp16"),
+    "quantize": ("none", "int8"),
 }
 
 # One line a field: what it does and where it is from. `halnet train --help` shows them.
@@ -51,6 +52,9 @@ DESCRIPTIONS = {
     "ema_decay": "Ceiling of the weight average's decay, a step.",
     "patience": "Early stop after so many epochs of the last stage without a better one; 0: none.",
     "precision": "fp32, or bf16 or fp16 mixed precision.",
+    "quantize": "int8: train so that the same weights give the same ages in INT8, from pretrained "
+    "weights; BN statistics and dropout rest.",
+    "quantize_weight": "Of the distance between the distributions in INT8 and floating point.",
     "teacher_sha256": "SHA-256 of the teacher's checkpoint.",
     "label_weight": "Of the labels' loss, where there is a teacher.",
     "teacher_weight": "Of the distance to the teacher's distribution (Hinton et al., 2015; same "
@@ -104,6 +108,8 @@ class TrainConfig:
     ema_decay: float = 0.998
     patience: int = 0
     precision: str = "fp32"
+    quantize: str = "none"
+    quantize_weight: float = 1.0
     teacher_sha256: str = ""
     label_weight: float = 1.0
     teacher_weight: float = 1.0
@@ -182,6 +188,7 @@ _BOUNDS = (
     ("mixup_alpha", 0, 100),
     ("ema_decay", 0, 0.99999),
     ("patience", 0, 1000),
+    ("quantize_weight", 0, 100),
     ("label_weight", 0, 100),
     ("teacher_weight", 0, 100),
     ("hint_weight", 0, 100),

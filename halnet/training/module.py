@@ -16,6 +16,7 @@ from halnet.training.data import Batch, evaluation_loader, training_loader
 from halnet.training.distillation import Distiller
 from halnet.training.losses import lds_weights, mix
 from halnet.training.model import AgeNet
+from halnet.training.quantization import int8_loss
 
 
 class AgeModule(pl.LightningModule):
@@ -65,14 +66,15 @@ class AgeModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set the modes and the dropout of the epoch."""
         self.model.train()
-        if self.frozen:
-            fresh = self._fresh()
-            for module in self.model.modules():
-                if isinstance(module, nn.BatchNorm2d) and id(module) not in fresh:
-                    module.eval()
+        quantizing = self.config.quantize != "none"
+        fresh = self._fresh() if self.frozen else set()
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
-                module.p = dropout_rate(self.current_epoch, self.config)
+                module.p = 0 if quantizing else dropout_rate(self.current_epoch, self.config)
+            elif isinstance(module, nn.BatchNorm2d) and (
+                quantizing or (self.frozen and id(module) not in fresh)
+            ):
+                module.eval()
 
     @property
     def frozen(self) -> bool:
@@ -110,6 +112,8 @@ class AgeModule(pl.LightningModule):
             logits, losses = self.distiller(self.model, images)
             label_loss = self.model.head.loss(logits, target, ages, config)
             losses = losses + config.label_weight * weights * label_loss
+        if config.quantize == "int8":
+            losses = losses + config.quantize_weight * int8_loss(self.model, images, logits, config)
         loss = losses.mean()
         if not torch.isfinite(loss):
             raise ConfigError(

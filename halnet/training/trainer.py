@@ -165,6 +165,10 @@ def _check_recipe(config: TrainConfig, processes: int, device: torch.device) -> 
             "freeze_epochs: expected pretrained weights to freeze, found none; use warmup_epochs "
             "to start gently from fresh ones"
         )
+    if config.quantize != "none" and config.weights == "none":
+        raise ConfigError(
+            "quantize: expected weights of a trained checkpoint, found none; name it with --weights"
+        )
     if config.hint_weight and not config.teacher_sha256:
         raise ConfigError("hint_weight: expected a teacher to take hints from, found none")
     if config.precision == "fp16" and device.type == "cpu":

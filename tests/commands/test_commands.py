@@ -148,7 +148,10 @@ def test_wrong_use_is_one_line(
         (["evaluate", "--data", tmp_path], "expected a prepared dataset"),
         (["export", tmp_path / "no.safetensors", "--out", tmp_path / "r"], "cannot be read"),
         (["export", "--format", "openvno"], "openvino, tensorrt; did you mean openvino?"),
-        (["export", "--precision", "fp61"], "precision fp61: expected one of fp32, fp16, int8; did"),
+        (
+            ["export", "--precision", "fp61"],
+            "precision fp61: expected one of fp32, fp16, int8; did",
+        ),
         (["export", "--capability", "SM86"], "are of the format tensorrt, which was not asked"),
         (["export", "--data", tmp_path, "--no-check"], "leave out --no-check"),
         (["bench", "--mode", "throughput"], "runtime onnxruntime has latency"),

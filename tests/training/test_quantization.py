@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from halnet.artifact import bundled
+from halnet.benchmarks.samples import sample_crops
+from halnet.errors import ConfigError
+from halnet.training.checkpoint import load_checkpoint
+from halnet.training.config import TrainConfig
+from halnet.training.quantization import (
+    int8_logits,
+    int8_loss,
+    round_activations,
+    round_weights,
+)
+from halnet.training.trainer import train
+
+
+def test_weights_lie_on_each_channels_own_grid() -> None:
+    weight = torch.tensor([[[[1.0, 0.51, -0.26]]], [[[1000.0, 12.0, 7.0]]]])
+    expected = torch.tensor([[[[63.0, 32, -16]]], [[[63.0, 1, 0]]]])
+    expected *= torch.tensor([1 / 63, 1000 / 63]).view(2, 1, 1, 1)
+    torch.testing.assert_close(round_weights(weight), expected)
+    assert torch.equal(round_weights(torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
+def test_gradients_pass_straight_through() -> None:
+    values = torch.tensor([0.0, 0.3, -1.27, 0.004], requires_grad=True)
+    rounded = round_activations(values)
+    torch.testing.assert_close(rounded, torch.tensor([0.0, 0.3, -1.27, 0.0]))
+    rounded.sum().backward()
+    assert torch.equal(values.grad, torch.ones(4))
+
+
+def test_the_simulation_moves_ages_as_integers_do() -> None:
+    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+    images = torch.from_numpy(sample_crops()[::12])
+    with torch.inference_mode():
+        exact = model(images)[0]
+        before = model.logits(images)
+        moved = model.summarise(int8_logits(model, images))[0]
+        assert torch.equal(model.logits(images), before), "nothing is left behind"
+    assert 0.05 < (moved - exact).abs().mean() < 8
+
+
+def test_the_last_layer_and_the_picture_stay_in_floating_point() -> None:
+    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+    seen: dict[str, torch.Tensor] = {}
+    convolutions = [m for m in model.network.modules() if isinstance(m, nn.Conv2d)]
+    layers = {"first": convolutions[0], "second": convolutions[1]}
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(
+            lambda module, inputs, name=name: seen.__setitem__(name, inputs[0])
+        )
+    images = torch.from_numpy(sample_crops()[:2])
+    with torch.inference_mode():
+        int8_logits(model, images)
+        assert torch.equal(seen["first"], model.normalise(images))
+        exact = layers["first"](seen["first"])
+    assert exact.shape == seen["second"].shape
+    # Ours looked before the hook that rounds: Hardswish has seen integers, not what it gives.
+    assert len(torch.unique(round_activations(seen["second"]))) <= 255
+
+
+def test_training_brings_integers_nearer() -> None:
+    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+    model.eval().requires_grad_(True)
+    images = torch.from_numpy(sample_crops()[::9, ::2, ::2].copy())
+    config = TrainConfig()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+    losses = []
+    for _ in range(6):
+        loss = int8_loss(model, images, model.logits(images), config).mean()
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert min(losses) < 0.5 * losses[0]
+
+
+def test_it_needs_trained_weights(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="quantize: expected weights of a trained checkpoint"):
+        train(prepared, tmp_path / "run", TrainConfig(quantize="int8"))
