@@ -109,7 +109,7 @@ BASELINES = (
     Row(
         "resnet18",
         "ResNet-18, fresh weights",
-        {"backbone": "timm:resnet18", **FRESH},
+        {"backbone": "timm:resnet18", **FRESH, "photos": 2000},
         weights="none",
     ),
     Row(

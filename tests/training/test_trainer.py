@@ -250,6 +250,20 @@ def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_
     assert moved == gates | head
 
 
+def test_training_for_integers_leaves_the_statistics(
+    finished: Path, prepared: Path, tmp_path: Path
+) -> None:
+    start = finished / "best_model.safetensors"
+    config = replace(
+        CONFIG, stages=(Stage(32, 1), Stage(224, 1)), photos=48, quantize="int8", ema_decay=0.5
+    )
+    train(prepared, tmp_path, config, weights=str(start), device="cpu")
+    before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    statistics = {n for n in before if "running_" in n or "num_batches" in n}
+    assert moved == set(before) - statistics
+
+
 def test_early_stop(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages that drift away from epoch to epoch: the second of the last stage is one too many."""
     judge = BestCheckpoint.on_validation_epoch_end
