@@ -52,7 +52,7 @@ FORMATS = {
         "write_onnx",
         {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx", "int8": "halnet.int8.onnx"},
         "onnxruntime",
-        (*TRACED_BY, *QUANTIZED_BY),
+        TRACED_BY,
     ),
     "openvino": Format(
         "to_openvino",
@@ -63,7 +63,7 @@ FORMATS = {
             "int8": "halnet_int8_openvino_model",
         },
         "openvino",
-        (*TRACED_BY, *QUANTIZED_BY, "openvino"),
+        (*TRACED_BY, "openvino"),
         "export,openvino",
         traced={"fp16": "fp32"},  # OpenVINO itself stores the weights as FP16
     ),
@@ -72,7 +72,7 @@ FORMATS = {
         "write_tensorrt",
         {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine", "int8": "halnet.int8.engine"},
         "tensorrt",
-        (*TRACED_BY, *QUANTIZED_BY, "tensorrt-rtx", "tensorrt"),
+        (*TRACED_BY, "tensorrt-rtx", "tensorrt"),
         "export,tensorrt-rtx",
         scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),
@@ -277,7 +277,8 @@ def _place(work: _Work, verdict: Verdict | None, unchecked: str) -> Exported:
         found: dict[str, Any] = {"unchecked": unchecked}
     else:
         found = {"parity": {verdict.data: verdict.to_dict()}}
-    manifest = record_artifact(path, {**work.stated, **found}, target.packages)
+    packages = target.packages + (QUANTIZED_BY if work.precision == "int8" else ())
+    manifest = record_artifact(path, {**work.stated, **found}, packages)
     size, digest = size_artifact(path), sha256_artifact(path)
     return Exported(path, work.format, work.precision, size, digest, manifest, verdict, unchecked)
 
