@@ -46,7 +46,9 @@ def int8_logits(model: AgeNet, images: Tensor) -> Tensor:
         for name, layer in layers.items()
         if name != last
     }
-    rounded = [layer for name, layer in layers.items() if name not in (first, last)]
+    rounded: list[nn.Module] = [
+        layer for name, layer in layers.items() if name not in (first, last)
+    ]
     rounded += [module for module in network.modules() if isinstance(module, nn.Hardswish)]
     handles = [module.register_forward_pre_hook(_round_input) for module in rounded]
     try:
