@@ -40,6 +40,7 @@ class Int8:
         on_step(f"measuring ranges on {len(self._samples)} crops")
         self._quantizer = Quantizer(proto, self._samples.crops, config.method)
         self._ranking = cache(self._rank)
+        self._found = cache(self._search)  # formats of one scheme share it
 
     def quantize(self, scheme: str, out: Path) -> tuple[Any, dict[str, Any]]:
         """Return the graph with Q/DQ nodes, and what the manifest states of it.
@@ -59,7 +60,7 @@ class Int8:
         if config.keep is not None:
             stated["kept"] = list(config.keep)
             return self._quantizer.quantize(scheme, frozenset(config.keep)), stated
-        best, steps = self._search(scheme)
+        best, steps = self._found(scheme)
         stated |= {
             "kept": list(best.kept),
             "budget": asdict(config.budget),
