@@ -9,6 +9,7 @@ import onnxruntime
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.budget import Movement
+from halnet.calibration.samples import full_batches
 from halnet.runtimes import Crops
 
 TIMED = 30  # runs of one crop
@@ -57,15 +58,14 @@ class Gauge:
         )
 
     def _ages(self, session: Any) -> Any:
-        ages = []
-        for start in range(0, len(self._crops), self._fixed):
-            part = self._crops[start : start + self._fixed]
-            full = np.resize(part, (self._fixed, *part.shape[1:]))
-            ages.append(session.run(["age"], {INPUT_NAME: full})[0][: len(part)])
+        ages = [
+            session.run(["age"], {INPUT_NAME: batch})[0][:count]
+            for batch, count in full_batches(self._crops, self._fixed)
+        ]
         return np.concatenate(ages).astype(np.float64)
 
     def _time(self, session: Any) -> float:
-        crop = self._crops[: self._fixed]
+        crop, _ = next(full_batches(self._crops, self._fixed))
         times = []
         for _ in range(TIMED + 1):
             start = time.perf_counter()

@@ -18,6 +18,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.layers import Layer, find_layers
+from halnet.calibration.samples import full_batches
 from halnet.errors import ArtifactError, ConfigError
 from halnet.runtimes import Crops
 
@@ -151,12 +152,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def _read(
         crops: Crops, size: int, on_progress: Callable[[int, int], None]
     ) -> Iterator[dict[str, Crops]]:
-        for start in range(0, len(crops), size):
-            batch = crops[start : start + size]
-            # A fixed batch that is not full is filled up with crops that were seen.
-            full = batch if len(batch) == size else np.resize(crops, (size, *crops.shape[1:]))
-            yield {INPUT_NAME: full}
-            on_progress(min(start + size, len(crops)), len(crops))
+        done = 0
+        for batch, count in full_batches(crops, size):
+            yield {INPUT_NAME: batch}
+            done += count
+            on_progress(done, len(crops))
 
     def get_next(self) -> dict[str, Crops] | None:
         return next(self._batches, None)

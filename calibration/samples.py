@@ -1,7 +1,7 @@
 """Samples: the crops that INT8 ranges and errors are measured on, and where they came from."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -47,6 +47,13 @@ def pick_samples(data: PreparedDataset, count: int, seed: int = 0) -> Samples:
         "photos": [record.source for record in records],
     }
     return Samples(data.inner_crops(records), origin)
+
+
+def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
+    """Yield batches of `size` crops, and how many of each are not repeats that fill the last."""
+    for start in range(0, len(crops), size):
+        part = crops[start : start + size]
+        yield np.resize(part, (size, *part.shape[1:])), len(part)
 
 
 def pick_records(records: Sequence[Record], count: int, seed: int) -> list[Record]:

@@ -17,32 +17,33 @@ class Step:
 
 
 def search(
-    ranking: Sequence[Sensitivity],
+    rank: Callable[[], Sequence[Sensitivity]],
     try_keeping: Callable[[tuple[str, ...]], Movement],
     budget: Budget,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[Step, tuple[Step, ...]]:
     """Return the graph with the fewest layers given back that holds the budget, and all steps.
 
-    Layers are given back in the order of `ranking`; the number is found by bisection, which takes
-    it that more of them never hurt. `try_keeping` quantizes all but the named layers.
+    Layers are given back in the order that `rank` returns, which is asked only where some have to
+    be; the number is found by bisection, which takes it that more of them never hurt.
+    `try_keeping` quantizes all but the named layers.
 
     Raises ArtifactError where the budget does not hold even with every layer but one given back.
     """
-    names = [line.layer.name for line in ranking]
     steps: list[Step] = []
 
-    def attempt(count: int) -> Step:
-        step = Step(tuple(names[:count]), try_keeping(tuple(names[:count])))
+    def attempt(kept: Sequence[str]) -> Step:
+        step = Step(tuple(kept), try_keeping(tuple(kept)))
         steps.append(step)
         on_step(step)
         return step
 
-    best = attempt(0)
+    best = attempt(())
     if budget.holds(best.movement):
         return best, tuple(steps)
+    names = [line.layer.name for line in rank()]
     low, high = 0, 1  # `low` layers are too few
-    while not budget.holds((best := attempt(high)).movement):
+    while not budget.holds((best := attempt(names[:high])).movement):
         if high == len(names) - 1:
             raise ArtifactError(
                 f"no INT8 graph moves ages by less than {budget.mae:g} years of MAE and "
@@ -53,7 +54,7 @@ def search(
         low, high = high, min(2 * high, len(names) - 1)
     while high - low > 1:
         middle = (low + high) // 2
-        step = attempt(middle)
+        step = attempt(names[:middle])
         if budget.holds(step.movement):
             high, best = middle, step
         else:

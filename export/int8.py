@@ -100,11 +100,7 @@ class Int8:
                 f"{m.milliseconds:.1f} ms ({scheme})"
             )
 
-        first = Step((), attempt(()))
-        if self._config.budget.holds(first.movement):
-            tell(first)
-            return first, (first,)
-        return search(self._ranking(scheme), attempt, self._config.budget, tell)
+        return search(lambda: self._ranking(scheme), attempt, self._config.budget, tell)
 
     @staticmethod
     def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from halnet.errors import ConfigError
 from halnet.training.config import TrainConfig
 from halnet.training.folding import fold_batch_norms
-from halnet.training.losses import distribution_loss, support
+from halnet.training.losses import soft_loss
 from halnet.training.model import AgeNet
 
 PROBE_SIZE = 64  # pixels: the features' channels are counted on one blank crop of this size
@@ -65,8 +65,7 @@ class Distiller(nn.Module):
     ) -> Tensor:
         """The loss of the labels' terms, with the teacher's distribution as the label."""
         target = teacher.head.probabilities(given_logits)
-        ages = (target * support(target)).sum(dim=1)
-        return distribution_loss(student.head.log_probabilities(logits), target, ages, self._config)
+        return soft_loss(student.head.log_probabilities(logits), target, self._config)
 
 
 def hint_loss(mapped: Tensor, given: Tensor) -> Tensor:

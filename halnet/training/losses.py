@@ -26,6 +26,12 @@ def label_distribution(ages: Tensor, sigma: float, sigma_max: float | None = Non
     return (-((support(ages) - years) ** 2) / (2 * width**2)).softmax(dim=1)
 
 
+def soft_loss(log_probabilities: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
+    """Return what `distribution_loss` does where the label is a network's N x 101 distribution."""
+    ages = (target * support(target)).sum(dim=1)
+    return distribution_loss(log_probabilities, target, ages, config)
+
+
 def distribution_loss(
     log_probabilities: Tensor, target: Tensor, ages: Tensor, config: TrainConfig
 ) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from halnet.training.config import TrainConfig
-from halnet.training.losses import distribution_loss, support
+from halnet.training.losses import soft_loss
 from halnet.training.model import AgeNet
 
 WEIGHT_LEVELS = 63  # either side of zero: 7 bits, what a CPU without VNNI sums without saturating
@@ -26,9 +26,7 @@ def int8_loss(model: AgeNet, images: Tensor, logits: Tensor, config: TrainConfig
     `images` are N x H x W x 3 RGB, 0 to 255; `logits` what `model` gave for them.
     """
     target = model.head.probabilities(logits.detach())
-    ages = (target * support(target)).sum(dim=1)
-    found = model.head.log_probabilities(int8_logits(model, images))
-    return distribution_loss(found, target, ages, config)
+    return soft_loss(model.head.log_probabilities(int8_logits(model, images)), target, config)
 
 
 def int8_logits(model: AgeNet, images: Tensor) -> Tensor:

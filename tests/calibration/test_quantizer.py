@@ -116,6 +116,8 @@ def test_every_method(tiny_graph: Any, crops: np.ndarray, method: str) -> None:
 
 
 def test_a_fixed_batch(tiny_graph: Any, crops: np.ndarray) -> None:
+    crops = crops.copy()
+    crops[-1] = 255 * (crops[-1] > 127)  # the last one alone has the widest ranges
     expected = Quantizer(tiny_graph, crops).quantize("unsigned")
     shape = tiny_graph.graph.input[0].type.tensor_type.shape
     shape.dim[0].dim_value = 3  # five crops make two batches

@@ -34,7 +34,7 @@ def _try(kept: tuple[str, ...]) -> Movement:
 )
 def test_as_few_layers_as_will_do_are_given_back(budget: Budget, count: int) -> None:
     seen: list[Step] = []
-    best, steps = search(RANKING, _try, budget, seen.append)
+    best, steps = search(lambda: RANKING, _try, budget, seen.append)
     assert best.kept == tuple(list(ERRORS)[:count])
     assert budget.holds(best.movement)
     assert not count or not budget.holds(_try(best.kept[:-1]))
@@ -44,7 +44,7 @@ def test_as_few_layers_as_will_do_are_given_back(budget: Budget, count: int) -> 
 
 def test_a_budget_that_nothing_holds_is_an_error() -> None:
     with pytest.raises(ArtifactError, match=r"less than 0.05 years of MAE and 0.001 .* it is 0.02"):
-        search(RANKING, _try, Budget(p99=0.001))
+        search(lambda: RANKING, _try, Budget(p99=0.001))
 
 
 @pytest.mark.parametrize("value", [0.0, -0.05, float("nan")])
