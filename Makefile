@@ -10,8 +10,8 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
 	$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/dev  ## Run all tests
-	$(VENV)/bin/pytest -q
+test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of PyTorch
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope
 
 check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .

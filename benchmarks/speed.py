@@ -97,12 +97,40 @@ def _timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
     )
 
 
+# Flags of /proc/cpuinfo, x86 and Arm, by what they are commonly called.
+FEATURES = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "AMX": {"amx_int8"},
+    "dot product": {"asimddp"},
+    "I8MM": {"i8mm"},
+}
+
+
+def machine() -> str:
+    """Return the processor's name and what it has for fast integers."""
+    return ", ".join([cpu_name(), *cpu_features()])
+
+
+def cpu_features() -> list[str]:
+    """Return what the processor has for fast integers, by the names in `FEATURES`."""
+    lines = _cpu_info().splitlines()
+    stated = [line for line in lines if line.startswith(("flags", "Features"))]
+    flags = {flag for line in stated for flag in line.split(":", 1)[1].split()}
+    return [name for name, known in FEATURES.items() if known & flags]
+
+
 def cpu_name() -> str:
     """Return the processor's name as the system states it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    for line in _cpu_info().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _cpu_info() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""

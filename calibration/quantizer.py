@@ -1,7 +1,7 @@
 """Quantizer: a traced FP32 graph to one with Q/DQ nodes, of which every INT8 artifact is made.
 
 Weights per channel, activations per tensor. Preprocessing, the last layer, softmax and expectation
-stay in floating point.
+compute in floating point. Biases are stored so too: runtimes make their own integers of them.
 """
 
 import tempfile
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -30,6 +31,7 @@ METHODS = {
 }
 # Beside the layers: what keeps a chain of them in integers.
 ELEMENTWISE = ("Add", "Relu")
+LEVELS = 127  # of 8 bits, either side of zero
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,17 @@ class Scheme:
 
     activations: Any  # QuantType
     reduced: bool  # weights of 7 bits
-    options: dict[str, bool]
+    stored_last: bool  # the last layer's weights are stored as integers, though not computed in
+    symmetric: bool  # zero points of 0
 
 
 SCHEMES = {
     # Unsigned activations with signed weights, what CPUs multiply. Weights of 7 bits: without
     # VNNI a CPU adds two products in 16 bits, which saturate with 8, so that ages would depend on
     # the machine.
-    "unsigned": Scheme(QuantType.QUInt8, True, {}),
-    # Zero points of 0 and no int32 bias, what TensorRT takes.
-    "symmetric": Scheme(
-        QuantType.QInt8,
-        False,
-        {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-    ),
+    "unsigned": Scheme(QuantType.QUInt8, reduced=True, stored_last=True, symmetric=False),
+    # What TensorRT takes.
+    "symmetric": Scheme(QuantType.QInt8, reduced=False, stored_last=False, symmetric=True),
 }
 
 
@@ -126,11 +125,19 @@ class Quantizer:
             nodes_to_quantize=list(nodes),
             nodes_to_exclude=[],
             op_types_to_quantize=self._types,
-            extra_options=dict(chosen.options),
+            extra_options={
+                "ActivationSymmetric": chosen.symmetric,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+            },
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-        return quantizer.model.model
+        proto = quantizer.model.model
+        proto.graph.ClearField("value_info")  # a runtime infers the shapes again
+        if chosen.stored_last:
+            _store_as_integers(proto, self.layers[-1].nodes[0])
+        return proto
 
 
 def _nodes_between(proto: Any, layers: Sequence[Layer]) -> list[Any]:
@@ -140,6 +147,26 @@ def _nodes_between(proto: Any, layers: Sequence[Layer]) -> list[Any]:
     first, last = names.index(layers[0].nodes[0]), names.index(layers[-1].nodes[0])
     own = {name for layer in layers[:-1] for name in layer.nodes}
     return [n for n in nodes[first:last] if n.name in own or n.op_type in ELEMENTWISE]
+
+
+def _store_as_integers(proto: Any, name: str) -> None:
+    """Store a layer's weights in 8 bits, a scale for each output, widened when it is computed."""
+    index, node = next((i, n) for i, n in enumerate(proto.graph.node) if n.name == name)
+    weights = next(t for t in proto.graph.initializer if t.name == node.input[1])
+    values = numpy_helper.to_array(weights)
+    if node.op_type != "Gemm" or not any(a.name == "transB" and a.i for a in node.attribute):
+        return  # outputs are not its first axis
+    scales = np.maximum(abs(values).max(axis=1) / LEVELS, np.finfo(np.float32).tiny)
+    integers = np.round(values / scales[:, None]).astype(np.int8)
+    stored, scale, widened = (node.input[1] + suffix for suffix in ("_int8", "_scale", "_widened"))
+    proto.graph.initializer.remove(weights)
+    proto.graph.initializer.extend(
+        [numpy_helper.from_array(integers, stored), numpy_helper.from_array(scales, scale)]
+    )
+    node.input[1] = widened
+    proto.graph.node.insert(
+        index, helper.make_node("DequantizeLinear", [stored, scale], [widened], widened, axis=0)
+    )
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

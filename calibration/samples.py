@@ -1,20 +1,26 @@
 """Samples: the crops that INT8 ranges and errors are measured on, and where they came from."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from halnet.alignment import align
+from halnet.batches import find_photos
 from halnet.datasets.prepared import PreparedDataset, Record
-from halnet.errors import DatasetError
-from halnet.runtimes import Crops
+from halnet.errors import DatasetError, ImageError
+from halnet.faces import FaceDetector
+from halnet.images import Image, load_image
+from halnet.runtimes import Crops, open_runtime
 
 SPLIT = "val"  # never the one that results are reported on
 MIN_SAMPLES = 16
 MIN_DECADES = 3  # of the ages: ranges measured on faces of one age do not hold for the others
+LOOKED_AT = 4  # times as many photos of a folder as are asked for, to balance them
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +40,68 @@ def pick_samples(data: PreparedDataset, count: int, seed: int = 0) -> Samples:
     Each group gives one photo in turn, in an order drawn from `seed`, until there are enough.
     Raises DatasetError where there are fewer photos, or too few ages among them.
     """
-    records = pick_records(data.select(SPLIT), count, seed)
-    decades = {record.age // 10 for record in records}
-    if len(decades) < MIN_DECADES:
+    records = pick_records(data.select(SPLIT), count, seed, f"{data.root}, {SPLIT} split")
+    return Samples(
+        data.inner_crops(records),
+        _origin(f"{data.dataset} {SPLIT} split {data.split_sha256[:12]}", seed, records),
+    )
+
+
+def find_samples(
+    folder: Path,
+    checkpoint: Path,
+    count: int,
+    seed: int = 0,
+    detector: Path | None = None,
+    refused: Set[str] = frozenset(),
+) -> Samples:
+    """Return up to `count` crops of the largest faces in a folder's photos, as `align` makes them.
+
+    They are balanced over decades of the ages that the checkpoint estimates. `detector` is a local
+    YuNet file. Raises DatasetError where there are too few faces, too few ages among them, or a
+    photo is named as one of `refused`, the photos that results are reported on; ConfigError where
+    there is no photo, DetectorError where YuNet cannot be had.
+    """
+    photos = find_photos([folder])
+    clash = sorted(photo.name for photo in photos if photo.name in refused)
+    if clash:
         raise DatasetError(
-            f"{data.root}: expected photos of at least {MIN_DECADES} decades of age to calibrate "
-            f"on, found {len(decades)}; prepare a dataset of more ages"
+            f"{folder}: {len(clash)} of its photos are of the test split ({clash[0]}, ...), which "
+            "results are reported on; calibrate on others"
         )
-    origin = {
-        "data": f"{data.dataset} {SPLIT} split {data.split_sha256[:12]}",
-        "seed": seed,
-        "photos": [record.source for record in records],
-    }
-    return Samples(data.inner_crops(records), origin)
+    order = np.random.default_rng(seed).permutation(len(photos))[: LOOKED_AT * count]
+    crops = _largest_faces([photos[i] for i in order], FaceDetector(detector))
+    ages = _estimate(checkpoint, list(crops.values()))
+    found = [
+        Record(photo.relative_to(folder).as_posix(), int(age), "", SPLIT)
+        for photo, age in zip(crops, ages, strict=True)
+    ]
+    records = pick_records(found, min(count, max(len(found), MIN_SAMPLES)), seed, str(folder))
+    chosen = np.stack([crops[folder / record.source] for record in records])
+    return Samples(chosen, _origin(f"photos in {folder.name}", seed, records))
+
+
+def _origin(data: str, seed: int, records: Sequence[Record]) -> dict[str, Any]:
+    return {"data": data, "seed": seed, "photos": [record.source for record in records]}
+
+
+def _largest_faces(photos: Sequence[Path], detector: FaceDetector) -> dict[Path, Image]:
+    """Return the crop of each photo's largest face; what cannot be read or has none is left out."""
+    crops = {}
+    for photo in photos:
+        try:
+            image = load_image(photo)
+        except ImageError:
+            continue
+        faces = detector(image)
+        if faces:
+            crops[photo] = align(image, faces[0].landmarks)
+    return crops
+
+
+def _estimate(checkpoint: Path, crops: Sequence[Image]) -> list[float]:
+    with open_runtime(checkpoint, "pytorch", "cpu") as runtime:
+        return [float(runtime.run(crop[None]).age[0]) for crop in crops]
 
 
 def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
@@ -56,22 +111,33 @@ def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
         yield np.resize(part, (size, *part.shape[1:])), len(part)
 
 
-def pick_records(records: Sequence[Record], count: int, seed: int) -> list[Record]:
-    """Return `count` of the records, as many of each decade and sex as there are, by turns."""
+def pick_records(
+    records: Sequence[Record], count: int, seed: int, place: str = "data"
+) -> list[Record]:
+    """Return `count` of the records, as many of each decade and sex as there are, by turns.
+
+    Raises DatasetError, which names their `place`, where there are too few of them, or too few
+    decades of age among them.
+    """
     if len(records) < MIN_SAMPLES:
         raise DatasetError(
-            f"expected at least {MIN_SAMPLES} photos in the {SPLIT} split to calibrate on, "
+            f"{place}: expected at least {MIN_SAMPLES} photos of faces to calibrate on, "
             f"found {len(records)}"
         )
     if not MIN_SAMPLES <= count <= len(records):
         raise DatasetError(
-            f"expected {MIN_SAMPLES} to {len(records)} photos to calibrate on, found {count} asked "
-            f"for; the {SPLIT} split has no more"
+            f"{place}: expected {MIN_SAMPLES} to {len(records)} photos to calibrate on, found "
+            f"{count} asked for; there are no more"
         )
-    order = np.random.default_rng(seed).permutation(len(records))
     groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
-    for index in order:
+    for index in np.random.default_rng(seed).permutation(len(records)):
         record = records[index]
         groups[record.age // 10, record.sex].append(record)
+    decades = {decade for decade, _ in groups}
+    if len(decades) < MIN_DECADES:
+        raise DatasetError(
+            f"{place}: expected faces of at least {MIN_DECADES} decades of age to calibrate on, "
+            f"found {len(decades)}; add photos of other ages"
+        )
     turns = zip_longest(*(groups[key] for key in sorted(groups)))
     return [record for turn in turns for record in turn if record is not None][:count]

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from halnet.calibration.budget import Movement
 from halnet.calibration.gauge import Gauge
 from halnet.calibration.layers import ROLES
 from halnet.calibration.quantizer import Quantizer
-from halnet.calibration.samples import SPLIT, Samples, pick_samples
+from halnet.calibration.samples import SPLIT, Samples, find_samples, pick_samples
 from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
 from halnet.calibration.synthetic import synthetic_samples
@@ -69,10 +69,18 @@ class Int8:
         return self._quantizer.quantize(scheme, frozenset(best.kept)), stated
 
     def _pick(self, checkpoint: Path) -> Samples:
+        config = self._config
+        if config.photos is not None:
+            tested = self._data.select("test") if self._data else ()
+            names = {PurePosixPath(record.source).name for record in tested}
+            self._on_step(f"finding faces in {config.photos}")
+            return find_samples(
+                config.photos, checkpoint, config.samples, config.seed, config.detector, names
+            )
         if self._data is not None:
-            return pick_samples(self._data, self._config.samples, self._config.seed)
+            return pick_samples(self._data, config.samples, config.seed)
         self._on_step("making synthetic crops out of the checkpoint's batch norms")
-        return synthetic_samples(checkpoint, seed=self._config.seed)
+        return synthetic_samples(checkpoint, seed=config.seed)
 
     def _rank(self, scheme: str) -> tuple[Sensitivity, ...]:
         self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")

@@ -26,7 +26,9 @@ class Target:
 class Int8Config:
     """How to quantize."""
 
-    data: Path | None = None  # prepared dataset: its validation split; None: synthetic crops
+    data: Path | None = None  # prepared dataset, whose validation split the budget is held on
+    photos: Path | None = None  # folder to measure ranges on; None: that split, or synthetic crops
+    detector: Path | None = None  # local YuNet file, with `photos`
     samples: int = 128  # crops that the ranges are measured on
     method: str = "minmax"  # of measuring them; see `calibration.quantizer`
     seed: int = 0
@@ -38,3 +40,5 @@ class Int8Config:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"samples: expected at least 1, found {self.samples}")
+        if self.detector is not None and self.photos is None:
+            raise ConfigError("a detector is for a folder of photos to calibrate on; name one")

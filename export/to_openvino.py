@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import openvino as ov
+from openvino._offline_transformations import apply_moc_transformations
 
 from halnet.artifact import Metadata
 from halnet.export.targets import Target
@@ -18,6 +19,8 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
     """
     del target  # the folder runs on every device
     model = ov.Core().read_model(proto.SerializeToString())
+    # What OpenVINO's own converter does after reading: shapes computed, three nodes in five gone.
+    apply_moc_transformations(model, cf=True)
     for key, value in metadata.to_properties().items():
         model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
     path.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,15 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     is_flag=True,
     help="INT8: write what each layer alone does to ages as sensitivity.SCHEME.csv and .png.",
 )
-@click.option("--calibration-photos", type=int, help="INT8: of the validation split. Default: 128.")
+@click.option(
+    "--calibration",
+    type=Path,
+    metavar="FOLDER",
+    help="INT8: photos to measure ranges on, faces found and aligned. Default: the validation "
+    "split of --data, or crops made from the checkpoint.",
+)
+@click.option("--detector", type=Path, help="INT8: local YuNet file, for --calibration.")
+@click.option("--calibration-photos", type=int, help="INT8: so many of them. Default: 128.")
 @click.option(
     "--calibration-method",
     type=click.Choice(["minmax", "entropy", "percentile"]),
@@ -107,6 +115,8 @@ def command(
     max_p99: float | None,
     keep: tuple[str, ...],
     sensitivity: bool,
+    calibration: Path | None,
+    detector: Path | None,
     calibration_photos: int | None,
     calibration_method: str | None,
     seed: int | None,
@@ -124,9 +134,10 @@ def command(
     hashes, sizes, versions and what was found. Exit status 1 if one lies outside the tolerance of
     its precision: it is kept as NAME.failed.
 
-    INT8 ranges are measured on photos of the validation split, balanced over ages and sex. Then
-    layers are given back to floating point, the one that moves ages most first, until the budget
-    holds; where none does, nothing is written.
+    INT8 ranges are measured on photos of the validation split or of a folder, balanced over ages.
+    Then layers are given back to floating point, the one that moves ages most first, until the
+    budget holds; where none does, nothing is written. Where other precisions of its format lie
+    beside it, INT8 is timed with them on this machine, and a line says whether it is worth it.
     """
     with needs("export"):
         import onnx  # noqa: F401
@@ -137,12 +148,16 @@ def command(
         from halnet.export.targets import Int8Config, Target
 
     from halnet.benchmarks.parity import Verifier, VerifyConfig
+    from halnet.benchmarks.speed import BenchConfig, machine
+    from halnet.benchmarks.worth import weigh
 
     if data is not None and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --no-check")
     default = Target()
     target = Target(profile or default.batches, capabilities or default.capabilities)
     asked: dict[str, Any] = {
+        "photos": calibration,
+        "detector": detector,
         "samples": calibration_photos,
         "method": calibration_method,
         "seed": seed,
@@ -156,10 +171,13 @@ def command(
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None if no_check else Verifier(VerifyConfig(checkpoint, data, "test", threads))
     made = export(config, check, lambda line: click.echo(line, err=True))
+    worths = {} if no_check else weigh(made, BenchConfig(runs=100), threads)
     if as_json:
-        click.echo(json.dumps([_to_dict(exported) for exported in made]))
+        click.echo(json.dumps([_to_dict(e, worths.get(e.path)) for e in made]))
     else:
         show(made)
+        for path, worth in worths.items():
+            click.echo(f"{path.name}: {worth.advice} ({machine()})")
     return 1 if any(exported.failed for exported in made) else 0
 
 
@@ -207,7 +225,7 @@ def _figures(verdict: Any) -> list[str]:
     ]
 
 
-def _to_dict(exported: Any) -> dict[str, Any]:
+def _to_dict(exported: Any, worth: Any) -> dict[str, Any]:
     return {
         "path": str(exported.path),
         "format": exported.format,
@@ -218,4 +236,5 @@ def _to_dict(exported: Any) -> dict[str, Any]:
         "passed": exported.verdict.passed if exported.verdict else None,
         "failures": exported.verdict.failures if exported.verdict else [],
         "unchecked": exported.unchecked,
+        "speed": worth.to_dict() if worth else None,
     }

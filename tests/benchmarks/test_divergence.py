@@ -13,7 +13,7 @@ from halnet.export import ExportConfig, export
 def test_an_overflow_is_named(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
     made = export(ExportConfig(checkpoint, precisions=("fp32", "fp16"), out=tmp_path))
     full, half = (exported.path for exported in made)
-    assert first_divergence(half, crops) is None, "the two agree"
+    assert first_divergence(half, crops[:1]) is None, "the two agree"
     # The same weights in both, so large that the node's sums are beyond 65504.
     victim = "network.features.4.block.0.0.weight"
     for path in (full, half):
@@ -24,7 +24,7 @@ def test_an_overflow_is_named(checkpoint: Path, crops: np.ndarray, tmp_path: Pat
         weight.CopyFrom(onnx.numpy_helper.from_array(values * factor, weight.name))
         onnx.save(model, path)
         (node,) = (n.name for n in model.graph.node if weight.name in n.input)
-    found = first_divergence(half, crops)
+    found = first_divergence(half, crops[:1])
     assert found is not None
     assert (found.node, found.operator, found.error) == (node, "Conv", np.inf)
     parity = Verifier(VerifyConfig(checkpoint))(half)

@@ -63,7 +63,15 @@ def test_unsigned_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndar
         assert stored[name].dtype == np.int8
         peaks = np.abs(stored[name].reshape(len(stored[name]), -1)).max(axis=1)
         assert set(peaks) <= {63, 64}, "each channel fills 7 bits"
-    assert stored["network.classifier.0.weight"].dtype == np.float32
+    # The last layer computes in floating point; its weights are stored in all of 8 bits.
+    assert inputs_of(proto, "head")[0] == "flat"
+    kept = stored["network.classifier.0.weight_int8"]
+    assert kept.dtype == np.int8
+    np.testing.assert_array_equal(abs(kept.astype(int)).max(axis=1), 127)
+    exact = values(tiny_graph)["network.classifier.0.weight"]
+    scales = stored["network.classifier.0.weight_scale"]
+    np.testing.assert_allclose(kept * scales[:, None], exact, atol=scales.max() / 1.9)
+    assert not [name for name, value in stored.items() if value.dtype == np.int32]
     points = [
         stored[node.input[2]] for node in proto.graph.node if node.op_type == "QuantizeLinear"
     ]
@@ -79,6 +87,7 @@ def test_symmetric_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.nda
     check_quantization(proto)
     stored = values(proto)
     assert not [name for name, value in stored.items() if value.dtype == np.int32]
+    assert stored["network.classifier.0.weight"].dtype == np.float32
     for layer in quantizer.quantizable:
         weights = stored[f"network.{layer.name}.weight_quantized"]
         assert np.abs(weights.astype(int)).max() == 127

@@ -116,10 +116,20 @@ def test_wrong_requests(calibratable: Path, prepared: Path, tiny_graph: Any) -> 
         ExportConfig(int8=Int8Config(samples=64))
     with pytest.raises(ConfigError, match="samples: expected at least 1, found 0"):
         Int8Config(samples=0)
+    with pytest.raises(ConfigError, match="a detector is for a folder of photos"):
+        Int8Config(detector=NOWHERE)
     cases: list[tuple[Int8Config, str]] = [
-        (Int8Config(prepared), "at least 16 photos in the val split.*found 12"),
+        (Int8Config(prepared), "at least 16 photos of faces to calibrate on, found 12"),
         (Int8Config(calibratable, samples=21), "expected 16 to 20 photos.*found 21"),
     ]
     for config, message in cases:
         with pytest.raises(DatasetError, match=message):
             Int8(config, NOWHERE, tiny_graph, silent)
+
+
+def test_the_test_split_does_not_calibrate(
+    aaf_prepared: Path, aaf_sample: Path, tiny_graph: Any
+) -> None:
+    config = Int8Config(aaf_prepared, photos=aaf_sample / "original images")
+    with pytest.raises(DatasetError, match="of its photos are of the test split"):
+        Int8(config, NOWHERE, tiny_graph, silent)

@@ -25,7 +25,11 @@ from halnet.training.trainer import train
 from halnet.training_log import read_log
 
 CONFIG = TrainConfig(
-    stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, warmup_epochs=0.5, mixup_alpha=0.2
+    stages=(Stage(32, 2), Stage(224, 1)),
+    photos=72,
+    batch_size=24,
+    warmup_epochs=0.5,
+    mixup_alpha=0.2,
 )
 
 
@@ -139,7 +143,7 @@ def test_a_loss_that_becomes_nan_stops_the_run(
 
     def broken(self: AgeNet, images: torch.Tensor) -> torch.Tensor:
         calls.append(self.training)
-        return real(self, images) * (float("nan") if sum(calls) == 12 else 1)
+        return real(self, images) * (float("nan") if sum(calls) == 6 else 1)
 
     monkeypatch.setattr(AgeNet, "logits", broken)
     with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
@@ -325,7 +329,8 @@ def deadly(self, batch, index):
     return step(self, batch, index)
 
 AgeModule.training_step = deadly
-config = TrainConfig(stages=(Stage(32, 2), Stage(224, 1)), batch_size=24, mixup_alpha=0.2)
+stages = (Stage(32, 2), Stage(224, 1))
+config = TrainConfig(stages=stages, photos=72, batch_size=24, mixup_alpha=0.2)
 train(data, out, config, device="cpu", devices=devices, threads=1)
 """
 
