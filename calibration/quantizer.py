@@ -169,10 +169,15 @@ def _store_as_integers(proto: Any, name: str) -> None:
     )
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Gives the crops in batches."""
+class CropReader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives N x 224 x 224 x 3 uint8 RGB crops to ONNX Runtime's calibration in batches."""
 
-    def __init__(self, crops: Crops, size: int, on_progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        crops: Crops,
+        size: int = BATCH,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         self._batches = self._read(crops, size, on_progress)
 
     @staticmethod
@@ -186,6 +191,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
             on_progress(done, len(crops))
 
     def get_next(self) -> dict[str, Crops] | None:
+        """Return the next batch by the input's name; None at the end."""
         return next(self._batches, None)
 
 
@@ -206,7 +212,7 @@ def _measure_ranges(
             augmented_model_path=str(Path(folder, "augmented.onnx")),
             calibrate_method=method,
         )
-        calibrator.collect_data(_Reader(crops, fixed or BATCH, on_progress))
+        calibrator.collect_data(CropReader(crops, fixed or BATCH, on_progress))
         ranges = calibrator.compute_data()
     for name, found in ranges.items():
         low, high = (float(np.asarray(v).min()) for v in found.range_value)

@@ -21,6 +21,11 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
     model = ov.Core().read_model(proto.SerializeToString())
     # What OpenVINO's own converter does after reading: shapes computed, three nodes in five gone.
     apply_moc_transformations(model, cf=True)
+    save_openvino(model, metadata, path)
+
+
+def save_openvino(model: Any, metadata: Metadata, path: Path) -> None:
+    """Save an `ov.Model` as such a folder."""
     for key, value in metadata.to_properties().items():
         model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
     path.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,238 @@
+"""INT8 recipes beside each other, and how many photos it takes to calibrate.
+
+    python -m halnet.benchmarks.int8 recipes --data data/aaf
+    python -m halnet.benchmarks.int8 curve --data data/aaf
+
+`recipes` compares artifacts of the bundled checkpoint with PyTorch FP32 on the test split and times
+them by turns. `curve` chooses nothing by the test split: it measures on the validation split.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from halnet.artifact import Metadata, bundled, size_artifact
+from halnet.benchmarks.parity import Parity, Verifier, VerifyConfig
+from halnet.benchmarks.speed import BenchConfig, bench, machine
+from halnet.calibration.gauge import Gauge
+from halnet.calibration.quantizer import CropReader, Quantizer
+from halnet.calibration.samples import SPLIT, pick_samples
+from halnet.datasets.prepared import PreparedDataset
+from halnet.export.graph import prepare
+from halnet.export.int8 import Int8
+from halnet.export.targets import Int8Config, Target
+from halnet.export.to_onnx import trace, write_onnx
+from halnet.export.to_openvino import save_openvino, write_openvino
+from halnet.runtimes import open_runtime
+from halnet.training.checkpoint import load_checkpoint
+
+PHOTOS = 128  # that calibrate; NNCF takes 300 where nothing is said
+NNCF_PHOTOS = 300
+OPENVINO_NAME = "halnet_openvino_model"
+MIN_DECADE = 40  # photos: fewer say little
+SIZES = (32, 64, 128, 256, 500)
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every recipe starts from."""
+
+    checkpoint: Path
+    data: Path
+    proto: Any  # traced FP32 graph
+    metadata: Metadata  # of an INT8 artifact
+    threads: int | None
+
+    def photos(self, count: int) -> Any:
+        """Return so many calibration crops, or all that there are."""
+        data = PreparedDataset(self.data)
+        return pick_samples(data, min(count, len(data.select(SPLIT)))).crops
+
+    def int8(self, **changes: Any) -> Int8:
+        """Return the quantizer of `halnet export --precision int8`."""
+        samples = len(self.photos(PHOTOS))
+        given = {"data": self.data, "threads": self.threads, "samples": samples, **changes}
+        config = Int8Config(**given)
+        return Int8(config, self.checkpoint, self.proto, lambda line: click.echo(line, err=True))
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact of a recipe."""
+
+    path: Path
+    runtime: str  # that runs it
+    kept: int | None = None  # layers given back; None: not searched
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row, or a row for each runtime."""
+
+    name: str
+    make: Callable[[Source, Path], Sequence[Made]]
+
+
+def _floating_point(source: Source, folder: Path) -> Sequence[Made]:
+    metadata = replace(source.metadata, precision="fp32")
+    onnx, openvino = folder / "halnet.onnx", folder / OPENVINO_NAME
+    write_onnx(source.proto, metadata, onnx, Target())
+    write_openvino(source.proto, metadata, openvino, Target())
+    return Made(source.checkpoint, "pytorch"), Made(onnx, "onnxruntime"), Made(openvino, "openvino")
+
+
+def _onnxruntime_defaults(source: Source, folder: Path) -> Sequence[Made]:
+    import onnx
+    from onnxruntime.quantization import quantize_static
+
+    full, path = folder / "full.onnx", folder / "halnet.int8.onnx"
+    onnx.save(source.proto, full)
+    quantize_static(full, path, CropReader(source.photos(PHOTOS)))
+    write_onnx(onnx.load(path), source.metadata, path, Target())
+    return (Made(path, "onnxruntime"),)
+
+
+def _nncf_defaults(source: Source, folder: Path) -> Sequence[Made]:
+    import nncf
+    import openvino as ov
+
+    model = ov.Core().read_model(source.proto.SerializeToString())
+    quantized = nncf.quantize(model, nncf.Dataset(source.photos(NNCF_PHOTOS), _alone))
+    save_openvino(quantized, source.metadata, folder / OPENVINO_NAME)
+    return (Made(folder / OPENVINO_NAME, "openvino"),)
+
+
+def _alone(crop: Any) -> Any:
+    return crop[None]
+
+
+def _ours(scheme: str = "unsigned", **changes: Any) -> Callable[[Source, Path], Sequence[Made]]:
+    def make(source: Source, folder: Path) -> Sequence[Made]:
+        proto, stated = source.int8(**changes).quantize(scheme, folder)
+        kept = len(stated["kept"])
+        onnx, openvino = folder / "halnet.int8.onnx", folder / OPENVINO_NAME
+        write_onnx(proto, source.metadata, onnx, Target())
+        if scheme != "unsigned":
+            return (Made(onnx, "onnxruntime", kept),)
+        write_openvino(proto, source.metadata, openvino, Target())
+        return Made(onnx, "onnxruntime", kept), Made(openvino, "openvino", kept)
+
+    return make
+
+
+RECIPES = (
+    Recipe("FP32", _floating_point),
+    Recipe("naive: ONNX Runtime's defaults (min-max, per tensor)", _onnxruntime_defaults),
+    Recipe("naive: NNCF's defaults", _nncf_defaults),
+    Recipe("ours, nothing given back", _ours(keep=())),
+    Recipe("ours", _ours()),
+    Recipe("ours, symmetric (what TensorRT gets)", _ours("symmetric")),
+    Recipe("ours, without photos", _ours(data=None)),
+)
+
+
+@click.group()
+def main() -> None:
+    """Compare ways to INT8."""
+
+
+@main.command()
+@click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
+@click.option("--threads", type=click.IntRange(1), help="Of every runtime; default: all cores.")
+@click.option("--runs", default=200, show_default=True, help="Timed runs of each artifact.")
+@click.option("--rows", help="Only these, by number from 1, separated by commas.")
+def recipes(data: Path, threads: int | None, runs: int, rows: str | None) -> None:
+    """Print what each recipe does to ages and to speed, as Markdown."""
+    numbers = rows.split(",") if rows else [str(i) for i in range(1, len(RECIPES) + 1)]
+    if not all(n.isdigit() and 1 <= int(n) <= len(RECIPES) for n in numbers):
+        raise click.BadParameter(
+            f"expected numbers from 1 to {len(RECIPES)}, found {rows}", param_hint="--rows"
+        )
+    source = _source(data, threads)
+    verify = Verifier(VerifyConfig(source.checkpoint, data, "test", threads))
+    lines = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        opened = []
+        for number in numbers:
+            recipe = RECIPES[int(number) - 1]
+            place = Path(folder, number)
+            place.mkdir()
+            for made in recipe.make(source, place):
+                click.echo(f"{recipe.name}, {made.runtime}", err=True)
+                runtime = open_runtime(made.path, made.runtime, "cpu", threads)
+                opened.append(stack.enter_context(runtime))
+                lines.append([recipe.name, made.runtime, *_figures(verify, made)])
+        timings = bench(opened, BenchConfig(runs=runs))
+    columns = ["recipe", "runtime", "given back", "delta MAE", "p99", "largest", "worst decade"]
+    columns += ["delta coverage", "MB", "ms"]
+    click.echo(f"{machine()}; {timings[0].threads} threads, batch 1, medians, by turns\n")
+    rows_of_text = [[*line, f"{t.p50:.1f}"] for line, t in zip(lines, timings, strict=True)]
+    _print(columns, rows_of_text)
+
+
+@main.command()
+@click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
+def curve(data: Path) -> None:
+    """Print what the number of calibration photos does to validation ages, as Markdown.
+
+    Nothing is given back; each number with three seeds, of which the mean and the worst are shown.
+    """
+    source = _source(data, None)
+    dataset = PreparedDataset(data)
+    records = dataset.select(SPLIT)
+    gauge = Gauge(source.proto, dataset.inner_crops(records), [record.age for record in records])
+    lines = []
+    for size in [size for size in SIZES if size <= len(records)]:
+        found = []
+        for seed in range(SEEDS):
+            quantizer = Quantizer(source.proto, pick_samples(dataset, size, seed).crops)
+            found.append(gauge(quantizer.quantize("unsigned")))
+        means, tails = [m.mean for m in found], [m.p99 for m in found]
+        deltas = [m.delta_mae or 0.0 for m in found]
+        lines.append(
+            [
+                str(size),
+                f"{np.mean(means):.2f} ({max(means):.2f})",
+                f"{np.mean(tails):.2f} ({max(tails):.2f})",
+                f"{np.mean(deltas):+.3f} ({max(deltas, key=abs):+.3f})",
+            ]
+        )
+    _print(["photos", "mean", "p99", "delta MAE"], lines)
+
+
+def _source(data: Path, threads: int | None) -> Source:
+    checkpoint = bundled("halnet.safetensors")
+    model, metadata = load_checkpoint(checkpoint)
+    proto = trace(prepare(model))
+    return Source(checkpoint, data, proto, replace(metadata, precision="int8"), threads)
+
+
+def _figures(verify: Verifier, made: Made) -> list[str]:
+    parity: Parity = verify(made.path, made.runtime, "cpu")
+    overall = parity.overall
+    decades = [c.delta_mae for c in parity.by_decade.values() if c.count >= MIN_DECADE]
+    return [
+        "" if made.kept is None else str(made.kept),
+        f"{overall.delta_mae:+.3f}",
+        f"{overall.p99:.2f}",
+        f"{overall.maximum:.2f}",
+        f"{max(decades, key=abs):+.2f}" if decades else "",
+        f"{100 * overall.delta_coverage:+.1f} %",
+        f"{size_artifact(made.path) / 1e6:.1f}",
+    ]
+
+
+def _print(columns: list[str], rows: list[list[str]]) -> None:
+    for row in (columns, ["---"] * len(columns), *rows):
+        click.echo(f"| {' | '.join(row)} |")
+
+
+if __name__ == "__main__":
+    main()
