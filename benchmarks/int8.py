@@ -20,6 +20,7 @@ import numpy as np
 from halnet.artifact import Metadata, bundled, size_artifact
 from halnet.benchmarks.parity import Parity, Verifier, VerifyConfig
 from halnet.benchmarks.speed import BenchConfig, bench, machine
+from halnet.calibration.equalization import equalize
 from halnet.calibration.gauge import Gauge
 from halnet.calibration.quantizer import CropReader, Quantizer
 from halnet.calibration.samples import SPLIT, pick_samples
@@ -192,7 +193,8 @@ def curve(data: Path) -> None:
     for size in [size for size in SIZES if size <= len(records)]:
         found = []
         for seed in range(SEEDS):
-            quantizer = Quantizer(source.proto, pick_samples(dataset, size, seed).crops)
+            crops = pick_samples(dataset, size, seed).crops
+            quantizer = Quantizer(equalize(source.proto, crops), crops)
             found.append(gauge(quantizer.quantize("unsigned")))
         means, tails = [m.mean for m in found], [m.p99 for m in found]
         deltas = [m.delta_mae or 0.0 for m in found]

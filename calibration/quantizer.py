@@ -5,6 +5,7 @@ compute in floating point. Biases are stored so too: runtimes make their own int
 """
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ class Quantizer:
         self.layers = find_layers(proto)
         self._nodes = _nodes_between(proto, self.layers)
         self._ranges = _measure_ranges(proto, crops, METHODS[method], self._types, on_progress)
+        _drop_unused(self._ranges, proto)
 
     @property
     def quantizable(self) -> tuple[Layer, ...]:
@@ -223,3 +225,31 @@ def _measure_ranges(
                 f"{name}: is {low:g} on every calibration crop, which leaves no range to quantize"
             )
     return ranges
+
+
+def _drop_unused(ranges: Any, proto: Any) -> None:
+    """Clip, in place, the ranges of tensors to what the steps after them tell apart.
+
+    Below -3, Hardswish gives 0 whatever the value: integers are wasted there.
+    """
+    readers: dict[str, list[Any]] = defaultdict(list)
+    for node in proto.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    for name, found in ranges.items():
+        told_apart = [_told_apart(node) for node in readers[name]]
+        if told_apart:
+            low, high = min(low for low, _ in told_apart), max(high for _, high in told_apart)
+            found.lowest = np.maximum(found.lowest, np.float32(low))
+            found.highest = np.minimum(found.highest, np.float32(high))
+
+
+def _told_apart(node: Any) -> tuple[float, float]:
+    """Return between which values a step gives different results."""
+    if node.op_type == "HardSwish":
+        return -3.0, np.inf
+    if node.op_type == "HardSigmoid":  # max(0, min(1, alpha x + beta))
+        given = {a.name: a.f for a in node.attribute}
+        alpha, beta = given.get("alpha", 0.2), given.get("beta", 0.5)
+        return -beta / alpha, (1 - beta) / alpha
+    return -np.inf, np.inf

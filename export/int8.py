@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from halnet.calibration.budget import Movement
+from halnet.calibration.equalization import equalize
 from halnet.calibration.gauge import Gauge
 from halnet.calibration.layers import ROLES
 from halnet.calibration.quantizer import Quantizer
@@ -33,12 +34,12 @@ class Int8:
         on_step: Callable[[str], None],
     ) -> None:
         self._config = config
-        self._proto = proto
         self._on_step = on_step
         self._data = PreparedDataset(config.data) if config.data else None
         self._samples = self._pick(checkpoint)
         on_step(f"measuring ranges on {len(self._samples)} crops")
-        self._quantizer = Quantizer(proto, self._samples.crops, config.method)
+        self._proto = equalize(proto, self._samples.crops)
+        self._quantizer = Quantizer(self._proto, self._samples.crops, config.method)
         self._ranking = cache(self._rank)
         self._found = cache(self._search)  # formats of one scheme share it
 

@@ -33,8 +33,8 @@ def int8_logits(model: AgeNet, images: Tensor) -> Tensor:
     """Return N x K logits as an INT8 artifact gives them, nearly, for N x H x W x 3 RGB images.
 
     In integers are the weights of all layers but the last, and what goes into all but the first;
-    Hardswish takes integers too, since the convolution before it has been rounded. Activations are
-    scaled by their largest absolute value in the batch.
+    Hardswish takes integers too, since the convolution before it has been rounded, from -3 on: it
+    gives 0 below. Activations are scaled by their largest absolute value in the batch.
     """
     network = model.network
     layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
@@ -75,4 +75,7 @@ def round_activations(values: Tensor) -> Tensor:
 
 
 def _round_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (round_activations(inputs[0]), *inputs[1:])
+    values, *rest = inputs
+    if isinstance(module, nn.Hardswish):
+        values = values.clamp_min(-3)
+    return (round_activations(values), *rest)

@@ -168,3 +168,19 @@ def test_what_cannot_be_quantized(tiny_graph: Any, crops: np.ndarray) -> None:
     weights.CopyFrom(numpy_helper.from_array(dead * np.nan, weights.name))
     with pytest.raises(ArtifactError, match="its range is nan to nan"):
         Quantizer(tiny_graph, crops)
+
+
+def test_integers_are_not_wasted_on_what_hardswish_drops(
+    tiny_graph: Any, crops: np.ndarray
+) -> None:
+    (relu,) = (node for node in tiny_graph.graph.node if node.name == "stem_relu")
+    relu.op_type = "HardSwish"
+    wide = numpy_helper.from_array(np.float32(500), "wider")
+    tiny_graph.graph.initializer.append(wide)
+    (scale,) = (node for node in tiny_graph.graph.node if node.name == "normalise")
+    scale.input[1] = "wider"
+    stored = values(Quantizer(tiny_graph, crops).quantize("unsigned"))
+    point, step = int(stored["stem_zero_point"]), float(stored["stem_scale"])
+    assert (point, (255 - point) * step > 100) == (round(3 / step), True)
+    symmetric = values(Quantizer(tiny_graph, crops).quantize("symmetric"))
+    assert int(symmetric["stem_zero_point"]) == 0

@@ -1,0 +1,108 @@
+"""Equalization: the same ages from channels of like ranges."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from halnet.artifact import bundled
+from halnet.calibration.equalization import equalize, find_groups
+from halnet.calibration.gauge import Gauge
+
+UNEVEN = np.logspace(0, 1.3, 8)
+
+
+def scaled(proto: Any, factors: dict[str, np.ndarray]) -> Any:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in copy.graph.initializer:
+        if tensor.name in factors:
+            values = numpy_helper.to_array(tensor) * factors[tensor.name]
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    return copy
+
+
+@pytest.fixture
+def uneven(tiny_graph: Any) -> Any:
+    """The same function, with channels of the expansion twenty times as wide as others."""
+    factors = UNEVEN[:, None, None, None]
+    expand, deep = (f"network.features.1.block.{i}.0.weight" for i in (0, 1))
+    return scaled(tiny_graph, {expand: factors, deep: 1 / factors})
+
+
+def peaks(proto: Any, name: str, crops: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.graph.output.append(helper.make_empty_tensor_value_info(name))
+    session = onnxruntime.InferenceSession(copy.SerializeToString())
+    return abs(session.run([name], {"image": crops})[0]).max(axis=(0, 2, 3))
+
+
+def test_the_same_ages_from_like_channels(tiny_graph: Any, uneven: Any, crops: np.ndarray) -> None:
+    gauge = Gauge(tiny_graph, crops)
+    assert gauge(uneven).maximum < 1e-5
+    before = peaks(uneven, "wide_relu", crops)
+    assert before.max() > 10 * before[before > 0].min()
+    equal = equalize(uneven, crops)
+    assert gauge(equal).maximum < 1e-5
+    after = peaks(equal, "wide_relu", crops)
+    np.testing.assert_allclose(after[before > 0], after.max(), rtol=1e-5)
+
+
+def test_groups(tiny_graph: Any) -> None:
+    groups = [group for group in find_groups(tiny_graph) if group.scalable]
+    found = [
+        (group.tensors, [n.name for n in group.makers], [n.name for n in group.readers])
+        for group in groups
+    ]
+    assert found == [  # the sum is not: its mean goes to the head, which is no convolution
+        (["wide_relu"], ["expand"], ["deep"]),
+        (["deep_relu"], ["deep"], ["project"]),
+    ]
+
+
+def test_groups_of_the_bundled_model() -> None:
+    """Through residual sums, means and gates of squeeze-excitation; not through Hardswish."""
+    groups = [group for group in find_groups(onnx.load(bundled("halnet.onnx"))) if group.scalable]
+
+    def names(nodes: list[Any]) -> list[str]:
+        return [
+            node.input[1].removeprefix("network.features.").removesuffix(".weight")
+            for node in nodes
+        ]
+
+    pairs = [(names(group.makers), names(group.readers)) for group in groups]
+    assert len(pairs) == 19
+    assert (["4.block.1.0"], ["4.block.2.fc1", "4.block.3.0"]) in pairs
+    assert (
+        ["4.block.3.0", "5.block.3.0", "6.block.3.0"],
+        ["5.block.0.0", "6.block.0.0", "7.block.0.0"],
+    ) in pairs
+    made = {name for makers, _ in pairs for name in makers}
+    assert not made & {"0.0", "7.block.0.0", "11.block.2.squeeze.0", "16.0"}
+
+
+@pytest.mark.parametrize("step", ["Sigmoid", "Neg", "output", "twice"])
+def test_what_is_read_otherwise_is_left(tiny_graph: Any, step: str) -> None:
+    if step == "output":
+        shape = helper.make_tensor_value_info("wide", TensorProto.FLOAT, None)
+        tiny_graph.graph.output.append(shape)
+    elif step == "twice":  # one factor for weights that two convolutions share would not do
+        deep = next(node for node in tiny_graph.graph.node if node.name == "expand")
+        other = helper.make_node("Conv", ["stem_relu", deep.input[1]], ["unused"], "other")
+        tiny_graph.graph.node.append(other)
+    else:
+        tiny_graph.graph.node.append(helper.make_node(step, ["wide"], ["unused"], "other"))
+    scalable = [group.tensors for group in find_groups(tiny_graph) if group.scalable]
+    assert scalable == [["deep_relu"]]
+
+
+def test_a_channel_that_is_never_used(tiny_graph: Any, crops: np.ndarray) -> None:
+    alive = (UNEVEN > 1)[:, None, None, None]
+    dead = scaled(tiny_graph, {"network.features.1.block.0.0.weight": alive})
+    gauge = Gauge(dead, crops)
+    assert gauge(equalize(dead, crops)).maximum < 1e-5
