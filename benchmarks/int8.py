@@ -2,9 +2,10 @@
 
     python -m halnet.benchmarks.int8 recipes --data data/aaf
     python -m halnet.benchmarks.int8 curve --data data/aaf
+    python -m halnet.benchmarks.int8 equalization --data data/aaf
 
 `recipes` compares artifacts of the bundled checkpoint with PyTorch FP32 on the test split and times
-them by turns. `curve` chooses nothing by the test split: it measures on the validation split.
+them by turns. The others are for choosing, and measure on the validation split.
 """
 
 import tempfile
@@ -22,7 +23,7 @@ from halnet.benchmarks.parity import Parity, Verifier, VerifyConfig
 from halnet.benchmarks.speed import BenchConfig, bench, machine
 from halnet.calibration.equalization import equalize
 from halnet.calibration.gauge import Gauge
-from halnet.calibration.quantizer import CropReader, Quantizer
+from halnet.calibration.quantizer import SCHEMES, CropReader, Quantizer
 from halnet.calibration.samples import SPLIT, pick_samples
 from halnet.datasets.prepared import PreparedDataset
 from halnet.export.graph import prepare
@@ -187,10 +188,9 @@ def curve(data: Path) -> None:
     """
     source = _source(data, None)
     dataset = PreparedDataset(data)
-    records = dataset.select(SPLIT)
-    gauge = Gauge(source.proto, dataset.inner_crops(records), [record.age for record in records])
+    gauge = _validation_gauge(source, dataset)
     lines = []
-    for size in [size for size in SIZES if size <= len(records)]:
+    for size in [size for size in SIZES if size <= len(dataset.select(SPLIT))]:
         found = []
         for seed in range(SEEDS):
             crops = pick_samples(dataset, size, seed).crops
@@ -207,6 +207,34 @@ def curve(data: Path) -> None:
             ]
         )
     _print(["photos", "mean", "p99", "delta MAE"], lines)
+
+
+@main.command()
+@click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
+def equalization(data: Path) -> None:
+    """Print validation movements with channels as trained and equalized, as Markdown.
+
+    Nothing is given back.
+    """
+    source = _source(data, None)
+    gauge = _validation_gauge(source, PreparedDataset(data))
+    crops = source.photos(PHOTOS)
+    lines = []
+    for name, proto in (
+        ("as trained", source.proto),
+        ("equalized", equalize(source.proto, crops)),
+    ):
+        quantizer = Quantizer(proto, crops)
+        for scheme in SCHEMES:
+            m = gauge(quantizer.quantize(scheme))
+            years = [f"{m.mean:.2f}", f"{m.p99:.2f}", f"{m.maximum:.2f}", f"{m.delta_mae:+.3f}"]
+            lines.append([name, scheme, *years])
+    _print(["channels", "scheme", "mean", "p99", "largest", "delta MAE"], lines)
+
+
+def _validation_gauge(source: Source, data: PreparedDataset) -> Gauge:
+    records = data.select(SPLIT)
+    return Gauge(source.proto, data.inner_crops(records), [record.age for record in records])
 
 
 def _source(data: Path, threads: int | None) -> Source:

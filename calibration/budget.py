@@ -21,7 +21,7 @@ class Budget:
     """How far ages may move on the validation split."""
 
     mae: float = 0.05  # years, abs(delta MAE)
-    p99: float = 2.0  # years, 99th percentile of abs(delta age)
+    p99: float = 1.5  # years, 99th percentile of abs(delta age); an artifact may move by 2.0
 
     def __post_init__(self) -> None:
         for name, value in (("mae", self.mae), ("p99", self.p99)):

@@ -61,3 +61,14 @@ def test_the_curve(of_the_dataset: list[str], monkeypatch: pytest.MonkeyPatch) -
     for row in rows:
         mean, worst = (float(part.strip("()")) for part in row[1].split())
         assert 0 < mean <= worst
+
+
+def test_equalization(of_the_dataset: list[str]) -> None:
+    done = CliRunner().invoke(int8.main, ["equalization", *of_the_dataset], catch_exceptions=False)
+    _, _, *rows = _cells(done.stdout)
+    assert [row[:2] for row in rows] == [
+        [channels, scheme]
+        for channels in ("as trained", "equalized")
+        for scheme in ("unsigned", "symmetric")
+    ]
+    assert min(float(row[2]) for row in rows) > 0
