@@ -128,7 +128,8 @@ def _is_convolution(node: Any, weights: dict[str, Any]) -> bool:
 
 
 def _is_depthwise(node: Any, weights: dict[str, Any]) -> bool:
-    return 1 < _groups(node) == weights[node.input[1]].dims[0]
+    channels = int(weights[node.input[1]].dims[0])
+    return 1 < _groups(node) == channels
 
 
 def _groups(node: Any) -> int:
@@ -152,7 +153,8 @@ def _factors(peaks: Channels, read_by: Sequence[NDArray[np.float32]]) -> Channel
         taken = np.max([abs(values).max(axis=(0, 2, 3)) for values in read_by], axis=0)
         taken = np.maximum(taken, LEAST * taken.max())
         factors = factors**BALANCE / taken ** (1 - BALANCE)
-    return np.maximum(factors / factors.max(), LEAST)
+    bounded: Channels = np.maximum(factors / factors.max(), LEAST)
+    return bounded
 
 
 def _scale(tensor: Any, factors: Channels, axis: int) -> None:

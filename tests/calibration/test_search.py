@@ -54,9 +54,9 @@ def test_a_budget_must_be_positive(value: float) -> None:
 
 
 def test_unknown_ages_are_not_judged() -> None:
-    assert Budget().holds(Movement(0.1, 1.9, 3.0, None))
-    assert not Budget().holds(Movement(0.1, 2.1, 3.0, None))
-    assert not Budget().holds(Movement(0.1, 1.9, 3.0, -0.06))
+    assert Budget().holds(Movement(0.1, 1.4, 3.0, None))
+    assert not Budget().holds(Movement(0.1, 1.6, 3.0, None))
+    assert not Budget().holds(Movement(0.1, 1.4, 3.0, -0.06))
 
 
 def test_the_ranking_as_a_table() -> None:
