@@ -46,7 +46,7 @@ def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
     twins = {name for node in expected.graph.node for name in node.output}
     nodes = [node for node in found.graph.node if node.output[0] in twins]
     names = [node.output[0] for node in nodes]
-    values, wanted = (_values(onnx, model, names, crops) for model in (found, expected))
+    values, wanted = (_values(model, names, crops) for model in (found, expected))
     for node, value, want in zip(nodes, values, wanted, strict=True):
         distance = _distance(value, want)
         if not distance <= THRESHOLD:
@@ -54,16 +54,10 @@ def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
     return None
 
 
-def _values(onnx: Any, model: Any, names: list[str], crops: Crops) -> list[Any]:
-    import onnxruntime
+def _values(model: Any, names: list[str], crops: Crops) -> list[Any]:
+    from halnet.calibration.sessions import open_session, with_outputs
 
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(with_outputs(model, names))
     return list(session.run(names, {INPUT_NAME: crops}))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from halnet.artifact import bundled
+from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.samples import sample_crops
 from halnet.benchmarks.speed import BenchConfig, bench, cpu_name
 from halnet.export.graph import STEPS, prepare
@@ -56,8 +57,7 @@ def main(threads: int | None, runs: int) -> None:
     for name in RUNTIMES:
         columns += [f"{name} ms", "max delta age"]
     click.echo(f"{cpu_name()}, {timings[0].threads} threads, batch 1, medians, by turns\n")
-    for row in (columns, ["---"] * len(columns), *rows):
-        click.echo(f"| {' | '.join(row)} |")
+    print_markdown(columns, rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import click
 import numpy as np
 
 from halnet.artifact import Metadata, bundled, size_artifact
+from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.parity import Parity, Verifier, VerifyConfig
 from halnet.benchmarks.speed import BenchConfig, bench, machine
 from halnet.calibration.equalization import equalize
@@ -26,18 +27,19 @@ from halnet.calibration.gauge import Gauge
 from halnet.calibration.quantizer import SCHEMES, CropReader, Quantizer
 from halnet.calibration.samples import SPLIT, pick_samples
 from halnet.datasets.prepared import PreparedDataset
+from halnet.export import FORMATS
 from halnet.export.graph import prepare
 from halnet.export.int8 import Int8
 from halnet.export.targets import Int8Config, Target
 from halnet.export.to_onnx import trace, write_onnx
 from halnet.export.to_openvino import save_openvino, write_openvino
-from halnet.runtimes import open_runtime
+from halnet.runtimes import Crops, open_runtime
 from halnet.training.checkpoint import load_checkpoint
 
-PHOTOS = 128  # that calibrate; NNCF takes 300 where nothing is said
-NNCF_PHOTOS = 300
-OPENVINO_NAME = "halnet_openvino_model"
+NNCF_PHOTOS = 300  # what it takes where nothing is said
 MIN_DECADE = 40  # photos: fewer say little
+ONNX_NAME, OPENVINO_NAME = (FORMATS[name].file_names["int8"] for name in ("onnx", "openvino"))
+WRITERS = {"onnxruntime": (ONNX_NAME, write_onnx), "openvino": (OPENVINO_NAME, write_openvino)}
 SIZES = (32, 64, 128, 256, 500)
 SEEDS = 3
 
@@ -47,21 +49,29 @@ class Source:
     """What every recipe starts from."""
 
     checkpoint: Path
-    data: Path
+    data: PreparedDataset
     proto: Any  # traced FP32 graph
     metadata: Metadata  # of an INT8 artifact
     threads: int | None
 
-    def photos(self, count: int) -> Any:
-        """Return so many calibration crops, or all that there are."""
-        data = PreparedDataset(self.data)
-        return pick_samples(data, min(count, len(data.select(SPLIT)))).crops
+    def count(self, wanted: int = Int8Config().samples) -> int:
+        """Return how many photos calibrate: as many as wanted, or all that there are."""
+        return min(wanted, len(self.data.select(SPLIT)))
+
+    def crops(self, wanted: int = Int8Config().samples) -> Crops:
+        """Return the crops of so many photos."""
+        return pick_samples(self.data, self.count(wanted)).crops
+
+    def gauge(self) -> Gauge:
+        """Return the gauge of all validation photos."""
+        records = self.data.select(SPLIT)
+        labels = [record.age for record in records]
+        return Gauge(self.proto, self.data.inner_crops(records), labels)
 
     def int8(self, **changes: Any) -> Int8:
         """Return the quantizer of `halnet export --precision int8`."""
-        samples = len(self.photos(PHOTOS))
-        given = {"data": self.data, "threads": self.threads, "samples": samples, **changes}
-        config = Int8Config(**given)
+        given = {"data": self.data.root, "threads": self.threads, "samples": self.count()}
+        config = Int8Config(**given | changes)
         return Int8(config, self.checkpoint, self.proto, lambda line: click.echo(line, err=True))
 
 
@@ -84,19 +94,16 @@ class Recipe:
 
 def _floating_point(source: Source, folder: Path) -> Sequence[Made]:
     metadata = replace(source.metadata, precision="fp32")
-    onnx, openvino = folder / "halnet.onnx", folder / OPENVINO_NAME
-    write_onnx(source.proto, metadata, onnx, Target())
-    write_openvino(source.proto, metadata, openvino, Target())
-    return Made(source.checkpoint, "pytorch"), Made(onnx, "onnxruntime"), Made(openvino, "openvino")
+    return Made(source.checkpoint, "pytorch"), *_write(source.proto, metadata, folder)
 
 
 def _onnxruntime_defaults(source: Source, folder: Path) -> Sequence[Made]:
     import onnx
     from onnxruntime.quantization import quantize_static
 
-    full, path = folder / "full.onnx", folder / "halnet.int8.onnx"
+    full, path = folder / "full.onnx", folder / ONNX_NAME
     onnx.save(source.proto, full)
-    quantize_static(full, path, CropReader(source.photos(PHOTOS)))
+    quantize_static(full, path, CropReader(source.crops()))
     write_onnx(onnx.load(path), source.metadata, path, Target())
     return (Made(path, "onnxruntime"),)
 
@@ -106,25 +113,37 @@ def _nncf_defaults(source: Source, folder: Path) -> Sequence[Made]:
     import openvino as ov
 
     model = ov.Core().read_model(source.proto.SerializeToString())
-    quantized = nncf.quantize(model, nncf.Dataset(source.photos(NNCF_PHOTOS), _alone))
+    quantized = nncf.quantize(model, nncf.Dataset(source.crops(NNCF_PHOTOS), _alone))
     save_openvino(quantized, source.metadata, folder / OPENVINO_NAME)
     return (Made(folder / OPENVINO_NAME, "openvino"),)
+
+
+def _write(
+    proto: Any,
+    metadata: Metadata,
+    folder: Path,
+    kept: int | None = None,
+    runtimes: Sequence[str] = tuple(WRITERS),
+) -> list[Made]:
+    """Write a graph for each of the runtimes."""
+    made = []
+    for runtime in runtimes:
+        name, write = WRITERS[runtime]
+        write(proto, metadata, folder / name, Target())
+        made.append(Made(folder / name, runtime, kept))
+    return made
 
 
 def _alone(crop: Any) -> Any:
     return crop[None]
 
 
-def _ours(scheme: str = "unsigned", **changes: Any) -> Callable[[Source, Path], Sequence[Made]]:
+def _ours(
+    scheme: str = "unsigned", runtimes: Sequence[str] = tuple(WRITERS), **changes: Any
+) -> Callable[[Source, Path], Sequence[Made]]:
     def make(source: Source, folder: Path) -> Sequence[Made]:
         proto, stated = source.int8(**changes).quantize(scheme, folder)
-        kept = len(stated["kept"])
-        onnx, openvino = folder / "halnet.int8.onnx", folder / OPENVINO_NAME
-        write_onnx(proto, source.metadata, onnx, Target())
-        if scheme != "unsigned":
-            return (Made(onnx, "onnxruntime", kept),)
-        write_openvino(proto, source.metadata, openvino, Target())
-        return Made(onnx, "onnxruntime", kept), Made(openvino, "openvino", kept)
+        return _write(proto, source.metadata, folder, len(stated["kept"]), runtimes)
 
     return make
 
@@ -135,7 +154,7 @@ RECIPES = (
     Recipe("naive: NNCF's defaults", _nncf_defaults),
     Recipe("ours, nothing given back", _ours(keep=())),
     Recipe("ours", _ours()),
-    Recipe("ours, symmetric (what TensorRT gets)", _ours("symmetric")),
+    Recipe("ours, symmetric (what TensorRT gets)", _ours("symmetric", ("onnxruntime",))),
     Recipe("ours, without photos", _ours(data=None)),
 )
 
@@ -176,7 +195,7 @@ def recipes(data: Path, threads: int | None, runs: int, rows: str | None) -> Non
     columns += ["delta coverage", "MB", "ms"]
     click.echo(f"{machine()}; {timings[0].threads} threads, batch 1, medians, by turns\n")
     rows_of_text = [[*line, f"{t.p50:.1f}"] for line, t in zip(lines, timings, strict=True)]
-    _print(columns, rows_of_text)
+    print_markdown(columns, rows_of_text)
 
 
 @main.command()
@@ -187,13 +206,12 @@ def curve(data: Path) -> None:
     Nothing is given back; each number with three seeds, of which the mean and the worst are shown.
     """
     source = _source(data, None)
-    dataset = PreparedDataset(data)
-    gauge = _validation_gauge(source, dataset)
+    gauge = source.gauge()
     lines = []
-    for size in [size for size in SIZES if size <= len(dataset.select(SPLIT))]:
+    for size in [size for size in SIZES if size == source.count(size)]:
         found = []
         for seed in range(SEEDS):
-            crops = pick_samples(dataset, size, seed).crops
+            crops = pick_samples(source.data, size, seed).crops
             quantizer = Quantizer(equalize(source.proto, crops), crops)
             found.append(gauge(quantizer.quantize("unsigned")))
         means, tails = [m.mean for m in found], [m.p99 for m in found]
@@ -206,7 +224,7 @@ def curve(data: Path) -> None:
                 f"{np.mean(deltas):+.3f} ({max(deltas, key=abs):+.3f})",
             ]
         )
-    _print(["photos", "mean", "p99", "delta MAE"], lines)
+    print_markdown(["photos", "mean", "p99", "delta MAE"], lines)
 
 
 @main.command()
@@ -217,8 +235,7 @@ def equalization(data: Path) -> None:
     Nothing is given back.
     """
     source = _source(data, None)
-    gauge = _validation_gauge(source, PreparedDataset(data))
-    crops = source.photos(PHOTOS)
+    gauge, crops = source.gauge(), source.crops()
     lines = []
     for name, proto in (
         ("as trained", source.proto),
@@ -229,19 +246,15 @@ def equalization(data: Path) -> None:
             m = gauge(quantizer.quantize(scheme))
             years = [f"{m.mean:.2f}", f"{m.p99:.2f}", f"{m.maximum:.2f}", f"{m.delta_mae:+.3f}"]
             lines.append([name, scheme, *years])
-    _print(["channels", "scheme", "mean", "p99", "largest", "delta MAE"], lines)
-
-
-def _validation_gauge(source: Source, data: PreparedDataset) -> Gauge:
-    records = data.select(SPLIT)
-    return Gauge(source.proto, data.inner_crops(records), [record.age for record in records])
+    print_markdown(["channels", "scheme", "mean", "p99", "largest", "delta MAE"], lines)
 
 
 def _source(data: Path, threads: int | None) -> Source:
     checkpoint = bundled("halnet.safetensors")
     model, metadata = load_checkpoint(checkpoint)
     proto = trace(prepare(model))
-    return Source(checkpoint, data, proto, replace(metadata, precision="int8"), threads)
+    int8 = replace(metadata, precision="int8")
+    return Source(checkpoint, PreparedDataset(data), proto, int8, threads)
 
 
 def _figures(verify: Verifier, made: Made) -> list[str]:
@@ -257,11 +270,6 @@ def _figures(verify: Verifier, made: Made) -> list[str]:
         f"{100 * overall.delta_coverage:+.1f} %",
         f"{size_artifact(made.path) / 1e6:.1f}",
     ]
-
-
-def _print(columns: list[str], rows: list[list[str]]) -> None:
-    for row in (columns, ["---"] * len(columns), *rows):
-        click.echo(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

@@ -25,26 +25,31 @@ class Worth:
     sizes: dict[str, int]  # bytes, by precision
 
     @property
+    def rival(self) -> str:
+        """The fastest other precision."""
+        others = [name for name in self.milliseconds if name != "int8"]
+        return min(others, key=lambda name: self.milliseconds[name])
+
+    @property
     def gain(self) -> float:
-        """How many times as fast INT8 is as the fastest other precision."""
-        others = [value for name, value in self.milliseconds.items() if name != "int8"]
-        return min(others) / self.milliseconds["int8"]
+        """How many times as fast INT8 is as its rival."""
+        return self.milliseconds[self.rival] / self.milliseconds["int8"]
 
     @property
     def advice(self) -> str:
         """One line that says which to deploy."""
-        others = {name: value for name, value in self.milliseconds.items() if name != "int8"}
-        best = min(others, key=lambda name: others[name])
         times = ", ".join(f"{k.upper()} {v:.1f} ms" for k, v in self.milliseconds.items())
-        smaller = self.sizes[best] / self.sizes["int8"]
-        if self.gain >= CLEAR:
-            verdict = f"INT8 is {self.gain:.1f} times as fast as {best.upper()}: worth it"
-        else:
+        rival = self.rival.upper()
+        verdict = "worth it"
+        if self.gain < CLEAR:
+            share = self.sizes["int8"] / self.sizes[self.rival]
             verdict = (
-                f"INT8 is {self.gain:.1f} times as fast as {best.upper()}: not worth it for speed, "
-                f"deploy {best.upper()}, unless a file of {1 / smaller:.0%} of the size matters"
+                f"not worth it for speed, deploy {rival}, unless a file of {share:.0%} of the size "
+                "matters"
             )
-        return f"{self.runtime}, {times}: {verdict}"
+        return (
+            f"{self.runtime}, {times}: INT8 is {self.gain:.1f} times as fast as {rival}: {verdict}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from halnet.artifact import INPUT_NAME
-from halnet.calibration.samples import full_batches
+from halnet.calibration.layers import count_groups
+from halnet.calibration.samples import BATCH, full_batches
+from halnet.calibration.sessions import batch_size, open_session, with_outputs
 from halnet.runtimes import Crops
 
 Channels = NDArray[np.float64]  # one value a channel
 
-BATCH = 8  # crops of a run, where the graph leaves it open
 BALANCE = 0.5  # the activations' part; 1: all of the spread goes into the weights
 LEAST = 0.01  # of the largest factor: a channel that is hardly used is not blown up
 # Steps that leave a channel's positive factor as it is: max(0, f x) = f max(0, x).
@@ -124,16 +124,12 @@ def _is_convolution(node: Any, weights: dict[str, Any]) -> bool:
     """Whether a step is a convolution of all channels, or of each one by itself."""
     if node.op_type != "Conv" or not set(node.input[1:]) <= weights.keys():
         return False
-    return _groups(node) == 1 or _is_depthwise(node, weights)
+    return count_groups(node) == 1 or _is_depthwise(node, weights)
 
 
 def _is_depthwise(node: Any, weights: dict[str, Any]) -> bool:
     channels = int(weights[node.input[1]].dims[0])
-    return 1 < _groups(node) == channels
-
-
-def _groups(node: Any) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+    return 1 < count_groups(node) == channels
 
 
 def _weights(proto: Any) -> dict[str, Any]:
@@ -166,18 +162,9 @@ def _scale(tensor: Any, factors: Channels, axis: int) -> None:
 
 def _measure_peaks(proto: Any, names: Sequence[str], crops: Crops) -> dict[str, Channels]:
     """Return the largest absolute value of each channel of the named tensors."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    del copy.graph.output[:]
-    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    size = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or BATCH
+    session = open_session(with_outputs(proto, names))
     peaks: dict[str, Channels] = {}
-    for batch, count in full_batches(crops, size):
+    for batch, count in full_batches(crops, batch_size(proto, free=BATCH)):
         for name, value in zip(names, session.run(names, {INPUT_NAME: batch}), strict=True):
             peak = abs(value[:count]).max(axis=(0, 2, 3)).astype(np.float64)
             peaks[name] = np.maximum(peaks.get(name, 0), peak)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.budget import Movement
 from halnet.calibration.samples import full_batches
+from halnet.calibration.sessions import batch_size, open_session
 from halnet.runtimes import Crops
 
 TIMED = 30  # runs of one crop
@@ -29,12 +29,12 @@ class Gauge:
         self._crops = crops
         self._labels = None if labels is None else np.asarray(labels, np.float64)
         self._threads = threads
-        self._fixed = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
-        self._expected = self._ages(self._open(proto))
+        self._batch = batch_size(proto, free=1)
+        self._expected = self._ages(open_session(proto, threads))
 
     def __call__(self, proto: Any, timed: bool = False) -> Movement:
         """Return how a graph moves the ages; with `timed`, its speed on one crop too."""
-        session = self._open(proto)
+        session = open_session(proto, self._threads)
         ages = self._ages(session)
         distance = np.abs(ages - self._expected)
         delta = None
@@ -48,24 +48,15 @@ class Gauge:
             self._time(session) if timed else None,
         )
 
-    def _open(self, proto: Any) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if self._threads:
-            options.intra_op_num_threads = self._threads
-        return onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-
     def _ages(self, session: Any) -> Any:
         ages = [
             session.run(["age"], {INPUT_NAME: batch})[0][:count]
-            for batch, count in full_batches(self._crops, self._fixed)
+            for batch, count in full_batches(self._crops, self._batch)
         ]
         return np.concatenate(ages).astype(np.float64)
 
     def _time(self, session: Any) -> float:
-        crop, _ = next(full_batches(self._crops, self._fixed))
+        crop, _ = next(full_batches(self._crops, self._batch))
         times = []
         for _ in range(TIMED + 1):
             start = time.perf_counter()

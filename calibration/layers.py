@@ -33,6 +33,11 @@ def find_layers(proto: Any) -> tuple[Layer, ...]:
     return tuple(found.values())
 
 
+def count_groups(node: Any) -> int:
+    """Return the groups of a convolution: 1 where every output reads all channels."""
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+
+
 def _role(node: Any, name: str, shape: tuple[int, ...]) -> str:
     parts = set(name.split("."))
     if parts & CA_PARTS:
@@ -41,8 +46,7 @@ def _role(node: Any, name: str, shape: tuple[int, ...]) -> str:
         return "SE gate"
     if node.op_type != "Conv":
         return "head"
-    group = next((a.i for a in node.attribute if a.name == "group"), 1)
-    if group > 1:
+    if count_groups(node) > 1:
         return "depthwise"
     if shape[2:] != (1, 1):
         return "stem"

@@ -20,11 +20,11 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.layers import Layer, find_layers
-from halnet.calibration.samples import full_batches
+from halnet.calibration.samples import BATCH, full_batches
+from halnet.calibration.sessions import batch_size
 from halnet.errors import ArtifactError, ConfigError
 from halnet.runtimes import Crops
 
-BATCH = 8  # crops of a calibration run, where the graph leaves it open
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -204,7 +204,6 @@ def _measure_ranges(
     types: list[str],
     on_progress: Callable[[int, int], None],
 ) -> Any:
-    fixed = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.onnx")
         onnx.save(proto, model)
@@ -214,7 +213,7 @@ def _measure_ranges(
             augmented_model_path=str(Path(folder, "augmented.onnx")),
             calibrate_method=method,
         )
-        calibrator.collect_data(CropReader(crops, fixed or BATCH, on_progress))
+        calibrator.collect_data(CropReader(crops, batch_size(proto, free=BATCH), on_progress))
         ranges = calibrator.compute_data()
     for name, found in ranges.items():
         low, high = (float(np.asarray(v).min()) for v in found.range_value)
@@ -240,8 +239,8 @@ def _drop_unused(ranges: Any, proto: Any) -> None:
         told_apart = [_told_apart(node) for node in readers[name]]
         if told_apart:
             low, high = min(low for low, _ in told_apart), max(high for _, high in told_apart)
-            found.lowest = np.maximum(found.lowest, np.float32(low))
-            found.highest = np.minimum(found.highest, np.float32(high))
+            found.lowest = np.clip(found.lowest, np.float32(low), np.float32(high))
+            found.highest = np.clip(found.highest, np.float32(low), np.float32(high))
 
 
 def _told_apart(node: Any) -> tuple[float, float]:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from halnet.alignment import align
-from halnet.batches import find_photos
+from halnet.batches import find_photos, predict_photos
 from halnet.datasets.prepared import PreparedDataset, Record
-from halnet.errors import DatasetError, ImageError
-from halnet.faces import FaceDetector
-from halnet.images import Image, load_image
-from halnet.runtimes import Crops, open_runtime
+from halnet.errors import DatasetError
+from halnet.images import load_image
+from halnet.predictor import Predictor
+from halnet.results import Face
+from halnet.runtimes import Crops
 
 SPLIT = "val"  # never the one that results are reported on
 MIN_SAMPLES = 16
 MIN_DECADES = 3  # of the ages: ranges measured on faces of one age do not hold for the others
+BATCH = 8  # crops of a run that measures, where the graph leaves it open
 LOOKED_AT = 4  # times as many photos of a folder as are asked for, to balance them
 
 
@@ -70,38 +72,23 @@ def find_samples(
             "results are reported on; calibrate on others"
         )
     order = np.random.default_rng(seed).permutation(len(photos))[: LOOKED_AT * count]
-    crops = _largest_faces([photos[i] for i in order], FaceDetector(detector))
-    ages = _estimate(checkpoint, list(crops.values()))
+    largest: dict[Path, Face] = {}
+    with Predictor(checkpoint, runtime="pytorch", device="cpu", detector=detector) as predictor:
+        for result in predict_photos(predictor, [photos[i] for i in order]):
+            if result.faces:  # none either where the photo could not be read
+                largest[result.photo] = result.faces[0]
     found = [
-        Record(photo.relative_to(folder).as_posix(), int(age), "", SPLIT)
-        for photo, age in zip(crops, ages, strict=True)
+        Record(photo.relative_to(folder).as_posix(), int(face.age), "", SPLIT)
+        for photo, face in largest.items()
     ]
     records = pick_records(found, min(count, max(len(found), MIN_SAMPLES)), seed, str(folder))
-    chosen = np.stack([crops[folder / record.source] for record in records])
-    return Samples(chosen, _origin(f"photos in {folder.name}", seed, records))
+    chosen = [folder / record.source for record in records]
+    crops = np.stack([align(load_image(photo), largest[photo].landmarks) for photo in chosen])
+    return Samples(crops, _origin(f"photos in {folder.name}", seed, records))
 
 
 def _origin(data: str, seed: int, records: Sequence[Record]) -> dict[str, Any]:
     return {"data": data, "seed": seed, "photos": [record.source for record in records]}
-
-
-def _largest_faces(photos: Sequence[Path], detector: FaceDetector) -> dict[Path, Image]:
-    """Return the crop of each photo's largest face; what cannot be read or has none is left out."""
-    crops = {}
-    for photo in photos:
-        try:
-            image = load_image(photo)
-        except ImageError:
-            continue
-        faces = detector(image)
-        if faces:
-            crops[photo] = align(image, faces[0].landmarks)
-    return crops
-
-
-def _estimate(checkpoint: Path, crops: Sequence[Image]) -> list[float]:
-    with open_runtime(checkpoint, "pytorch", "cpu") as runtime:
-        return [float(runtime.run(crop[None]).age[0]) for crop in crops]
 
 
 def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:

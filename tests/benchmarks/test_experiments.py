@@ -31,14 +31,14 @@ def test_a_table_is_trained_and_goes_on_where_it_stopped(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TABLES, "baselines", (TABLES["baselines"][0], TINY))
-    args = ["baselines", "--data", str(prepared), "--out", str(tmp_path), "--rows", "ca"]
+    args = ["baselines", "--data", str(prepared), "--out", str(tmp_path), "--rows", "ca,se"]
     done = CliRunner().invoke(main, args, catch_exceptions=False)
     lines = done.stdout.splitlines()
     start = "--weights select:timm:tf_efficientnet_lite0"
     assert lines[0] == f"Base: `{start} --photos 48 --stages 32x1,224x1 --batch-size 24`"
-    assert [line.split(" | ")[2:4] for line in lines[4:]] == [["3.13", "0.22"]]
+    assert [line.split(" | ")[2:4] for line in lines[4:]] == [["3.13", "0.22"], ["4.33", "0.22"]]
     before = {p: p.read_bytes() for p in tmp_path.glob("*/training_log.csv")}
-    assert len(before) == 1
+    assert len(before) == 2
     again = CliRunner().invoke(main, args, catch_exceptions=False)
     assert len(again.stdout.splitlines()) == len(lines)
     assert {p: p.read_bytes() for p in before} == before

@@ -92,8 +92,8 @@ def test_what_is_read_otherwise_is_left(tiny_graph: Any, step: str) -> None:
         shape = helper.make_tensor_value_info("wide", TensorProto.FLOAT, None)
         tiny_graph.graph.output.append(shape)
     elif step == "twice":  # one factor for weights that two convolutions share would not do
-        deep = next(node for node in tiny_graph.graph.node if node.name == "expand")
-        other = helper.make_node("Conv", ["stem_relu", deep.input[1]], ["unused"], "other")
+        expand = next(node for node in tiny_graph.graph.node if node.name == "expand")
+        other = helper.make_node("Conv", ["stem_relu", expand.input[1]], ["unused"], "other")
         tiny_graph.graph.node.append(other)
     else:
         tiny_graph.graph.node.append(helper.make_node(step, ["wide"], ["unused"], "other"))
