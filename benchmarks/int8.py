@@ -142,8 +142,12 @@ def _ours(
     scheme: str = "unsigned", runtimes: Sequence[str] = tuple(WRITERS), **changes: Any
 ) -> Callable[[Source, Path], Sequence[Made]]:
     def make(source: Source, folder: Path) -> Sequence[Made]:
-        proto, stated = source.int8(**changes).quantize(scheme, folder)
-        return _write(proto, source.metadata, folder, len(stated["kept"]), runtimes)
+        int8 = source.int8(**changes)
+        made: list[Made] = []
+        for runtime in runtimes:
+            proto, stated = int8.quantize(scheme, runtime, folder)
+            made += _write(proto, source.metadata, folder, len(stated["kept"]), (runtime,))
+        return made
 
     return make
 

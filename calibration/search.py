@@ -46,9 +46,9 @@ def search(
     while not budget.holds((best := attempt(names[:high])).movement):
         if high == len(names) - 1:
             raise ArtifactError(
-                f"no INT8 graph moves ages by less than {budget.mae:g} years of MAE and "
-                f"{budget.p99:g} in the 99th percentile on the validation split: with one layer "
-                f"quantized it is {best.movement.p99:.2f}; allow more, or train with "
+                f"no INT8 graph surely moves ages by less than {budget.mae:g} years of MAE and "
+                f"{budget.p99:g} in the 99th percentile: by the validation split, with one layer "
+                f"quantized it may be {best.movement.p99_bound:.2f}; allow more, or train with "
                 "--quantize int8"
             )
         low, high = high, min(2 * high, len(names) - 1)

@@ -1,11 +1,17 @@
 """Sessions: graphs run in ONNX Runtime on the CPU, while they are measured and compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
 import onnxruntime
 from onnx import helper
+
+from halnet.artifact import INPUT_NAME
+from halnet.runtimes import Crops
+
+Ages = Callable[[Crops], Any]  # N x 224 x 224 x 3 uint8 RGB crops to N ages in years
+Opener = Callable[[Any, int | None], Ages]  # of a graph, run with so many threads; None: all
 
 
 def open_session(proto: Any, threads: int | None = None) -> Any:
@@ -17,6 +23,12 @@ def open_session(proto: Any, threads: int | None = None) -> Any:
     return onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def open_ages(proto: Any, threads: int | None = None) -> Ages:
+    """Return a function that runs a graph."""
+    session = open_session(proto, threads)
+    return lambda crops: session.run(["age"], {INPUT_NAME: crops})[0]
 
 
 def with_outputs(proto: Any, names: Sequence[str]) -> Any:

@@ -220,7 +220,7 @@ def _prepare(
             target = FORMATS[name]
             calibration = None  # there is none in floating point
             if precision == "int8":
-                traced, calibration = int8().quantize(target.scheme, config.out)
+                traced, calibration = int8().quantize(target.scheme, target.runtime, config.out)
             else:
                 traced = graph(precision, target.traced.get(precision, precision))
             staged = folder / target.file_names[precision]

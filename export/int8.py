@@ -14,6 +14,7 @@ from halnet.calibration.quantizer import Quantizer
 from halnet.calibration.samples import SPLIT, Samples, find_samples, pick_samples
 from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
+from halnet.calibration.sessions import Opener, open_ages
 from halnet.calibration.synthetic import synthetic_samples
 from halnet.datasets.prepared import PreparedDataset
 from halnet.export.targets import Int8Config
@@ -41,13 +42,14 @@ class Int8:
         self._proto = equalize(proto, self._samples.crops)
         self._quantizer = Quantizer(self._proto, self._samples.crops, config.method)
         self._ranking = cache(self._rank)
-        self._found = cache(self._search)  # formats of one scheme share it
+        self._found = cache(self._search)
 
-    def quantize(self, scheme: str, out: Path) -> tuple[Any, dict[str, Any]]:
+    def quantize(self, scheme: str, runtime: str, out: Path) -> tuple[Any, dict[str, Any]]:
         """Return the graph with Q/DQ nodes, and what the manifest states of it.
 
-        With `sensitivity`, the ranking is written into the folder `out`. Raises ArtifactError
-        where nothing lies inside the budget.
+        The budget is held in the runtime itself; an engine's, which may not run here, in ONNX
+        Runtime. With `sensitivity`, the ranking is written into the folder `out`. Raises
+        ArtifactError where nothing lies inside the budget.
         """
         config = self._config
         stated: dict[str, Any] = {
@@ -61,10 +63,12 @@ class Int8:
         if config.keep is not None:
             stated["kept"] = list(config.keep)
             return self._quantizer.quantize(scheme, frozenset(config.keep)), stated
-        best, steps = self._found(scheme)
+        judge = "openvino" if runtime == "openvino" else "onnxruntime"
+        best, steps = self._found(scheme, judge)
         stated |= {
             "kept": list(best.kept),
             "budget": asdict(config.budget),
+            "judged_in": judge,
             "steps": [{"kept": len(s.kept), **asdict(s.movement)} for s in steps],
         }
         return self._quantizer.quantize(scheme, frozenset(best.kept)), stated
@@ -87,16 +91,17 @@ class Int8:
         self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")
         return rank_layers(self._quantizer, scheme, self._gauge(RANKED_ON))
 
-    def _gauge(self, limit: int = 0) -> Gauge:
+    def _gauge(self, limit: int = 0, runtime: str = "onnxruntime") -> Gauge:
         threads = self._config.threads
+        opener = _opener(runtime)
         if self._data is None:
-            return Gauge(self._proto, self._samples.crops, None, threads)
+            return Gauge(self._proto, self._samples.crops, None, threads, opener)
         records = self._data.select(SPLIT, limit)
         labels = [record.age for record in records]
-        return Gauge(self._proto, self._data.inner_crops(records), labels, threads)
+        return Gauge(self._proto, self._data.inner_crops(records), labels, threads, opener)
 
-    def _search(self, scheme: str) -> tuple[Step, tuple[Step, ...]]:
-        gauge = self._gauge()
+    def _search(self, scheme: str, runtime: str) -> tuple[Step, tuple[Step, ...]]:
+        gauge = self._gauge(runtime=runtime)
 
         def attempt(kept: tuple[str, ...]) -> Movement:
             return gauge(self._quantizer.quantize(scheme, frozenset(kept)), timed=True)
@@ -105,8 +110,8 @@ class Int8:
             m = step.movement
             delta = "" if m.delta_mae is None else f", MAE {m.delta_mae:+.3f}"
             self._on_step(
-                f"{len(step.kept)} layers in floating point: p99 {m.p99:.2f} years{delta}, "
-                f"{m.milliseconds:.1f} ms ({scheme})"
+                f"{len(step.kept)} layers in floating point: p99 {m.p99:.2f} years, at most "
+                f"{m.p99_bound:.2f}{delta}, {m.milliseconds:.1f} ms ({scheme}, {runtime})"
             )
 
         return search(lambda: self._ranking(scheme), attempt, self._config.budget, tell)
@@ -118,3 +123,11 @@ class Int8:
         write_text(path.with_name(path.name + ".csv"), to_csv(ranking))
         layers = [(line.layer.name, line.layer.role, line.movement.mean) for line in ranking]
         plot_sensitivity(layers, ROLES, path.with_name(path.name + ".png"))
+
+
+def _opener(runtime: str) -> Opener:
+    if runtime == "openvino":
+        from halnet.export import to_openvino
+
+        return to_openvino.open_ages
+    return open_ages

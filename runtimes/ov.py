@@ -43,12 +43,7 @@ class OpenVINORuntime(RuntimeBase):
         core = ov.Core()
         name = _pick(core, device)
         network, metadata = _read(core, Path(model))
-        config: dict[str, Any] = {
-            "PERFORMANCE_HINT": mode.upper(),
-            "INFERENCE_PRECISION_HINT": _precision(metadata, name),
-        }
-        if _is_cpu(name):
-            config["INFERENCE_NUM_THREADS"] = thread_count(threads)
+        config = compile_config(name, _precision(metadata, name), mode, threads)
         try:
             self._compiled: Any = core.compile_model(network, name, config)
         except RuntimeError as error:
@@ -92,6 +87,17 @@ class OpenVINORuntime(RuntimeBase):
                 self._queue.start_async({INPUT_NAME: crops[index : index + 1]}, index)
             self._queue.wait_all()
         return join_outputs(parts)
+
+
+def compile_config(device: str, precision: str, mode: str, threads: int | None) -> dict[str, Any]:
+    """Return the properties that a model is compiled with: `precision` f32 or f16."""
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": mode.upper(),
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    if _is_cpu(device):
+        config["INFERENCE_NUM_THREADS"] = thread_count(threads)
+    return config
 
 
 def devices() -> list[str]:
