@@ -1,7 +1,10 @@
-"""Batches: files and folders of photos through a predictor; the good done, the bad listed."""
+"""Batches: photos and videos through a predictor; the good done, the bad listed."""
 
+import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,45 +14,77 @@ import cv2
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
 from halnet.files import replacing
-from halnet.images import SUFFIXES, Image, load_image
+from halnet.images import MAX_BYTES, SUFFIXES, Image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
+from halnet.video import Video, display_name, is_live
+
+STDIN = Path("-")  # a photo whose bytes come on standard input
+DRAWN_RATE = 25.0  # frames a second of a copy, where the video does not state its own
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which faces are wanted, and how they are shown."""
+
+    largest: bool = False  # only the largest of a photo
+    level: float = 0.9  # of the intervals
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """What became of one photo."""
+    """What became of one photo, or of one frame of a video."""
 
-    photo: Path
+    photo: Path  # or what names the video
     faces: list[Face]  # largest first; none where there is no face, or an error
-    error: str | None = None  # why the photo could not be read
+    error: str | None = None  # why it could not be read
+    time: float | None = None  # seconds into the video; None: a photo
 
     def to_dict(self, level: float) -> dict[str, Any]:
         """Return JSON-ready values, intervals at `level`."""
         error = {} if self.error is None else {"error": self.error}
+        time = {} if self.time is None else {"time": round(self.time, 3)}
         faces = [face.to_dict(level) for face in self.faces]
-        return {"photo": str(self.photo), **error, "faces": faces}
+        return {"photo": str(self.photo), **time, **error, "faces": faces}
 
 
 def find_photos(paths: Iterable[Path]) -> list[Path]:
-    """Return files as they are, and the images of folders by name, their subfolders' too.
+    """Return files as they are, and the images of folders and patterns by name.
 
-    Raises ConfigError for a folder without any.
+    A folder stands for the images in it and in its subfolders, a pattern ("*", "**", "?", "[]") for
+    what it matches, unless a file is named so. Raises ConfigError for either without any.
     """
     photos: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if _is_photo(p))
+            if not found:
+                raise ConfigError(f"{path}: no photos in this folder ({_suffixes()})")
+            photos += found
+        elif glob.has_magic(str(path)) and not path.exists():
+            matched = (Path(name) for name in glob.glob(str(path), recursive=True))
+            found = sorted(p for p in matched if _is_photo(p))
+            if not found:
+                raise ConfigError(f"{path}: no photos match this pattern ({_suffixes()})")
+            photos += found
+        else:
             photos.append(path)
-            continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise ConfigError(f"{path}: no photos in this folder ({', '.join(sorted(SUFFIXES))})")
-        photos += found
     return photos
 
 
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(SUFFIXES))
+
+
 def predict_photos(
-    predictor: Predictor, photos: Sequence[Path], draw: Path | None = None, level: float = 0.9
+    predictor: Predictor,
+    photos: Sequence[Path],
+    draw: Path | None = None,
+    selection: Selection = Selection(),
 ) -> Iterator[PhotoResult]:
     """Yield the result of each photo in turn; with `draw`, write copies with boxes and ages there.
 
@@ -59,14 +94,70 @@ def predict_photos(
     copies = _plan_copies(photos, draw) if draw else {}
     for photo in photos:
         try:
-            image = load_image(photo)
+            image = load_image(_read_stdin() if photo == STDIN else photo)
         except ImageError as error:
             yield PhotoResult(photo, [], str(error))
             continue
-        faces = predictor.predict_faces(image, predictor.detect(image))
+        faces = _predict(predictor, image, selection)
         if photo in copies:
-            _write_jpeg(copies[photo], draw_faces(image, faces, level))
+            _write_jpeg(copies[photo], draw_faces(image, faces, selection.level))
         yield PhotoResult(photo, faces)
+
+
+def predict_video(
+    predictor: Predictor,
+    video: Video,
+    copy: Path | None = None,
+    selection: Selection = Selection(),
+) -> Iterator[PhotoResult]:
+    """Yield the result of each frame; with `copy`, write an MP4 video with boxes and ages there.
+
+    A video that cannot be read, or a live one that stops, ends with a result that says so.
+    """
+    name = Path(video.name)
+    with ExitStack() as stack:
+        write = None
+        try:
+            for frame in video:
+                faces = _predict(predictor, frame.image, selection)
+                if copy is not None:
+                    if write is None:
+                        drawn = _drawing(copy, video.rate or DRAWN_RATE, frame.image)
+                        write = stack.enter_context(drawn)
+                    write(draw_faces(frame.image, faces, selection.level))
+                yield PhotoResult(name, faces, time=frame.time)
+        except ImageError as error:
+            yield PhotoResult(name, [], str(error))
+
+
+def plan_videos(videos: Sequence[str | Path], folder: Path) -> dict[str | Path, Path]:
+    """Return where the copies of video files go: their names in a folder, as MP4.
+
+    Raises ConfigError for a live source, and where a copy would take the place of another or of a
+    video.
+    """
+    copies: dict[str | Path, Path] = {}
+    for video in videos:
+        if is_live(video):
+            raise ConfigError(f"{display_name(video)}: copies are drawn of photos and video files")
+        name = Path(video).name
+        copy = folder / (name if name.lower().endswith(".mp4") else name + ".mp4")
+        if copy in copies.values() or copy.resolve() in {Path(v).resolve() for v in videos}:
+            raise ConfigError(
+                f"{copy}: the copy of {video} would be written over another video; "
+                "name another folder for the copies"
+            )
+        copies[video] = copy
+    return copies
+
+
+def _predict(predictor: Predictor, image: Image, selection: Selection) -> list[Face]:
+    found = predictor.detect(image)
+    return predictor.predict_faces(image, found[:1] if selection.largest else found)
+
+
+def _read_stdin() -> bytes:
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _plan_copies(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
@@ -74,7 +165,8 @@ def _plan_copies(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
     taken = {photo.resolve() for photo in photos}
     copies = {}
     for photo in photos:
-        copy = folder / photo.absolute().relative_to(common)
+        name = Path("stdin.jpg") if photo == STDIN else photo.absolute().relative_to(common)
+        copy = folder / name
         if copy.suffix.lower() not in (".jpg", ".jpeg"):
             copy = copy.with_name(copy.name + ".jpg")
         if copy.resolve() in taken and photo not in copies:
@@ -91,3 +183,18 @@ def _write_jpeg(path: Path, image: Image) -> None:
     data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+@contextmanager
+def _drawing(path: Path, rate: float, like: Image) -> Iterator[Callable[[Image], None]]:
+    """Yield a function that appends an H x W x 3 uint8 RGB frame, all of one size, to an MP4."""
+    height, width = like.shape[:2]
+    with replacing(path) as temporary:
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(str(temporary), code, rate, (width, height))
+        if not writer.isOpened():
+            raise ConfigError(f"{path}: OpenCV cannot write an MP4 video here")
+        try:
+            yield lambda image: writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        finally:
+            writer.release()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from halnet.alignment import Landmarks
 from halnet.errors import DetectorError
-from halnet.images import Image
+from halnet.images import Image, quiet_opencv
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_URL = (
@@ -58,18 +58,13 @@ class FaceDetector:
         path = yunet_path(model)
         self._min_face = min_face
         self._lock = threading.Lock()
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(
-            cv2.utils.logging.LOG_LEVEL_ERROR
-        )  # errors: OpenCV 5 warns of a default that it sets itself
         try:
-            self._net = cv2.FaceDetectorYN.create(
-                str(path), "", (320, 320), SCORE_THRESHOLD, NMS_THRESHOLD
-            )
+            with quiet_opencv():  # OpenCV 5 warns of a default that it sets itself
+                self._net = cv2.FaceDetectorYN.create(
+                    str(path), "", (320, 320), SCORE_THRESHOLD, NMS_THRESHOLD
+                )
         except cv2.error as error:
             raise DetectorError(f"{path}: OpenCV cannot load it: {error.err}") from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
     def __call__(self, image: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,18 @@ MAX_PIXELS = 100_000_000  # a 100-megapixel photo decodes to 300 MB
 MAX_BYTES = 200_000_000  # a file larger than this is not read at all
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 FORMATS = "JPEG, PNG, WebP or BMP"
+_HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
+
+
+@contextmanager
+def quiet_opencv(level: int = cv2.utils.logging.LOG_LEVEL_ERROR) -> Iterator[None]:
+    """Let OpenCV write nothing below `level` to stderr in the block."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(level)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
 
 
 def load_image(source: str | Path | bytes | Image, max_pixels: int = MAX_PIXELS) -> Image:
@@ -62,6 +75,8 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image:
         raise ImageError(f"{name}: the file is empty")
     size = image_size(data)
     if size is None:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+            raise ImageError(f"{name}: a HEIC or AVIF photo; save it as JPEG first")
         raise ImageError(f"{name}: not a {FORMATS} image, or its header is damaged")
     _check_pixels(*size, name, max_pixels)
     try:

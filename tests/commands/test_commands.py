@@ -10,24 +10,8 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
-from halnet.benchmarks.samples import portrait
 from halnet.commands import COMMANDS, group, run
-from halnet.faces import FaceDetector
 from halnet.training_log import COLUMNS
-
-
-@pytest.fixture
-def stored_face(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for YuNet where it is not to be had: the portrait's stored face, none elsewhere."""
-
-    class Stored(FaceDetector):
-        def __init__(self, model: object = None, min_face: float = 0.0) -> None:
-            pass
-
-        def __call__(self, image: np.ndarray) -> tuple[object, ...]:  # type: ignore[override]
-            return (portrait()[1],) if image.shape[:2] == (512, 512) else ()
-
-    monkeypatch.setattr("halnet.predictor.FaceDetector", Stored)
 
 
 @pytest.fixture
@@ -169,7 +153,7 @@ def test_wrong_use_is_one_line(
         assert len(err.splitlines()) == 1, err
         assert not out, args
     assert halnet("predict") == 2  # click's own: usage and one line
-    assert "Missing argument" in capsys.readouterr().err
+    assert "name photos, folders or videos" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line(
