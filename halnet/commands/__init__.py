@@ -22,6 +22,7 @@ COMMANDS = {  # in the order of a model's way
     "verify": "Compare an artifact with the PyTorch checkpoint.",
     "bench": "Time runtimes side by side.",
     "predict": "Print the ages of the faces in photos.",
+    "demo": "Serve a page that shows ages of photos and live video.",
     "info": "Show what is installed, and what a model file says of itself.",
 }
 
