@@ -1,6 +1,7 @@
 """Many photos: a table with a line a face, what failed and why, and a CSV file."""
 
 import base64
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import streamlit as st
 
 from halnet.alignment import align
 from halnet.batches import PhotoResult
-from halnet.demo.models import ready
+from halnet.demo.models import Choice, ready
 from halnet.demo.photo import TYPES
 from halnet.demo.settings import Settings
 from halnet.errors import ImageError
@@ -32,30 +33,43 @@ def show(settings: Settings) -> None:
     if not files:
         st.session_state.pop(RESULTS, None)
         return
-    results = _predict_all(predictor, files, (settings.choice, settings.config))
-    _show_results([*results.values()], settings.level, model_name(predictor.spec))
+    kept: Kept | None = st.session_state.get(RESULTS)
+    if kept is None or kept.choice != settings.choice:
+        kept = st.session_state[RESULTS] = Kept(settings.choice)
+    _predict_all(predictor, files, kept)
+    done = [kept.done[file.file_id] for file in files]
+    _show_results(done, settings.level, model_name(predictor.spec))
 
 
-def _predict_all(predictor: Predictor, files: list[Any], made_by: object) -> dict[str, Any]:
-    """Return (result, thumbnails) of each file; those done before are kept.
+Done = tuple[PhotoResult, list[str]]  # and a thumbnail of each face
+
+
+@dataclass
+class Kept:
+    """What became of the uploads so far."""
+
+    choice: Choice  # that made it
+    done: dict[str, Done] = field(default_factory=dict)  # by the number of the upload
+
+
+def _predict_all(predictor: Predictor, files: list[Any], kept: Kept) -> None:
+    """Keep the result of each file that has none yet; forget those that are there no more.
 
     Each is kept as soon as it is done: a click in the middle starts the page anew.
     """
-    kept: dict[str, Any] = st.session_state.setdefault(RESULTS, {})
-    if kept.get("made by") != made_by:
-        kept.clear()
-        kept["made by"] = made_by
-    waiting = [file for file in files if file.file_id not in kept]
-    if waiting:
-        bar = st.progress(0.0)
-        for index, file in enumerate(waiting, 1):
-            kept[file.file_id] = _predict(predictor, file)
-            bar.progress(index / len(waiting), f"{index} of {len(waiting)} photos")
-        bar.empty()
-    return {file.file_id: kept[file.file_id] for file in files}
+    for gone in kept.done.keys() - {file.file_id for file in files}:
+        del kept.done[gone]
+    waiting = [file for file in files if file.file_id not in kept.done]
+    if not waiting:
+        return
+    bar = st.progress(0.0)
+    for index, file in enumerate(waiting, 1):
+        kept.done[file.file_id] = _predict(predictor, file)
+        bar.progress(index / len(waiting), f"{index} of {len(waiting)} photos")
+    bar.empty()
 
 
-def _predict(predictor: Predictor, file: Any) -> tuple[PhotoResult, list[str]]:
+def _predict(predictor: Predictor, file: Any) -> Done:
     name = Path(file.name)
     try:
         image = load_image(file.getvalue())
@@ -74,7 +88,7 @@ def _thumbnail(image: Image, face: Face) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
-def _show_results(done: list[tuple[PhotoResult, list[str]]], level: float, model: str) -> None:
+def _show_results(done: list[Done], level: float, model: str) -> None:
     results = [result for result, _ in done]
     faces = sum(len(result.faces) for result in results)
     failed = [result for result in results if not result.faces]
