@@ -19,7 +19,7 @@ REFERENCE = "pytorch"  # that the others are compared with, where it is installe
 
 def show(settings: Settings) -> None:
     """Draw the mode."""
-    image = ask_photo("compare")
+    image = ask_photo("compare", "A photo to compare")
     if image is None:
         return
     order = sorted(settings.choices, key=lambda choice: choice.runtime != REFERENCE)

@@ -21,7 +21,7 @@ def show(settings: Settings) -> None:
     predictor = ready(settings.choice, settings.config)
     if predictor is None:
         return
-    image = ask_photo("photo")
+    image = ask_photo("photo", "A photo")
     if image is None:
         return
     with st.spinner("Looking for faces"):
@@ -43,11 +43,11 @@ def show(settings: Settings) -> None:
         st.dataframe(_table(faces, settings.level), hide_index=True, width="stretch")
 
 
-def ask_photo(key: str) -> Image | None:
+def ask_photo(key: str, label: str) -> Image | None:
     """Return a photo that the user uploads or takes; None until there is a good one."""
     way = st.radio("Photo from", [UPLOAD, CAMERA], horizontal=True, key=f"{key} from")
     if way == UPLOAD:
-        file = st.file_uploader("A photo", TYPES, key=f"{key} upload")
+        file = st.file_uploader(label, TYPES, key=f"{key} upload")
     else:
         file = st.camera_input("Take a photo", key=f"{key} camera")
     if file is None:
