@@ -125,5 +125,8 @@ def _show_results(done: list[Done], level: float, model: str) -> None:
     )
     if failed:
         st.subheader("Without a result")
-        reasons = [{"photo": str(r.photo), "reason": r.error or NO_FACE} for r in failed]
+        reasons = [
+            {"photo": str(r.photo), "reason": (r.error or NO_FACE).removeprefix(f"{r.photo}: ")}
+            for r in failed
+        ]
         st.dataframe(pd.DataFrame(reasons), hide_index=True, width="stretch")

@@ -1,0 +1,165 @@
+"""Every command and every block of Python of the README, run in the order of a first day.
+
+They run in a folder with the names that the README uses: a small part of All-Age-Faces in the place
+of all of it, and a model trained on that in the place of the bundled one where a dataset is checked
+on, since a dataset is refused whose split a model was not trained with.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import cv2
+import pytest
+
+from halnet.artifact import bundled
+from halnet.images import load_image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCRIPTS = Path(sys.executable).parent
+TRAINED = "runs/first/best_model.safetensors"
+# What is added so that a command is done in seconds: by its beginning, the longest that fits.
+ADDED = {
+    "halnet train": "--stages 224x1 --batch-size 16 --photos 32",
+    "halnet-bench": "--runs 5",
+    "halnet-bench --threads": "--runs 5",
+    "halnet-export --format": TRAINED,
+    "halnet verify deploy --data": f"--checkpoint {TRAINED}",
+}
+# The others need the dataset and a model trained on it.
+SERVED = "halnet demo"
+FIRST = ("halnet prepare", "halnet train")
+MAKE = "make "
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    text = "\n".join(blocks("sh")).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, aaf_larger: Path, yunet: Path
+) -> tuple[Path, dict[str, str]]:
+    """A folder and an environment to run in."""
+    folder = tmp_path_factory.mktemp("readme")
+    portrait = bundled("portrait.jpg")
+    for name in ("photo.jpg", "folder/a.jpg", "party/2024/b.jpg", "party/c.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(portrait, folder / name)
+    (folder / "All-Age-Faces Dataset").symlink_to(aaf_larger)
+    frame = cv2.cvtColor(load_image(portrait), cv2.COLOR_RGB2BGR)
+    writer = cv2.VideoWriter(
+        str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, frame.shape[1::-1]
+    )
+    for _ in range(10):
+        writer.write(frame)
+    writer.release()
+    environment = {
+        **os.environ,
+        "HALNET_YUNET": str(yunet),
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+    }
+    return folder, environment
+
+
+def test_every_command(place: tuple[Path, dict[str, str]]) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    folder, environment = place
+    found = commands()
+    assert len(found) > 20
+    # What trains comes later in the README, and is needed before.
+    found.sort(key=lambda line: (not line.startswith(FIRST), line.startswith(SERVED)))
+    for line in found:
+        if line.startswith(MAKE):
+            run(f"{line.partition('#')[0]} --dry-run", ROOT, environment)
+        elif line.startswith(SERVED):
+            serve(line, folder, environment)
+        else:
+            begins = [key for key in ADDED if line.startswith(key)]
+            added = ADDED[max(begins, key=len)] if begins else ""
+            run(f"{line.partition('  #')[0]} {added}", folder, environment)
+    for name in (
+        *("annotated/photo.jpg", "annotated/clip.mp4", "ages.csv", "clip.jsonl"),
+        *("deploy/halnet.onnx", "deploy/halnet.fp16.engine", "deploy/manifest.json"),
+        *(TRAINED, "docs/errors.png", "data/aaf/index.csv"),
+    ):
+        assert (folder / name).stat().st_size > 0, name
+
+
+def run(command: str, folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def serve(line: str, folder: Path, environment: dict[str, str]) -> None:
+    """Start a server, reach it, end it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    args = [*shlex.split(line, comments=True), "--no-browser", "--port", port]
+    with subprocess.Popen(args, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", int(port)), 1).close()
+                    return
+                except OSError:
+                    assert server.poll() is None, line
+                    assert time.monotonic() < deadline, line
+                    time.sleep(0.2)
+        finally:
+            server.terminate()
+
+
+def test_every_block_of_python(place: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = place
+    found = blocks("python")
+    assert found
+    for block in found:
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("38."), done.stdout  # the portrait's age
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = re.findall(r"'\.?(?:halnet)?\[(.*?)\]'", README)
+    named = {extra for group in groups for extra in group.split(",")}
+    assert named >= {"onnxruntime", "demo", "export", "train"}
+    assert named <= set(project["optional-dependencies"])
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    links = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
+    assert len(links) > 5
+    for link in links:
+        assert (ROOT / link).exists(), link
