@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.plots import plot_evaluation, plot_sensitivity, plot_training
+from halnet.plots import DARK, LIGHT, plot_evaluation, plot_sensitivity, plot_training
 from halnet.predictions import Predictions
 from halnet.training_log import COLUMNS
 
@@ -20,12 +20,25 @@ def test_an_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "new" / "evaluation.png"
     plot_evaluation(said, path)
     image = cv2.imread(str(path))
-    assert image.shape[1] == 1200
+    assert image.shape[:2] == (960, 1260)
     blue = image[:, :, 0].astype(int) - image[:, :, 2] > 40
     for part in np.array_split(blue, 2, axis=0):
         for quarter in np.array_split(part, 2, axis=1):
             assert quarter.sum() > 300, "each of the four axes shows something"
     assert [p.name for p in path.parent.iterdir()] == ["evaluation.png"]
+
+
+def test_dark_paper(tmp_path: Path) -> None:
+    rows = [dict.fromkeys(COLUMNS, "1") for _ in range(3)]
+    shares = {}
+    for theme in (LIGHT, DARK):
+        path = tmp_path / "training.png"
+        plot_training(rows, path, theme)
+        gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        shares[theme] = (gray < 40).mean(), (gray > 215).mean()
+    assert shares[LIGHT][1] > 0.8
+    assert shares[DARK][0] > 0.8
+    assert 0.005 < shares[DARK][1] < 0.1  # what is written can be read
 
 
 def test_a_training(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import click
 from halnet.benchmarks.accuracy import EvaluateConfig, evaluate_model
 from halnet.commands.output import needs, print_table, progress
 from halnet.metrics import Evaluation, Score
-from halnet.plots import check_figure, plot_evaluation
+from halnet.plots import DARK, LIGHT, check_figure, plot_evaluation
 from halnet.predictions import LEGAL_AGE
 
 
@@ -32,6 +32,7 @@ from halnet.predictions import LEGAL_AGE
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--detector", type=Path, help="Local YuNet file, with --photos.")
 @click.option("--figure", type=Path, help="Write a picture of the errors (PNG, SVG or PDF).")
+@click.option("--dark", is_flag=True, help="The picture on dark paper.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     model: Path | None,
@@ -44,6 +45,7 @@ def command(
     device: str,
     detector: Path | None,
     figure: Path | None,
+    dark: bool,
     as_json: bool,
 ) -> None:
     """Measure MODEL (default: the bundled one) on a split: error, coverage and age checks.
@@ -62,7 +64,7 @@ def command(
     with progress("photos") as on_progress:
         report = evaluate_model(config, on_progress)
     if figure is not None:
-        plot_evaluation(report.predictions, figure)
+        plot_evaluation(report.predictions, figure, DARK if dark else LIGHT)
     if as_json:
         result = {
             "split": split,

@@ -6,7 +6,7 @@ import click
 
 from halnet.commands.output import needs
 from halnet.errors import ConfigError
-from halnet.plots import plot_evaluation, plot_training
+from halnet.plots import DARK, LIGHT, plot_evaluation, plot_training
 from halnet.predictions import PREDICTIONS_FILE, read_predictions
 from halnet.training_log import LOG_FILE, read_log
 
@@ -17,7 +17,8 @@ from halnet.training_log import LOG_FILE, read_log
 @click.option(
     "--format", "suffix", default="png", show_default=True, type=click.Choice(["png", "svg", "pdf"])
 )
-def command(run: Path, out: Path | None, suffix: str) -> None:
+@click.option("--dark", is_flag=True, help="On dark paper.")
+def command(run: Path, out: Path | None, suffix: str, dark: bool) -> None:
     """Draw the training and the evaluation of a RUN folder from its CSV files alone.
 
     training_log.csv gives loss, MAE, learning rate and generalisation gap; predictions.csv, which
@@ -34,10 +35,11 @@ def command(run: Path, out: Path | None, suffix: str) -> None:
         click.echo(f"{run / LOG_FILE}: its last line is cut off, and left out", err=True)
     folder = out or run / "plots"
     written = [folder / f"training.{suffix}"]
-    plot_training(log.rows, written[0])
+    theme = DARK if dark else LIGHT
+    plot_training(log.rows, written[0], theme)
     if (run / PREDICTIONS_FILE).exists():
         for split, predictions in read_predictions(run / PREDICTIONS_FILE).items():
             written.append(folder / f"{split}.{suffix}")
-            plot_evaluation(predictions, written[-1])
+            plot_evaluation(predictions, written[-1], theme)
     for path in written:
         click.echo(path)

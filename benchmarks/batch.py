@@ -1,0 +1,163 @@
+"""Many photos through `halnet predict --csv` and through the demo's batch: ages, time, memory.
+
+    python -m halnet.benchmarks.batch --photos "All-Age-Faces Dataset" --detector yunet.onnx
+
+Both run as processes of their own; the demo in Chromium (Debian's package), driven by Playwright.
+"""
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+from halnet.batches import find_photos
+from halnet.benchmarks.markdown import print_markdown
+from halnet.benchmarks.speed import machine
+from halnet.errors import ConfigError
+
+COMMAND = [sys.executable, "-c", "from halnet.commands import main; main()"]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MARKS = (0.25, 0.5, 0.75, 1.0)  # of the time between the first photo and the last
+SECONDS = 3600.0  # that the browser waits for the last photo
+
+
+class Watch:
+    """Notes the resident memory of a process, ten times a second."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._status = Path(f"/proc/{process.pid}/status")
+        self._ended = threading.Event()
+        self._seen: list[tuple[float, float]] = []  # seconds, megabytes
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            try:
+                lines = self._status.read_text().splitlines()
+            except OSError:
+                return
+            for line in lines:
+                if line.startswith("VmRSS"):
+                    self._seen.append((time.monotonic(), int(line.split()[1]) / 1024))
+
+    def stop(self, start: float) -> tuple[float, list[float]]:
+        """Return the seconds since `start`, and the memory at MARKS and at its peak, MB."""
+        self._ended.set()
+        self._thread.join()
+        times, memory = np.array(self._seen).T
+        end = time.monotonic()
+        marks = np.interp([start + mark * (end - start) for mark in MARKS], times, memory)
+        return end - start, [*marks.tolist(), float(memory.max())]
+
+
+@click.command()
+@click.option("--photos", type=Path, required=True, help="Folder of photos.")
+@click.option("--limit", default=1000, show_default=True, help="So many, spread evenly.")
+@click.option("--detector", type=Path, help="Local YuNet file.")
+def main(photos: Path, limit: int, detector: Path | None) -> None:
+    """Compare ages, time and memory of both ways, as Markdown."""
+    found = find_photos([photos])
+    chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(limit, len(found))).astype(int)]
+    extra = [] if detector is None else ["--detector", str(detector)]
+    rows = []
+    ages: list[dict[tuple[str, str], float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, way in (("halnet predict --csv", _predict), ("halnet demo, batch", _demo)):
+            click.echo(name, err=True)
+            path = Path(folder, "ages.csv")
+            path.unlink(missing_ok=True)
+            seconds, memory = way(chosen, extra, path)
+            ages.append(_read(path))
+            rows.append([name, f"{seconds:.0f}", *(f"{value:.0f}" for value in memory)])
+    columns = ["", "s", *(f"MB after {mark:.0%}" for mark in MARKS), "MB at most"]
+    click.echo(f"{len(chosen)} photos, {machine()}\n")
+    print_markdown(columns, rows)
+    first, second = ages
+    distance = max(abs(first[key] - second[key]) for key in first.keys() & second.keys())
+    click.echo(
+        f"\n{len(first)} and {len(second)} faces, {len(first.keys() ^ second.keys())} of them in "
+        f"one alone; the largest difference of an age is {distance:g} years"
+    )
+
+
+def _predict(photos: list[Path], extra: list[str], path: Path) -> tuple[float, list[float]]:
+    listing = path.with_name("photos.txt")
+    listing.write_text("".join(f"{photo}\n" for photo in photos))
+    args = ["predict", "--from", str(listing), "--csv", str(path), *extra]
+    with subprocess.Popen([*COMMAND, *args]) as process:
+        watch = Watch(process)
+        _wait(path.exists, process)
+        start = time.monotonic()
+        process.wait()
+        return watch.stop(start)
+
+
+def _demo(photos: list[Path], extra: list[str], path: Path) -> tuple[float, list[float]]:
+    from playwright.sync_api import sync_playwright
+
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser_path is None:
+        raise ConfigError("needs Chromium: apt-get install chromium")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    args = ["demo", "--no-browser", "--port", str(port), *extra]
+    with subprocess.Popen([*COMMAND, *args], stdout=sys.stderr) as process:
+        watch = Watch(process)
+        try:
+            _wait(lambda: _listens(port), process)
+            with sync_playwright() as tools:
+                browser = tools.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+                page = browser.new_page()
+                page.set_default_timeout(1000 * SECONDS)
+                page.goto(f"http://127.0.0.1:{port}")
+                modes = page.get_by_test_id("stRadio").first
+                modes.get_by_text("Batch", exact=True).click()
+                page.get_by_test_id("stFileUploader").get_by_text("Photos", exact=True).wait_for()
+                start = time.monotonic()
+                page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(photos)
+                page.get_by_text(f"{len(photos)} photos, ").wait_for()
+                measured = watch.stop(start)
+                with page.expect_download() as download:
+                    page.get_by_role("button", name="Download CSV").click()
+                download.value.save_as(path)
+                browser.close()
+        finally:
+            process.terminate()
+    return measured
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    while not ready():
+        if process.poll() is not None:
+            raise ConfigError(f"the process ended with status {process.returncode}")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[tuple[str, str], float]:
+    """Return ages by name of the photo and number of the face."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["age"]]
+    return {(os.path.basename(row["photo"]), row["face"]): float(row["age"]) for row in rows}
+
+
+if __name__ == "__main__":
+    main()
