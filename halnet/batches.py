@@ -186,7 +186,7 @@ def _write_jpeg(path: Path, image: Image) -> None:
 
 
 @contextmanager
-def _drawing(path: Path, rate: float, like: Image) -> Iterator[Callable[[Image], None]]:
+def _drawing(path: Path, rate: float, like: Image) -> Iterator[Callable[[Image], object]]:
     """Yield a function that appends an H x W x 3 uint8 RGB frame, all of one size, to an MP4."""
     height, width = like.shape[:2]
     with replacing(path) as temporary:

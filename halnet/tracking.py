@@ -51,11 +51,10 @@ class Tracker:
                 found[index] = track
                 taken.append(track)
         for index, face in enumerate(faces):
-            track = found.get(index)
-            if track is None:
-                found[index] = _Track(face, face.probabilities.astype(np.float64), time)
+            if index in found:
+                self._add(found[index], face, time)
             else:
-                self._add(track, face, time)
+                found[index] = _Track(face, face.probabilities.astype(np.float64), time)
         self._tracks = [*found.values(), *(track for track in tracks if track not in taken)]
         return [_steadied(face, found[index]) for index, face in enumerate(faces)]
 

@@ -96,7 +96,7 @@ class Video:
 
     def __len__(self) -> int:
         """Return about how many frames a file gives, by its header; 0 where it is not known."""
-        count, rate = self._capture.get(cv2.CAP_PROP_FRAME_COUNT), self.rate
+        count, rate = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), self.rate
         stated = float(self._capture.get(cv2.CAP_PROP_FPS))
         if self.live or not count > 0 or not rate:
             return 0

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from typing import Any
 
+import numpy as np
 import streamlit as st
 from av import VideoFrame
 from streamlit_webrtc import webrtc_streamer
@@ -56,8 +57,8 @@ class LiveView:
 
     async def answer(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         """Return the newest of the frames that came since the last call, drawn; drop the others."""
-        newest = frames[-1]
-        drawn = self.draw(newest.to_ndarray(format="rgb24"))
+        newest = np.asarray(frames[-1].to_ndarray(format="rgb24"), np.uint8)
+        drawn = self.draw(newest)
         return [VideoFrame.from_ndarray(drawn, format="rgb24")]
 
 
