@@ -11,7 +11,8 @@ demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the
 	$(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of PyTorch
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope \
+		--no-loadscope-reorder
 
 check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 from halnet.errors import ConfigError
 
 STAGING_PREFIX = ".halnet-staging-"
+NAMES = "surrogateescape"  # how Python keeps the bytes of file names that are not UTF-8
 
 
 @contextmanager
@@ -32,9 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all, lines ended by a line feed."""
+    """Write a UTF-8 text file whole or not at all, lines ended by a line feed.
+
+    Names of files that are not UTF-8 keep their bytes.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors=NAMES, newline="\n")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, Self, TextIO
 
 from halnet.batches import PhotoResult
 from halnet.errors import ConfigError
-from halnet.files import write_text
+from halnet.files import NAMES, write_text
 from halnet.runtimes import RuntimeSpec
 
 NO_FACE = "no face found"
@@ -76,7 +76,7 @@ class ResultFile:
         if path.exists():
             self.done = self._take_up(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", newline="")
+        self._file: TextIO = path.open("a", encoding="utf-8", errors=NAMES, newline="")
         if kind == "csv" and path.stat().st_size == 0:
             self._append(_csv_text([]))
 
@@ -95,7 +95,7 @@ class ResultFile:
 
     def _take_up(self, path: Path) -> frozenset[str]:
         """Cut off the photo that was under way; return the names of the others."""
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors=NAMES)
         whole = text[: text.rfind("\n") + 1]  # a line may be cut off
         try:
             entries = _read_csv(whole) if self._kind == "csv" else _read_jsonl(whole)

@@ -19,6 +19,18 @@ AAF = SHARED / "datasets" / "All-Age-Faces Dataset"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 
+# Modules that take longest, which the processes of a run take up first; see the Makefile.
+SLOWEST = ("test_readme", "test_trainer", "test_browser", "test_export", "test_to_tensorrt")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def aaf() -> Path:
     if not AAF.is_dir():

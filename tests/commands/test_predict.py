@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -126,6 +127,18 @@ def test_an_interrupted_run_goes_on(
     assert halnet("predict", ".", *both) == 1
     assert Path("part.csv").read_text() == whole["whole.csv"]
     assert Path("part.jsonl").read_text() == whole["whole.jsonl"]
+
+
+def test_names_of_every_kind(photos: Path) -> None:
+    names = [b"\xff\xfe.jpg", b'a "b", c.jpg', "\N{GREEK SMALL LETTER PHI}.jpg".encode()]
+    (photos / "names").mkdir()
+    for name in names:
+        (photos / "names" / os.fsdecode(name)).write_bytes(PORTRAIT)
+    for _ in range(2):
+        assert halnet("predict", "names", "--csv", "names.csv", "--resume") == 0
+        with Path("names.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            found = [os.fsencode(row["photo"]) for row in csv.DictReader(file)]
+        assert sorted(found) == sorted(b"names/" + name for name in names)
 
 
 def test_files_that_are_not_gone_on_with(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -258,6 +258,50 @@ def test_live_video(page: Any) -> None:
     page.get_by_text("Start shows what the camera sees").wait_for()
 
 
+def test_a_browser_that_is_closed_in_the_middle_of_a_batch(
+    browser: Any, server: Any, tmp_path: Path
+) -> None:
+    address, _ = server
+    photos = [tmp_path / f"{index}.jpg" for index in range(60)]
+    for photo in photos:
+        photo.write_bytes(PORTRAIT.read_bytes())
+    first = browser.new_page()
+    first.goto(address)
+    first.get_by_role("heading", name="HAL-Net").wait_for()
+    choose(first, "Batch")
+    first.get_by_test_id("stFileUploader").get_by_text("Photos", exact=True).wait_for()
+    first.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(photos)
+    first.get_by_text("of 60 photos").wait_for()  # under way
+    first.close()
+    second = browser.new_page()
+    second.goto(address)
+    second.get_by_role("heading", name="HAL-Net").wait_for()
+    second.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(PORTRAIT)
+    second.get_by_text("What the model saw").wait_for()
+    second.close()
+
+
+def test_without_a_camera(server: Any, browser: Any) -> None:
+    """Neither a device nor the user's leave."""
+    address, _ = server
+    with_none = browser.browser_type.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    page = with_none.new_page()
+    page.goto(address)
+    page.get_by_role("heading", name="HAL-Net").wait_for()
+    choose(page, "Live video")
+    page.get_by_text("Start shows what the camera sees").wait_for()
+    page.frame_locator("iframe").first.get_by_role("button", name="Start").click()
+    page.wait_for_timeout(2000)
+    page.get_by_text("allow it beside the address and start").wait_for()
+    choose(page, "Photo")
+    page.get_by_test_id("stRadio").nth(1).get_by_text("Camera", exact=True).click()
+    page.get_by_test_id("stCameraInput").wait_for()
+    page.get_by_test_id("stRadio").nth(1).get_by_text("Upload", exact=True).click()
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(PORTRAIT)
+    page.get_by_text("What the model saw").wait_for()
+    with_none.close()
+
+
 def test_runtimes_compared(page: Any) -> None:
     choose(page, "Compare")
     page.get_by_text("A photo to compare").wait_for()
