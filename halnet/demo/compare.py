@@ -6,9 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from halnet.demo.models import Choice, open_predictor
-from halnet.demo.photo import ask_photo
+from halnet.demo.photo import ask_photo, drawn
 from halnet.demo.settings import Settings
-from halnet.drawing import draw_faces
 from halnet.errors import HalnetError
 from halnet.faces import DetectedFace
 from halnet.images import Image
@@ -41,7 +40,7 @@ def show(settings: Settings) -> None:
             f"greatest age lie {max(ages) - min(ages):.3f} years."
         )
     if faces:
-        st.image(draw_faces(image, faces, settings.level), width=420)
+        st.image(drawn(image, faces, settings.level), width=420)
 
 
 def _run_all(

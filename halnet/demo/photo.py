@@ -1,5 +1,7 @@
 """One photo: every face with its age, and of one the distribution and the crop."""
 
+import cv2
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -13,6 +15,7 @@ from halnet.images import SUFFIXES, Image, load_image
 from halnet.results import Face
 
 TYPES = [*sorted(suffix.removeprefix(".") for suffix in SUFFIXES), "heic"]
+SHOWN = 1600  # pixels: the longer side of a photo on the page
 UPLOAD, CAMERA = "Upload", "Camera"
 
 
@@ -30,7 +33,7 @@ def show(settings: Settings) -> None:
     with left:
         count = f"{len(faces)} face{'' if len(faces) == 1 else 's'}"
         st.image(
-            draw_faces(image, faces, settings.level),
+            drawn(image, faces, settings.level),
             caption=f"{count}, on {settings.choice.runtime}",
             width="stretch",
         )
@@ -57,6 +60,16 @@ def ask_photo(key: str, label: str) -> Image | None:
     except ImageError as error:
         st.error(str(error).replace("the image bytes", file.name), icon=":material/error:")
         return None
+
+
+def drawn(image: Image, faces: list[Face], level: float) -> Image:
+    """Return a photo with its faces, no larger than a page can show."""
+    canvas = draw_faces(image, faces, level)
+    scale = SHOWN / max(canvas.shape[:2])
+    if scale >= 1:
+        return canvas
+    small = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def _choose(faces: list[Face]) -> Face:
