@@ -1,7 +1,8 @@
 """What each step before an export gains: `python -m halnet.benchmarks.graph`.
 
 Times the bundled checkpoint's graph as PyTorch's exporter writes it, after each step alone, after
-all, and after all with a fixed batch of one, on every runtime that reads ONNX, in turns.
+all, after all but each, and after all with a fixed batch of one, on every runtime that reads ONNX,
+in turns.
 """
 
 import tempfile
@@ -34,6 +35,7 @@ def main(threads: int | None, runs: int) -> None:
         ("plain export", (), None),
         *((name, (name,), None) for name in STEPS),
         ("all", tuple(STEPS), None),
+        *((f"all but {name}", tuple(n for n in STEPS if n != name), None) for name in STEPS),
         ("all, batch 1", tuple(STEPS), 1),
     ]
     rows = []
