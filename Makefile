@@ -3,7 +3,9 @@
 VENV := .venv
 EDGE ?= .venv-edge
 PYTHON ?= python3
-PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Modules are compiled when they are first imported: most of them never are.
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
+	--constraint constraints.txt
 
 .PHONY: demo test check edge format clean
 
