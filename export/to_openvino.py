@@ -1,16 +1,19 @@
 """OpenVINO: an IR folder by the artifact contract."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
+import openvino.opset13 as ops
 from openvino._offline_transformations import apply_moc_transformations
 
 from halnet.artifact import INPUT_NAME, Metadata
 from halnet.calibration.sessions import Ages
 from halnet.export.targets import Target
 from halnet.runtimes.ov import XML_FILE, compile_config
+
+LARGE = 1024  # values: a smaller constant is not worth a node that widens it
 
 
 def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -> None:
@@ -26,11 +29,9 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
 def open_ages(proto: Any, threads: int | None = None) -> Ages:
     """Return a function that runs a traced INT8 network as its folder would be run, on the CPU."""
     config = compile_config("CPU", "f32", "latency", threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, XML_FILE)
-        ov.save_model(_convert(proto), path, compress_to_fp16=True)
-        core = ov.Core()
-        compiled = core.compile_model(core.read_model(path), "CPU", config)
+    model = _convert(proto)
+    _store_as_half(model)
+    compiled = ov.Core().compile_model(model, "CPU", config)
     return lambda crops: compiled({INPUT_NAME: crops})["age"]
 
 
@@ -46,4 +47,21 @@ def save_openvino(model: Any, metadata: Metadata, path: Path) -> None:
     for key, value in metadata.to_properties().items():
         model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
     path.mkdir(parents=True, exist_ok=True)
-    ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision != "fp32")
+    if metadata.precision == "int8":
+        _store_as_half(model)
+    ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision == "fp16")
+
+
+def _store_as_half(model: Any) -> None:
+    """Store the large float32 constants of an `ov.Model` as float16, widened when it is compiled.
+
+    OpenVINO's own compression leaves out a model that has integers in it.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
+            continue
+        if node.data.size < LARGE:
+            continue
+        widened = ops.convert(ops.constant(node.data.astype(np.float16)), "f32")
+        for target in node.output(0).get_target_inputs():
+            target.replace_source_output(widened.output(0))

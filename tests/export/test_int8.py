@@ -125,6 +125,15 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
     assert np.abs(ages["onnxruntime"] - ages["openvino"]).mean() < 0.5
     assert describe(made[2].path).metadata.precision == "int8"
     assert made[0].size < 0.4 * bundled("halnet.onnx").stat().st_size
+    import openvino
+
+    network = openvino.Core().read_model(made[1].path / "halnet.xml")
+    kinds = {
+        node.get_element_type().to_string()
+        for node in network.get_ops()
+        if node.get_type_name() == "Constant" and node.data.size >= 1024
+    }
+    assert kinds == {"i8", "f16"}  # the layers kept are stored in half precision
     entries = json.loads((tmp_path / "manifest.json").read_text())["artifacts"]
     for exported, scheme in zip(made, ("unsigned", "unsigned", "symmetric"), strict=True):
         calibration = entries[exported.path.name]["calibration"]
