@@ -123,9 +123,11 @@ def _demo(photos: list[Path], extra: list[str], path: Path) -> tuple[float, list
                 page.goto(f"http://127.0.0.1:{port}")
                 modes = page.get_by_test_id("stRadio").first
                 modes.get_by_text("Batch", exact=True).click()
-                page.get_by_test_id("stFileUploader").get_by_text("Photos", exact=True).wait_for()
+                place = page.get_by_role("region", name="Photos", exact=True)
+                uploader = place.get_by_test_id("stFileUploaderDropzoneInput")
+                uploader.wait_for(state="attached")
                 start = time.monotonic()
-                page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(photos)
+                uploader.set_input_files(photos)
                 page.get_by_text(f"{len(photos)} photos, ").wait_for()
                 measured = watch.stop(start)
                 with page.expect_download() as download:

@@ -34,6 +34,7 @@ from halnet.export.targets import Int8Config, Target
 from halnet.export.to_onnx import trace, write_onnx
 from halnet.export.to_openvino import save_openvino, write_openvino
 from halnet.runtimes import Crops, open_runtime
+from halnet.runtimes.ov import import_openvino
 from halnet.training.checkpoint import load_checkpoint
 
 NNCF_PHOTOS = 300  # what it takes where nothing is said
@@ -109,10 +110,9 @@ def _onnxruntime_defaults(source: Source, folder: Path) -> Sequence[Made]:
 
 
 def _nncf_defaults(source: Source, folder: Path) -> Sequence[Made]:
+    model = import_openvino().Core().read_model(source.proto.SerializeToString())
     import nncf
-    import openvino as ov
 
-    model = ov.Core().read_model(source.proto.SerializeToString())
     quantized = nncf.quantize(model, nncf.Dataset(source.crops(NNCF_PHOTOS), _alone))
     save_openvino(quantized, source.metadata, folder / OPENVINO_NAME)
     return (Made(folder / OPENVINO_NAME, "openvino"),)

@@ -1,17 +1,17 @@
 """OpenVINO: an IR folder by the artifact contract."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
-import openvino.opset13 as ops
-from openvino._offline_transformations import apply_moc_transformations
 
 from halnet.artifact import INPUT_NAME, Metadata
 from halnet.calibration.sessions import Ages
 from halnet.export.targets import Target
-from halnet.runtimes.ov import XML_FILE, compile_config
+from halnet.runtimes.ov import XML_FILE, compile_config, import_openvino
+
+ov = import_openvino("openvino", "export,openvino")
 
 LARGE = 1024  # values: a smaller constant is not worth a node that widens it
 
@@ -38,7 +38,7 @@ def open_ages(proto: Any, threads: int | None = None) -> Ages:
 def _convert(proto: Any) -> Any:
     model = ov.Core().read_model(proto.SerializeToString())
     # What OpenVINO's own converter does after reading: shapes computed, three nodes in five gone.
-    apply_moc_transformations(model, cf=True)
+    import_module("openvino._offline_transformations").apply_moc_transformations(model, cf=True)
     return model
 
 
@@ -57,6 +57,7 @@ def _store_as_half(model: Any) -> None:
 
     OpenVINO's own compression leaves out a model that has integers in it.
     """
+    ops = import_module("openvino.opset13")
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
             continue

@@ -1,5 +1,6 @@
 """OpenVINO back end: IR folders (`*_openvino_model/`) and `.onnx` files on CPU, GPU or NPU."""
 
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ class OpenVINORuntime(RuntimeBase):
         threads: int | None = None,
         mode: str = "latency",
     ) -> None:
-        ov = _import_openvino()
+        ov = import_openvino()
         core = ov.Core()
         name = _pick(core, device)
         network, metadata = _read(core, Path(model))
@@ -102,11 +103,17 @@ def compile_config(device: str, precision: str, mode: str, threads: int | None) 
 
 def devices() -> list[str]:
     """Return the devices that OpenVINO finds, such as ["cpu", "gpu.0"]."""
-    return [name.lower() for name in _import_openvino().Core().available_devices]
+    return [name.lower() for name in import_openvino().Core().available_devices]
 
 
-def _import_openvino() -> Any:
-    return import_library("openvino", "runtime openvino", "openvino")
+def import_openvino(what: str = "runtime openvino", extra: str = "openvino") -> Any:
+    """Return the library; RuntimeUnavailableError where it is not installed.
+
+    By itself it sends an event to an analytics server whenever it is imported. It does not where
+    its package for that is missing, so here that package is.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_library("openvino", what, extra)
 
 
 def _pick(core: Any, device: str) -> str:

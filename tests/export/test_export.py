@@ -244,7 +244,9 @@ def test_wrong_requests(tmp_path: Path) -> None:
 def test_a_missing_library_names_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)  # what import sees of a missing package
     monkeypatch.delitem(sys.modules, "halnet.export.to_openvino", raising=False)
-    with pytest.raises(RuntimeUnavailableError, match=r"openvino, .*'halnet\[export,openvino\]'"):
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"openvino is not .*'halnet\[export,openvino\]'"
+    ):
         export(ExportConfig(formats=("openvino",), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

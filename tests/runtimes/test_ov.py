@@ -1,5 +1,8 @@
 """OpenVINO: IR folders and ONNX files, modes, precision."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
@@ -81,3 +84,29 @@ def test_a_model_of_someone_else(openvino_artifact: Path, tmp_path: Path) -> Non
     graph.write_text(text.replace("<halnet>", "<other>").replace("</halnet>", "</other>"))
     with pytest.raises(ArtifactError, match=r"found no halnet\.\* metadata"):
         open_runtime(folder)
+
+
+def test_nothing_is_reported_to_anybody(openvino_artifact: Path) -> None:
+    """By itself, OpenVINO tells an analytics server that it was imported, but in CI."""
+    program = """
+import sys
+asked = []
+sys.addaudithook(lambda event, args: asked.append(event) if event.startswith("socket.") else None)
+import multiprocessing.process
+multiprocessing.process.BaseProcess.start = lambda self: asked.append("process")
+from halnet.export import to_openvino
+from halnet.runtimes import open_runtime
+open_runtime(sys.argv[1], "openvino").close()
+import time
+time.sleep(1)
+print(asked)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, openvino_artifact],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
