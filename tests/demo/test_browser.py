@@ -200,6 +200,7 @@ def test_a_photo_and_a_snapshot(page: Any) -> None:
 
 
 def test_the_keyboard_reaches_all(page: Any) -> None:
+    page.get_by_role("region", name="A photo", exact=True).wait_for()  # all is drawn
     reached = set()
     for _ in range(25):
         page.keyboard.press("Tab")
