@@ -7,14 +7,10 @@ Both run as processes of their own; the demo in Chromium (Debian's package), dri
 
 import csv
 import os
-import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -22,11 +18,10 @@ import numpy as np
 
 from halnet.batches import find_photos
 from halnet.benchmarks.markdown import print_markdown
+from halnet.benchmarks.served import COMMAND, find_browser, served
 from halnet.benchmarks.speed import machine
 from halnet.errors import ConfigError
 
-COMMAND = [sys.executable, "-c", "from halnet.commands import main; main()"]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MARKS = (0.25, 0.5, 0.75, 1.0)  # of the time between the first photo and the last
 SECONDS = 3600.0  # that the browser waits for the last photo
 
@@ -97,7 +92,8 @@ def _predict(photos: list[Path], extra: list[str], path: Path) -> tuple[float, l
     args = ["predict", "--from", str(listing), "--csv", str(path), *extra]
     with subprocess.Popen([*COMMAND, *args]) as process:
         watch = Watch(process)
-        _wait(path.exists, process)
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.05)
         start = time.monotonic()
         process.wait()
         return watch.stop(start)
@@ -106,52 +102,30 @@ def _predict(photos: list[Path], extra: list[str], path: Path) -> tuple[float, l
 def _demo(photos: list[Path], extra: list[str], path: Path) -> tuple[float, list[float]]:
     from playwright.sync_api import sync_playwright
 
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser_path is None:
+    executable = find_browser()
+    if executable is None:
         raise ConfigError("needs Chromium: apt-get install chromium")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    args = ["demo", "--no-browser", "--port", str(port), *extra]
-    with subprocess.Popen([*COMMAND, *args], stdout=sys.stderr) as process:
+    with served([*COMMAND, "demo", *extra]) as (address, process):
         watch = Watch(process)
-        try:
-            _wait(lambda: _listens(port), process)
-            with sync_playwright() as tools:
-                browser = tools.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-                page = browser.new_page()
-                page.set_default_timeout(1000 * SECONDS)
-                page.goto(f"http://127.0.0.1:{port}")
-                modes = page.get_by_test_id("stRadio").first
-                modes.get_by_text("Batch", exact=True).click()
-                place = page.get_by_role("region", name="Photos", exact=True)
-                uploader = place.get_by_test_id("stFileUploaderDropzoneInput")
-                uploader.wait_for(state="attached")
-                start = time.monotonic()
-                uploader.set_input_files(photos)
-                page.get_by_text(f"{len(photos)} photos, ").wait_for()
-                measured = watch.stop(start)
-                with page.expect_download() as download:
-                    page.get_by_role("button", name="Download CSV").click()
-                download.value.save_as(path)
-                browser.close()
-        finally:
-            process.terminate()
+        with sync_playwright() as tools:
+            browser = tools.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            page = browser.new_page()
+            page.set_default_timeout(1000 * SECONDS)
+            page.goto(address)
+            modes = page.get_by_test_id("stRadio").first
+            modes.get_by_text("Batch", exact=True).click()
+            place = page.get_by_role("region", name="Photos", exact=True)
+            uploader = place.get_by_test_id("stFileUploaderDropzoneInput")
+            uploader.wait_for(state="attached")
+            start = time.monotonic()
+            uploader.set_input_files(photos)
+            page.get_by_text(f"{len(photos)} photos, ").wait_for()
+            measured = watch.stop(start)
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Download CSV").click()
+            download.value.save_as(path)
+            browser.close()
     return measured
-
-
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    while not ready():
-        if process.poll() is not None:
-            raise ConfigError(f"the process ended with status {process.returncode}")
-        time.sleep(0.05)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _read(path: Path) -> dict[tuple[str, str], float]:

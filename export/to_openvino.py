@@ -23,22 +23,22 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
     widens them again. So are those of an int8 network that are no integers.
     """
     del target  # the folder runs on every device
-    save_openvino(_convert(proto), metadata, path)
+    save_openvino(_convert(proto, metadata.precision == "int8"), metadata, path)
 
 
 def open_ages(proto: Any, threads: int | None = None) -> Ages:
     """Return a function that runs a traced INT8 network as its folder would be run, on the CPU."""
     config = compile_config("CPU", "f32", "latency", threads)
-    model = _convert(proto)
-    _store_as_half(model)
-    compiled = ov.Core().compile_model(model, "CPU", config)
+    compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
     return lambda crops: compiled({INPUT_NAME: crops})["age"]
 
 
-def _convert(proto: Any) -> Any:
+def _convert(proto: Any, int8: bool) -> Any:
     model = ov.Core().read_model(proto.SerializeToString())
     # What OpenVINO's own converter does after reading: shapes computed, three nodes in five gone.
     import_module("openvino._offline_transformations").apply_moc_transformations(model, cf=True)
+    if int8:
+        _store_as_half(model)
     return model
 
 
@@ -47,8 +47,6 @@ def save_openvino(model: Any, metadata: Metadata, path: Path) -> None:
     for key, value in metadata.to_properties().items():
         model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
     path.mkdir(parents=True, exist_ok=True)
-    if metadata.precision == "int8":
-        _store_as_half(model)
     ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision == "fp16")
 
 

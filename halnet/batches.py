@@ -14,7 +14,7 @@ import cv2
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
 from halnet.files import replacing
-from halnet.images import MAX_BYTES, SUFFIXES, Image, load_image
+from halnet.images import MAX_BYTES, SUFFIXES, Image, encode_image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
 from halnet.video import Video, display_name, is_live
@@ -57,27 +57,18 @@ def find_photos(paths: Iterable[Path]) -> list[Path]:
     photos: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if _is_photo(p))
-            if not found:
-                raise ConfigError(f"{path}: no photos in this folder ({_suffixes()})")
-            photos += found
+            inside: Iterable[Path] = path.rglob("*")
+            place = "in this folder"
         elif glob.has_magic(str(path)) and not path.exists():
-            matched = (Path(name) for name in glob.glob(str(path), recursive=True))
-            found = sorted(p for p in matched if _is_photo(p))
-            if not found:
-                raise ConfigError(f"{path}: no photos match this pattern ({_suffixes()})")
-            photos += found
+            inside, place = map(Path, glob.iglob(str(path), recursive=True)), "match this pattern"
         else:
             photos.append(path)
+            continue
+        found = sorted(p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise ConfigError(f"{path}: no photos {place} ({', '.join(sorted(SUFFIXES))})")
+        photos += found
     return photos
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(SUFFIXES))
 
 
 def predict_photos(
@@ -100,7 +91,9 @@ def predict_photos(
             continue
         faces = _predict(predictor, image, selection)
         if photo in copies:
-            _write_jpeg(copies[photo], draw_faces(image, faces, selection.level))
+            data = encode_image(draw_faces(image, faces, selection.level), ".jpg")
+            with replacing(copies[photo]) as temporary:
+                temporary.write_bytes(data)
         yield PhotoResult(photo, faces)
 
 
@@ -136,18 +129,15 @@ def plan_videos(videos: Sequence[str | Path], folder: Path) -> dict[str | Path, 
     Raises ConfigError for a live source, and where a copy would take the place of another or of a
     video.
     """
+    taken = {Path(video).resolve() for video in videos}
     copies: dict[str | Path, Path] = {}
     for video in videos:
         if is_live(video):
             raise ConfigError(f"{display_name(video)}: copies are drawn of photos and video files")
-        name = Path(video).name
-        copy = folder / (name if name.lower().endswith(".mp4") else name + ".mp4")
-        if copy in copies.values() or copy.resolve() in {Path(v).resolve() for v in videos}:
-            raise ConfigError(
-                f"{copy}: the copy of {video} would be written over another video; "
-                "name another folder for the copies"
-            )
-        copies[video] = copy
+        copy = folder / Path(video).name
+        if copy.suffix.lower() != ".mp4":
+            copy = copy.with_name(copy.name + ".mp4")
+        copies[video] = _claim(copy, f"{video} would be written over another video", taken)
     return copies
 
 
@@ -165,24 +155,23 @@ def _plan_copies(photos: Sequence[Path], folder: Path) -> dict[Path, Path]:
     taken = {photo.resolve() for photo in photos}
     copies = {}
     for photo in photos:
+        if photo in copies:
+            continue
         name = Path("stdin.jpg") if photo == STDIN else photo.absolute().relative_to(common)
         copy = folder / name
         if copy.suffix.lower() not in (".jpg", ".jpeg"):
             copy = copy.with_name(copy.name + ".jpg")
-        if copy.resolve() in taken and photo not in copies:
-            raise ConfigError(
-                f"{copy}: the copy of {photo} would be written over another photo; "
-                "name another folder for the copies"
-            )
-        taken.add(copy.resolve())
-        copies[photo] = copy
+        copies[photo] = _claim(copy, f"{photo} would be written over another photo", taken)
     return copies
 
 
-def _write_jpeg(path: Path, image: Image) -> None:
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+def _claim(copy: Path, clash: str, taken: set[Path]) -> Path:
+    """Return the place of a copy and note it as taken; ConfigError where it was."""
+    place = copy.resolve()
+    if place in taken:
+        raise ConfigError(f"{copy}: the copy of {clash}; name another folder for the copies")
+    taken.add(place)
+    return copy
 
 
 @contextmanager

@@ -31,22 +31,32 @@ def quiet_opencv(level: int = cv2.utils.logging.LOG_LEVEL_ERROR) -> Iterator[Non
         cv2.utils.logging.setLogLevel(before)
 
 
-def load_image(source: str | Path | bytes | Image, max_pixels: int = MAX_PIXELS) -> Image:
+def load_image(
+    source: str | Path | bytes | Image,
+    max_pixels: int = MAX_PIXELS,
+    name: str = "the image bytes",
+) -> Image:
     """Return a photo as H x W x 3 uint8 RGB, upright.
 
     `source` is a path, the bytes of a JPEG, PNG, WebP or BMP file, or an array: H x W x 3 uint8
     RGB, passed through. Gray, CMYK and 16-bit files become 8-bit RGB, transparency is dropped,
     of an animation the first frame is taken, and EXIF orientation is applied. Width and height
-    are read from the header and bounded by `max_pixels` before anything is decoded.
+    are read from the header and bounded by `max_pixels` before anything is decoded. `name` is what
+    bytes are called in errors.
 
     Raises ImageError for whatever is not such a photo.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), "the image bytes", max_pixels)
+        return _decode(bytes(source), name, max_pixels)
     path = Path(source)
     return _decode(_read(path), str(path), max_pixels)
+
+
+def encode_image(image: Image, suffix: str) -> bytes:
+    """Return an H x W x 3 uint8 RGB image as the bytes of a file: `suffix` is .jpg or .png."""
+    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _check_array(array: Image, max_pixels: int) -> Image:

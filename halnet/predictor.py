@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import numpy as np
 
 from halnet.alignment import align
 from halnet.artifact import bundled
+from halnet.closing import Closing
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import Image, load_image
@@ -23,7 +23,7 @@ BATCH = 32  # crops a call of the runtime: bounds memory, whatever the number of
 logger = logging.getLogger("halnet")
 
 
-class Predictor:
+class Predictor(Closing):
     """Finds the faces of photos and estimates their ages.
 
     `model` is a model file, an open `Runtime`, or None: the model that comes with the package, on
@@ -124,17 +124,6 @@ class Predictor:
     def close(self) -> None:
         """Free what the runtime holds."""
         self._runtime.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 # Runtimes that run a bundled file, the fastest first (README, "To compare runtimes").

@@ -8,10 +8,10 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from halnet.batches import PhotoResult
+from halnet.closing import Closing
 from halnet.errors import ConfigError
 from halnet.files import NAMES, write_text
 from halnet.runtimes import RuntimeSpec
@@ -21,7 +21,6 @@ COLUMNS = (
     *("photo", "time", "face", "age", "stddev", "low", "high", "level"),
     *("x", "y", "width", "height", "score", "model", "error"),
 )
-FORMATS = ("csv", "jsonl")
 
 
 def model_name(spec: RuntimeSpec) -> str:
@@ -58,10 +57,10 @@ def to_entry(result: PhotoResult, level: float, model: str) -> dict[str, Any]:
     return {**result.to_dict(level), "level": level, "model": model}
 
 
-class ResultFile:
+class ResultFile(Closing):
     """A CSV or JSON lines file that results are appended to. Use it as a context manager.
 
-    `kind` is one of FORMATS. Raises ConfigError for a file that is there already, unless `resume`:
+    `kind` is csv or jsonl. Raises ConfigError for a file that is there already, unless `resume`:
     then `done` names the photos that are in it; one that the last line belongs to is done again. It
     must have been begun with the same model and level.
     """
@@ -115,17 +114,6 @@ class ResultFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _csv_text(rows: Iterable[dict[str, Any]], header: bool = True) -> str:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
+from halnet.closing import Closing
 from halnet.errors import ImageError
 from halnet.images import MAX_PIXELS, Image, quiet_opencv
 
@@ -55,7 +55,7 @@ def display_name(source: str | Path) -> str:
     return f"camera:{text}" if is_live(source) else text
 
 
-class Video:
+class Video(Closing):
     """The frames of one source, in turn. Close it, or use it as a context manager.
 
     `source` is a video file, the number of a camera or the address of a stream (RTSP, HTTP). Of a
@@ -147,17 +147,6 @@ class Video:
         if self._reader is not None:
             self._reader.stop(self._timeout)
         self._capture.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Newest:

@@ -22,6 +22,7 @@ __all__ = [
     "RuntimeSpec",
     "choose_runtime",
     "describe",
+    "fitting",
     "installed",
     "open_runtime",
     "survey",
@@ -121,8 +122,7 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
 
     Where none is installed, the first that could: opening it names the cure.
     """
-    name = Path(model).name
-    able = [key for key, backend in BACKENDS.items() if name.endswith(backend.endings)]
+    able = fitting(model)
     if not able:
         known = ", ".join({e: None for backend in BACKENDS.values() for e in backend.endings})
         raise ArtifactError(
@@ -131,6 +131,12 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
         )
     # An unknown device is refused by the back end, which knows those that there are.
     return (installed(able, device) or installed(able) or able)[0]
+
+
+def fitting(model: str | Path) -> list[str]:
+    """Return the back ends that run files of this name, in their order; none for other files."""
+    name = Path(model).name
+    return [key for key, backend in BACKENDS.items() if name.endswith(backend.endings)]
 
 
 def installed(names: Iterable[str] = tuple(BACKENDS), device: str = "auto") -> list[str]:
@@ -154,8 +160,8 @@ def _kind(device: str) -> str:
 
 def _check_file(path: Path, runtime: str, backend: Backend) -> None:
     if not path.name.endswith(backend.endings):
-        fitting = [n for n, other in BACKENDS.items() if path.name.endswith(other.endings)]
-        cure = f"; runtime {' or '.join(fitting)} runs it" if fitting else ""
+        others = fitting(path)
+        cure = f"; runtime {' or '.join(others)} runs it" if others else ""
         raise ArtifactError(
             f"{path}: runtime {runtime} runs models that end in {' or '.join(backend.endings)}"
             f"{cure}"

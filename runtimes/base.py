@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.closing import Closing
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.results import Outputs, join_outputs
 
@@ -70,7 +71,7 @@ class Runtime(Protocol):
     ) -> None: ...
 
 
-class RuntimeBase:
+class RuntimeBase(Closing):
     """Context manager, input check and batches, shared by the back ends."""
 
     spec: RuntimeSpec
@@ -95,20 +96,6 @@ class RuntimeBase:
     def _infer(self, crops: Crops) -> Outputs:
         """Return the outputs for contiguous crops, as many as the model takes."""
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing to free by default."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def check_crops(images: Crops) -> Crops:

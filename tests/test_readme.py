@@ -9,10 +9,8 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import cv2
 import pytest
 
 from halnet.artifact import bundled
+from halnet.benchmarks.served import served
 from halnet.images import load_image
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +85,8 @@ def test_every_command(place: tuple[Path, dict[str, str]]) -> None:
         if line.startswith(MAKE):
             run(f"{line.partition('#')[0]} --dry-run", ROOT, environment)
         elif line.startswith(SERVED):
-            serve(line, folder, environment)
+            with served(shlex.split(line, comments=True), environment, folder):
+                pass  # started, reached, ended
         else:
             begins = [key for key in ADDED if line.startswith(key)]
             added = ADDED[max(begins, key=len)] if begins else ""
@@ -111,26 +111,6 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> None:
         timeout=300,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-
-
-def serve(line: str, folder: Path, environment: dict[str, str]) -> None:
-    """Start a server, reach it, end it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    args = [*shlex.split(line, comments=True), "--no-browser", "--port", port]
-    with subprocess.Popen(args, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", int(port)), 1).close()
-                    return
-                except OSError:
-                    assert server.poll() is None, line
-                    assert time.monotonic() < deadline, line
-                    time.sleep(0.2)
-        finally:
-            server.terminate()
 
 
 def test_every_block_of_python(place: tuple[Path, dict[str, str]]) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from halnet.commands.output import needs
 from halnet.demo import DemoConfig, serve
-from halnet.errors import ConfigError, RuntimeUnavailableError
+from halnet.errors import ConfigError
 from halnet.faces import yunet_path
 
 
@@ -31,11 +32,10 @@ def command(
     installed. Nothing leaves the machine: the page is served to it alone unless --address says
     otherwise, and what is uploaded is kept in memory.
     """
-    for library in ("streamlit", "streamlit_webrtc"):  # loaded by the server, not here
-        if find_spec(library) is None:
-            raise RuntimeUnavailableError(
-                f"this command needs {library}, which is not installed; pip install 'halnet[demo]'"
-            )
+    with needs("demo"):
+        for library in ("streamlit", "streamlit_webrtc"):  # loaded by the server, not here
+            if find_spec(library) is None:
+                raise ModuleNotFoundError(name=library)
     for model in models:
         if not model.exists():
             raise ConfigError(f"{model}: no such model file or folder; make one with halnet export")

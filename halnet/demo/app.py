@@ -53,7 +53,10 @@ def _choose(choices: list[Choice]) -> Choice:
 def _level() -> float:
     percent = st.slider(
         "Interval, %",
-        *(50, 95, 90, 5),
+        min_value=50,
+        max_value=95,
+        value=90,
+        step=5,
         help="The rate at which the interval holds the true age, for faces like those that the "
         "model was calibrated on.",
     )

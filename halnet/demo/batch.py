@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -15,7 +16,7 @@ from halnet.demo.models import Choice, ready
 from halnet.demo.photo import TYPES
 from halnet.demo.settings import Settings
 from halnet.errors import ImageError
-from halnet.images import Image, load_image
+from halnet.images import Image, encode_image, load_image
 from halnet.predictor import Predictor
 from halnet.result_files import NO_FACE, model_name, to_csv, to_rows
 from halnet.results import Face
@@ -72,10 +73,10 @@ def _predict_all(predictor: Predictor, files: list[Any], kept: Kept) -> None:
 def _predict(predictor: Predictor, file: Any) -> Done:
     name = Path(file.name)
     try:
-        image = load_image(file.getvalue())
+        image = load_image(file.getvalue(), name=file.name)
     except ImageError as error:
-        return PhotoResult(name, [], str(error).replace("the image bytes", file.name)), []
-    faces = predictor.predict_faces(image, predictor.detect(image))
+        return PhotoResult(name, [], str(error)), []
+    faces = predictor(image)
     return PhotoResult(name, faces), [_thumbnail(image, face) for face in faces]
 
 
@@ -84,7 +85,7 @@ def _thumbnail(image: Image, face: Face) -> str:
     small = cv2.resize(
         align(image, face.landmarks), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
     )
-    data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
+    data = encode_image(np.asarray(small, np.uint8), ".jpg")
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 

@@ -48,7 +48,7 @@ class LiveView:
             predictor, level = self._predictor, self._level
         now = time.monotonic()
         try:
-            found = predictor.predict_faces(image, predictor.detect(image))
+            found = predictor(image)
         except HalnetError as error:
             return draw_note(image, str(error))
         self._times.append(now)
@@ -70,7 +70,8 @@ def show(settings: Settings) -> None:
     view: LiveView | None = st.session_state.get(VIEW)
     if view is None:
         view = st.session_state[VIEW] = LiveView(predictor, settings.level)
-    view.use(predictor, settings.level)
+    else:
+        view.use(predictor, settings.level)
     context: Any = webrtc_streamer(
         key="live",
         queued_video_frames_callback=view.answer,

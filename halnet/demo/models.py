@@ -10,7 +10,7 @@ from halnet.demo import DemoConfig
 from halnet.errors import HalnetError
 from halnet.faces import FaceDetector
 from halnet.predictor import BUNDLED, Predictor, bundled_model
-from halnet.runtimes import BACKENDS, installed
+from halnet.runtimes import fitting, installed
 
 BUNDLED_NAME = "bundled"
 
@@ -35,16 +35,14 @@ def find_choices(models: Iterable[str]) -> list[Choice]:
     choices = [Choice(BUNDLED_NAME, name, bundled_model(name)) for name in installed(BUNDLED)]
     for model in models:
         for path in _files(Path(model)):
-            able = [n for n, b in BACKENDS.items() if path.name.endswith(b.endings)]
-            choices += [Choice(path.name, name, path) for name in installed(able)]
+            choices += [Choice(path.name, name, path) for name in installed(fitting(path))]
     return [choice for choice in choices if choice.runtime != "fake"]
 
 
 def _files(path: Path) -> list[Path]:
-    endings = tuple(ending for backend in BACKENDS.values() for ending in backend.endings)
-    if not path.is_dir() or path.name.endswith(endings):
+    if not path.is_dir() or fitting(path):
         return [path]
-    return sorted(file for file in path.iterdir() if file.name.endswith(endings))
+    return sorted(file for file in path.iterdir() if fitting(file))
 
 
 def open_predictor(choice: Choice, config: DemoConfig) -> Predictor:
@@ -74,5 +72,5 @@ def ready(choice: Choice, config: DemoConfig) -> Predictor | None:
     try:
         return open_predictor(choice, config)
     except HalnetError as error:
-        st.error(f"{error}", icon=":material/error:")
+        st.error(str(error), icon=":material/error:")
         return None

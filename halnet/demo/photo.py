@@ -28,7 +28,7 @@ def show(settings: Settings) -> None:
     if image is None:
         return
     with st.spinner("Looking for faces"):
-        faces = predictor.predict_faces(image, predictor.detect(image))
+        faces = predictor(image)
     left, right = st.columns([3, 2], gap="large")
     with left:
         count = f"{len(faces)} face{'' if len(faces) == 1 else 's'}"
@@ -56,9 +56,9 @@ def ask_photo(key: str, label: str) -> Image | None:
     if file is None:
         return None
     try:
-        return load_image(file.getvalue())
+        return load_image(file.getvalue(), name=file.name)
     except ImageError as error:
-        st.error(str(error).replace("the image bytes", file.name), icon=":material/error:")
+        st.error(str(error), icon=":material/error:")
         return None
 
 

@@ -6,11 +6,7 @@ Screenshots are left in the folder that HALNET_SCREENSHOTS names, where it is se
 import csv
 import ipaddress
 import os
-import shutil
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +17,12 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
+from halnet.benchmarks.served import COMMAND, find_browser, served
 from halnet.images import load_image
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), "")
+CHROMIUM = find_browser()
 PORTRAIT = bundled("portrait.jpg")
 SIZES = {"desktop": (1280, 1100), "phone": (390, 844)}
 # Python tells a hook of every address that it connects, sends to or asks for.
@@ -83,32 +79,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, yunet: Path) -> Iterator[An
     spied = folder / "spied.txt"
     spied.touch()
     (folder / "sitecustomize.py").write_text(SPY % str(spied))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = "from halnet.commands import main; main()"
-    args = ["demo", "--no-browser", "--port", str(port), "--detector", str(yunet)]
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, *args],
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}", spied
-    finally:
-        process.terminate()
-        process.wait(20)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment.pop("CI", None)  # where some libraries report nothing
+    command = [*COMMAND, "demo", "--detector", str(yunet)]
+    with served(command, environment) as (address, _):
+        yield address, spied
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +168,10 @@ def test_a_photo_and_a_snapshot(page: Any) -> None:
     page.locator("canvas, svg.marks").first.wait_for()
     picture(page, "photo")
     page.get_by_test_id("stRadio").nth(1).get_by_text("Camera", exact=True).click()
+    # The button is there before the picture is, and does nothing until then.
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stCameraInput] video')?.currentTime > 0.5"
+    )
     page.get_by_role("button", name="Take Photo").click()
     page.get_by_text("What the model saw").wait_for()
     assert 15 < float(metric(page)) < 55
