@@ -3,7 +3,9 @@
 VENV := .venv
 EDGE ?= .venv-edge
 PYTHON ?= python3
-# Modules are compiled when they are first imported: most of them never are.
+# Modules are compiled when they are first imported, most of them never, and what was compiled is
+# kept: without that, every process would compile PyTorch anew, for longer than a short command runs.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt
 
