@@ -108,6 +108,9 @@ def prepare(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
     prepared = copy.deepcopy(model).eval()
     for step in steps:
         STEPS[step](prepared)
+    for module in prepared.modules():  # a graph has no "in place", and takes twice as long to trace
+        if hasattr(module, "inplace"):
+            module.inplace = False
     return prepared
 
 

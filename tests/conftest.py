@@ -1,6 +1,7 @@
 """Fixtures: photos that the tests draw, a prepared dataset, and the real data if present."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -142,23 +143,38 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def onnx_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graphs(checkpoint: Path) -> dict[str, Any]:
+    """The checkpoint's network traced in FP32 and in FP16, neither to be changed."""
     pytest.importorskip("onnxscript")
-    from halnet.export import ExportConfig, export
+    from halnet.export.graph import prepare
+    from halnet.export.to_onnx import trace
+    from halnet.training.checkpoint import load_checkpoint
 
-    out = tmp_path_factory.mktemp("deploy")
-    (exported,) = export(ExportConfig(checkpoint=checkpoint, out=out))
-    return exported.path
+    model = prepare(load_checkpoint(checkpoint)[0])
+    return {precision: trace(model, precision) for precision in ("fp32", "fp16")}
 
 
 @pytest.fixture(scope="session")
-def openvino_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("openvino")
+def artifacts(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoint as an artifact of each format that can be written here."""
+    pytest.importorskip("onnxscript")
     from halnet.export import ExportConfig, export
 
-    out = tmp_path_factory.mktemp("deploy_openvino")
-    (exported,) = export(ExportConfig(checkpoint=checkpoint, formats=("openvino",), out=out))
-    return exported.path
+    formats = ["onnx", *(["openvino"] if find_spec("openvino") else [])]
+    out = tmp_path_factory.mktemp("deploy")
+    made = export(ExportConfig(checkpoint=checkpoint, formats=tuple(formats), out=out))
+    return {exported.format: exported.path for exported in made}
+
+
+@pytest.fixture(scope="session")
+def onnx_artifact(artifacts: dict[str, Path]) -> Path:
+    return artifacts["onnx"]
+
+
+@pytest.fixture(scope="session")
+def openvino_artifact(artifacts: dict[str, Path]) -> Path:
+    pytest.importorskip("openvino")
+    return artifacts["openvino"]
 
 
 @pytest.fixture(scope="session")

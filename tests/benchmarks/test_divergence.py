@@ -1,18 +1,26 @@
 """The node at which half precision goes wrong is found and named."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 from halnet.benchmarks.divergence import first_divergence
 from halnet.benchmarks.parity import Verifier, VerifyConfig
-from halnet.export import ExportConfig, export
+from halnet.export import Target
+from halnet.export.to_onnx import write_onnx
+from halnet.training.checkpoint import load_checkpoint
 
 
-def test_an_overflow_is_named(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
-    made = export(ExportConfig(checkpoint, precisions=("fp32", "fp16"), out=tmp_path))
-    full, half = (exported.path for exported in made)
+def test_an_overflow_is_named(
+    graphs: dict[str, Any], checkpoint: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
+    full, half = tmp_path / "halnet.onnx", tmp_path / "halnet.fp16.onnx"
+    metadata = load_checkpoint(checkpoint)[1]
+    for path, precision in ((full, "fp32"), (half, "fp16")):
+        write_onnx(graphs[precision], replace(metadata, precision=precision), path, Target())
     assert first_divergence(half, crops[:1]) is None, "the two agree"
     # The same weights in both, so large that the node's sums are beyond 65504.
     victim = "network.features.4.block.0.0.weight"

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -7,6 +8,7 @@ import pytest
 
 from halnet.artifact import sha256_file
 from halnet.export import to_onnx
+from halnet.export.graph import prepare
 from halnet.runtimes import open_runtime
 from halnet.training.config import TrainConfig
 from halnet.training.model import AgeNet
@@ -60,7 +62,7 @@ def test_every_network_takes_the_same_way(backbone: str, head: str, crops: np.nd
 
     torch.manual_seed(0)
     model = AgeNet(TrainConfig(backbone=backbone, head=head)).eval()
-    data = to_onnx.trace(model).SerializeToString()
+    data = to_onnx.trace(prepare(model)).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = [value.numpy() for value in model(torch.from_numpy(crops))]
@@ -80,14 +82,10 @@ def test_the_manifest_states_the_artifact(onnx_artifact: Path, checkpoint: Path)
     assert set(entry["versions"]) == {"halnet", "torch", "onnx", "onnxscript"}
 
 
-def test_half_precision_is_of_the_backbone_alone(checkpoint: Path, crops: np.ndarray) -> None:
+def test_half_precision_is_of_the_backbone_alone(graphs: dict[str, Any], crops: np.ndarray) -> None:
     import onnxruntime
 
-    from halnet.export.graph import prepare
-    from halnet.training.checkpoint import load_checkpoint
-
-    model = prepare(load_checkpoint(checkpoint)[0])
-    half, full = (to_onnx.trace(model, precision) for precision in ("fp16", "fp32"))
+    half, full = graphs["fp16"], graphs["fp32"]
     kinds = {t.name: t.data_type for t in half.graph.initializer}
     weights = [kind for name, kind in kinds.items() if name.endswith(".weight")]
     assert set(weights) == {onnx.TensorProto.FLOAT16}

@@ -1,6 +1,7 @@
 """Engines built by TensorRT for RTX, which needs no GPU for it, and their sidecars."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from halnet.artifact import Metadata
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.export import ExportConfig, Target, export
-from halnet.export.graph import prepare
-from halnet.export.to_onnx import trace
+from halnet.export import FORMATS, ExportConfig, Target, export
 from halnet.export.to_tensorrt import check_quantization, write_tensorrt
 from halnet.runtimes import describe, open_runtime
 from halnet.runtimes.sidecar import Sidecar
@@ -21,35 +21,34 @@ trt = pytest.importorskip("tensorrt_rtx")
 
 
 @pytest.fixture(scope="module")
-def graphs(checkpoint: Path) -> dict[str, Any]:
-    model = prepare(load_checkpoint(checkpoint)[0])
-    return {precision: trace(model, precision) for precision in ("fp32", "fp16")}
+def metadata(checkpoint: Path) -> Metadata:
+    return load_checkpoint(checkpoint)[1]
 
 
-def test_both_precisions(checkpoint: Path, tmp_path: Path) -> None:
-    config = ExportConfig(
-        checkpoint, ("tensorrt",), ("fp32", "fp16"), out=tmp_path, target=Target((1, 2, 4))
-    )
-    full, half = export(config)
-    assert half.size < 0.95 * full.size
-    for exported, capabilities in (
-        (full, ("SM80", "SM86", "SM89", "SM120")),
-        (half, ("SM75", "SM80", "SM86", "SM89", "SM120")),
+def test_both_precisions(graphs: dict[str, Any], metadata: Metadata, tmp_path: Path) -> None:
+    sizes = {}
+    for precision, capabilities in (
+        ("fp32", ("SM80", "SM86", "SM89", "SM120")),
+        ("fp16", ("SM75", "SM80", "SM86", "SM89", "SM120")),
     ):
-        sidecar = Sidecar.read(exported.path)
+        path = tmp_path / FORMATS["tensorrt"].file_names[precision]
+        stated = replace(metadata, precision=precision)
+        write_tensorrt(graphs[precision], stated, path, Target((1, 2, 4)))
+        sidecar = Sidecar.read(path)
         assert (sidecar.library, sidecar.version) == ("tensorrt_rtx", trt.__version__)
         assert sidecar.capabilities == capabilities
         assert sidecar.batches == (1, 2, 4)
-        assert sidecar.engine_sha256 == hashlib.sha256(exported.path.read_bytes()).hexdigest()
-        spec = describe(exported.path)
-        assert spec.metadata.precision == exported.precision
+        assert sidecar.engine_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        spec = describe(path)
+        assert spec.metadata.precision == precision
         assert spec.metadata.reference_mae == {"val": 20.0}
+        sizes[precision] = path.stat().st_size
+    assert sizes["fp16"] < 0.95 * sizes["fp32"]
 
 
 def test_the_sidecar_names_the_graph(
-    graphs: dict[str, Any], checkpoint: Path, tmp_path: Path
+    graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
 ) -> None:
-    metadata = load_checkpoint(checkpoint)[1]
     path = tmp_path / "halnet.engine"
     write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM89",)))
     sidecar = Sidecar.read(path)
@@ -67,9 +66,8 @@ def test_a_fixed_batch_is_its_own_profile(checkpoint: Path, tmp_path: Path) -> N
 
 
 def test_what_the_library_cannot_build_for(
-    graphs: dict[str, Any], checkpoint: Path, tmp_path: Path
+    graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
 ) -> None:
-    metadata = load_checkpoint(checkpoint)[1]
     path = tmp_path / "halnet.engine"
     with pytest.raises(ConfigError, match="capability SM99: tensorrt_rtx .* builds for SM75, SM80"):
         write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM99",)))
@@ -78,7 +76,7 @@ def test_what_the_library_cannot_build_for(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_parsers_verdict(graphs: dict[str, Any], checkpoint: Path, tmp_path: Path) -> None:
+def test_the_parsers_verdict(graphs: dict[str, Any], metadata: Metadata, tmp_path: Path) -> None:
     """A Transpose of uint8, which TensorRT refuses."""
     graph = onnx.ModelProto()
     graph.CopyFrom(graphs["fp32"])
@@ -91,23 +89,22 @@ def test_the_parsers_verdict(graphs: dict[str, Any], checkpoint: Path, tmp_path:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.graph.node[:]
     graph.graph.node.extend(copies)
-    metadata = load_checkpoint(checkpoint)[1]
     with pytest.raises(ArtifactError, match="TensorRT (cannot take|.*built no engine)"):
         write_tensorrt(graph, metadata, tmp_path / "halnet.engine", Target())
 
 
-def test_an_engine_is_not_run_without_a_gpu(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_engine_is_not_run_without_a_gpu(
+    graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
+) -> None:
     from halnet.runtimes.cuda import find_gpus
 
     try:
         find_gpus()
     except RuntimeUnavailableError:
-        config = ExportConfig(
-            checkpoint, ("tensorrt",), out=tmp_path, target=Target(capabilities=("SM86",))
-        )
-        (exported,) = export(config)
+        path = tmp_path / "halnet.engine"
+        write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM86",)))
         with pytest.raises(RuntimeUnavailableError, match="there is no CUDA device"):
-            open_runtime(exported.path)
+            open_runtime(path)
     else:
         pytest.skip("there is a GPU here")
 
