@@ -330,7 +330,7 @@ def deadly(self, batch, index):
 
 AgeModule.training_step = deadly
 stages = (Stage(32, 2), Stage(224, 1))
-config = TrainConfig(stages=stages, photos=72, batch_size=24, mixup_alpha=0.2)
+config = TrainConfig(stages=stages, photos=36, batch_size=12, mixup_alpha=0.2)
 train(data, out, config, device="cpu", devices=devices, threads=1)
 """
 
