@@ -2,7 +2,7 @@
 
     python -m halnet.benchmarks.int8 recipes --data data/aaf
     python -m halnet.benchmarks.int8 curve --data data/aaf
-    python -m halnet.benchmarks.int8 equalization --data data/aaf
+    python -m halnet.benchmarks.int8 ranges --data data/aaf
 
 `recipes` compares artifacts of the bundled checkpoint with PyTorch FP32 on the test split and times
 them by turns. The others are for choosing, and measure on the validation split.
@@ -43,6 +43,12 @@ ONNX_NAME, OPENVINO_NAME = (FORMATS[name].file_names["int8"] for name in ("onnx"
 WRITERS = {"onnxruntime": (ONNX_NAME, write_onnx), "openvino": (OPENVINO_NAME, write_openvino)}
 SIZES = (32, 64, 128, 256, 500)
 SEEDS = 3
+RANGES = (
+    ("as trained", "minmax"),
+    ("equalized", "minmax"),
+    ("equalized", "entropy"),
+    ("equalized", "percentile"),
+)
 
 
 @dataclass(frozen=True)
@@ -233,24 +239,23 @@ def curve(data: Path) -> None:
 
 @main.command()
 @click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
-def equalization(data: Path) -> None:
-    """Print validation movements with channels as trained and equalized, as Markdown.
+def ranges(data: Path) -> None:
+    """Print validation movements by how ranges are measured, and of which channels, as Markdown.
 
     Nothing is given back.
     """
     source = _source(data, None)
     gauge, crops = source.gauge(), source.crops()
+    protos = {"as trained": source.proto, "equalized": equalize(source.proto, crops)}
     lines = []
-    for name, proto in (
-        ("as trained", source.proto),
-        ("equalized", equalize(source.proto, crops)),
-    ):
-        quantizer = Quantizer(proto, crops)
+    for channels, method in RANGES:
+        quantizer = Quantizer(protos[channels], crops, method)
         for scheme in SCHEMES:
             m = gauge(quantizer.quantize(scheme))
             years = [f"{m.mean:.2f}", f"{m.p99:.2f}", f"{m.maximum:.2f}", f"{m.delta_mae:+.3f}"]
-            lines.append([name, scheme, *years])
-    print_markdown(["channels", "scheme", "mean", "p99", "largest", "delta MAE"], lines)
+            lines.append([channels, method, scheme, *years])
+    columns = ["channels", "range", "scheme", "mean", "p99", "largest", "delta MAE"]
+    print_markdown(columns, lines)
 
 
 def _source(data: Path, threads: int | None) -> Source:

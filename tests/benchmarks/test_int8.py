@@ -63,12 +63,13 @@ def test_the_curve(of_the_dataset: list[str], monkeypatch: pytest.MonkeyPatch) -
         assert 0 < mean <= worst
 
 
-def test_equalization(of_the_dataset: list[str]) -> None:
-    done = CliRunner().invoke(int8.main, ["equalization", *of_the_dataset], catch_exceptions=False)
+def test_ranges(of_the_dataset: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "RANGES", (("as trained", "minmax"), ("equalized", "percentile")))
+    done = CliRunner().invoke(int8.main, ["ranges", *of_the_dataset], catch_exceptions=False)
     _, _, *rows = _cells(done.stdout)
-    assert [row[:2] for row in rows] == [
-        [channels, scheme]
-        for channels in ("as trained", "equalized")
+    assert [row[:3] for row in rows] == [
+        [channels, method, scheme]
+        for channels, method in int8.RANGES
         for scheme in ("unsigned", "symmetric")
     ]
-    assert min(float(row[2]) for row in rows) > 0
+    assert min(float(row[3]) for row in rows) > 0
