@@ -23,7 +23,8 @@ check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel 
 	$(VENV)/bin/ruff format --check .
 	rm -rf build
 	$(PIP) --no-deps --target build/typed .
-	cd build/typed && ../../$(VENV)/bin/mypy --config-file ../../pyproject.toml -p halnet
+	cd build/typed && ../../$(VENV)/bin/mypy --num-workers auto --config-file ../../pyproject.toml \
+		-p halnet
 
 edge:  ## Install what an edge box needs, without PyTorch, into an environment of its own
 	rm -rf $(EDGE) build

@@ -108,6 +108,7 @@ def prepare(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
     prepared = copy.deepcopy(model).eval()
     for step in steps:
         STEPS[step](prepared)
+    module: Any
     for module in prepared.modules():  # a graph has no "in place", and takes twice as long to trace
         if hasattr(module, "inplace"):
             module.inplace = False

@@ -21,7 +21,7 @@ YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 
 # Modules that take longest, which the processes of a run take up first; see the Makefile.
-SLOWEST = ("test_readme", "test_trainer", "test_browser", "test_export", "test_to_tensorrt")
+SLOWEST = ("test_readme", "test_trainer", "test_int8", "test_browser", "test_experiments")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -9,12 +10,19 @@ from click.testing import CliRunner
 from halnet.artifact import bundled
 from halnet.benchmarks import int8
 from halnet.datasets.prepared import PreparedDataset
+from halnet.export.graph import prepare
+from halnet.export.to_onnx import trace
 from halnet.training.checkpoint import load_checkpoint, load_config, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def bundled_graph() -> Any:
+    return trace(prepare(load_checkpoint(bundled("halnet.safetensors"))[0]))
 
 
 @pytest.fixture
 def of_the_dataset(
-    calibratable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calibratable: Path, bundled_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """Pretend that the bundled model was trained on the tests' photos; return the options."""
     path = bundled("halnet.safetensors")
@@ -23,6 +31,7 @@ def of_the_dataset(
     checkpoint = tmp_path / "halnet.safetensors"
     save_checkpoint(checkpoint, model, load_config(path), replace(metadata, split_sha256=split))
     monkeypatch.setattr(int8, "bundled", lambda name: checkpoint)
+    monkeypatch.setattr(int8, "trace", lambda model: bundled_graph)
     return ["--data", str(calibratable)]
 
 

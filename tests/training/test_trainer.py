@@ -26,8 +26,8 @@ from halnet.training_log import read_log
 
 CONFIG = TrainConfig(
     stages=(Stage(32, 2), Stage(224, 1)),
-    photos=72,
-    batch_size=24,
+    photos=36,
+    batch_size=12,
     warmup_epochs=0.5,
     mixup_alpha=0.2,
 )
@@ -235,7 +235,7 @@ def test_options_that_contradict_each_other(prepared: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(ConfigError, match=message):
             train(prepared, tmp_path / "run", replace(CONFIG, **change), device="cpu")
-    with pytest.raises(ConfigError, match="a multiple of the 5 processes, found 24"):
+    with pytest.raises(ConfigError, match="a multiple of the 5 processes, found 12"):
         train(prepared, tmp_path / "run", CONFIG, device="cpu", devices=5)
     assert not (tmp_path / "run").exists()
 
