@@ -25,10 +25,12 @@ from halnet.calibration.sessions import batch_size
 from halnet.errors import ArtifactError, ConfigError
 from halnet.runtimes import Crops
 
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
+# Ways to a tensor's range, with ONNX Runtime's options. Its entropy search starts with as many bins
+# as there are levels, 128, which leaves one range to choose: all of it.
+METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "minmax": (CalibrationMethod.MinMax, {}),
+    "entropy": (CalibrationMethod.Entropy, {"num_bins": 512}),
+    "percentile": (CalibrationMethod.Percentile, {"symmetric": False}),
 }
 # Beside the layers: what keeps a chain of them in integers.
 ELEMENTWISE = ("Add", "Relu")
@@ -79,7 +81,7 @@ class Quantizer:
         self._proto = proto
         self.layers = find_layers(proto)
         self._nodes = _nodes_between(proto, self.layers)
-        self._ranges = _measure_ranges(proto, crops, METHODS[method], self._types, on_progress)
+        self._ranges = _measure_ranges(proto, crops, method, self._types, on_progress)
         _drop_unused(self._ranges, proto)
 
     @property
@@ -200,10 +202,11 @@ class CropReader(CalibrationDataReader):  # type: ignore[misc]
 def _measure_ranges(
     proto: Any,
     crops: Crops,
-    method: Any,
+    method: str,
     types: list[str],
     on_progress: Callable[[int, int], None],
 ) -> Any:
+    kind, options = METHODS[method]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.onnx")
         onnx.save(proto, model)
@@ -211,7 +214,8 @@ def _measure_ranges(
             model,
             types,
             augmented_model_path=str(Path(folder, "augmented.onnx")),
-            calibrate_method=method,
+            calibrate_method=kind,
+            extra_options=options,
         )
         calibrator.collect_data(CropReader(crops, batch_size(proto, free=BATCH), on_progress))
         ranges = calibrator.compute_data()
