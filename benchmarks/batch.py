@@ -18,7 +18,7 @@ import numpy as np
 
 from halnet.batches import find_photos
 from halnet.benchmarks.markdown import print_markdown
-from halnet.benchmarks.served import COMMAND, find_browser, served
+from halnet.benchmarks.served import COMMAND, find_browser, served, wait_until
 from halnet.benchmarks.speed import machine
 from halnet.errors import ConfigError
 
@@ -95,11 +95,10 @@ def _predict(photos: list[Path], extra: list[str], path: Path) -> list[float]:
     listing = path.with_name("photos.txt")
     listing.write_text("".join(f"{photo}\n" for photo in photos))
     args = ["predict", "--from", str(listing), "--csv", str(path), *extra]
+    begun = time.monotonic()
     with subprocess.Popen([*COMMAND, *args]) as process:
-        begun = time.monotonic()
         watch = Watch(process)
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.05)
+        wait_until(path.exists, process)
         first = time.monotonic()
         process.wait()
         return watch.stop(begun, first)

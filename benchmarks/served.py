@@ -1,11 +1,11 @@
-"""The demo as a process of its own, and the browser that it is looked at in."""
+"""Commands as processes of their own, the demo among them, and the browser that it is seen in."""
 
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from halnet.errors import ConfigError
 
 COMMAND = (sys.executable, "-c", "from halnet.commands import main; main()")  # halnet
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SECONDS = 60.0  # that the page has to start
+SECONDS = 60.0  # that a process has to start
 
 
 def find_browser() -> str | None:
@@ -40,19 +40,26 @@ def served(
         cwd=folder,
     ) as process:
         try:
-            _wait(port, process)
+            wait_until(lambda: _listens(port), process)
             yield f"http://127.0.0.1:{port}", process
         finally:
             process.terminate()
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Return when `ready` says so; ConfigError where the process ends before, or takes SECONDS."""
     deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise ConfigError(f"the demo cannot be reached at port {port}") from error
-            time.sleep(0.1)
+    while not ready():
+        if process.poll() is not None:
+            raise ConfigError(f"the process ended with status {process.returncode}")
+        if time.monotonic() > deadline:
+            raise ConfigError(f"the process was not ready after {SECONDS:.0f} seconds")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -1,7 +1,6 @@
 """Engines built by TensorRT for RTX, which needs no GPU for it, and their sidecars."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from halnet.artifact import Metadata
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.export import FORMATS, ExportConfig, Target, export
+from halnet.export import ExportConfig, Target, export
 from halnet.export.to_tensorrt import check_quantization, write_tensorrt
 from halnet.runtimes import describe, open_runtime
 from halnet.runtimes.sidecar import Sidecar
@@ -25,25 +24,24 @@ def metadata(checkpoint: Path) -> Metadata:
     return load_checkpoint(checkpoint)[1]
 
 
-def test_both_precisions(graphs: dict[str, Any], metadata: Metadata, tmp_path: Path) -> None:
-    sizes = {}
-    for precision, capabilities in (
-        ("fp32", ("SM80", "SM86", "SM89", "SM120")),
-        ("fp16", ("SM75", "SM80", "SM86", "SM89", "SM120")),
+def test_both_precisions(checkpoint: Path, tmp_path: Path) -> None:
+    config = ExportConfig(
+        checkpoint, ("tensorrt",), ("fp32", "fp16"), out=tmp_path, target=Target((1, 2, 4))
+    )
+    full, half = export(config)
+    assert half.size < 0.95 * full.size
+    for exported, capabilities in (
+        (full, ("SM80", "SM86", "SM89", "SM120")),
+        (half, ("SM75", "SM80", "SM86", "SM89", "SM120")),
     ):
-        path = tmp_path / FORMATS["tensorrt"].file_names[precision]
-        stated = replace(metadata, precision=precision)
-        write_tensorrt(graphs[precision], stated, path, Target((1, 2, 4)))
-        sidecar = Sidecar.read(path)
+        sidecar = Sidecar.read(exported.path)
         assert (sidecar.library, sidecar.version) == ("tensorrt_rtx", trt.__version__)
         assert sidecar.capabilities == capabilities
         assert sidecar.batches == (1, 2, 4)
-        assert sidecar.engine_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        spec = describe(path)
-        assert spec.metadata.precision == precision
+        assert sidecar.engine_sha256 == hashlib.sha256(exported.path.read_bytes()).hexdigest()
+        spec = describe(exported.path)
+        assert spec.metadata.precision == exported.precision
         assert spec.metadata.reference_mae == {"val": 20.0}
-        sizes[precision] = path.stat().st_size
-    assert sizes["fp16"] < 0.95 * sizes["fp32"]
 
 
 def test_the_sidecar_names_the_graph(
