@@ -1,30 +1,18 @@
 """Divergence: the first node at which a half-precision graph leaves its FP32 twin."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from halnet.artifact import INPUT_NAME
-from halnet.errors import ArtifactError
-from halnet.runtimes import Crops
+from halnet.evaluation.parity import Divergence
+from halnet.packages import needs
+from halnet.runtimes.base import Crops
 from halnet.runtimes.onnx_file import read_onnx
 
 # Of the largest value of a tensor; half precision keeps 11 bits, 0.05 %, a step.
 THRESHOLD = 0.05
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Where two graphs part."""
-
-    node: str  # name in the graph
-    operator: str  # ONNX operator
-    error: float  # largest difference as a share of the largest FP32 value; inf where not finite
-
-    def __str__(self) -> str:
-        return f"{self.node} ({self.operator}), by {self.error:.1%} of its largest value"
 
 
 def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
@@ -35,12 +23,8 @@ def first_divergence(artifact: Path, crops: Crops) -> Divergence | None:
     twin = artifact.with_name(artifact.name.replace(".fp16.onnx", ".onnx"))
     if twin == artifact or not twin.exists():
         return None
-    try:
+    with needs("comparing the nodes of two graphs", "export"):
         import onnx
-    except ImportError as error:
-        raise ArtifactError(
-            f"{artifact}: comparing its nodes needs onnx; pip install 'halnet[export]'"
-        ) from error
     found = onnx.load_from_string(read_onnx(artifact))
     expected = onnx.load_from_string(read_onnx(twin))
     twins = {name for node in expected.graph.node for name in node.output}

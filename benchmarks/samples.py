@@ -10,7 +10,7 @@ from halnet.alignment import MARGIN, align, inner_crop
 from halnet.artifact import bundled
 from halnet.faces import DetectedFace
 from halnet.images import Image, load_image
-from halnet.runtimes import Crops
+from halnet.runtimes.base import Crops
 
 PORTRAIT = "portrait.jpg"  # NASA's photo of Eileen Collins, public domain
 SHIFTS = (-12, 0, 12)  # pixels

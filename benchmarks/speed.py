@@ -11,7 +11,7 @@ import numpy as np
 
 from halnet.benchmarks.samples import sample_crops
 from halnet.errors import ConfigError
-from halnet.runtimes import Runtime
+from halnet.runtimes.base import Runtime
 
 BLOCK = 10  # runs in a row before the next runtime has its turn
 

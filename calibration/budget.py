@@ -8,7 +8,7 @@ from halnet.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Movement:
+class AgeShift:
     """What quantization does to the ages of some crops, and to speed."""
 
     mean: float  # years, of abs(delta age)
@@ -31,9 +31,9 @@ class Budget:
             if not value > 0:  # NaN fails too
                 raise ConfigError(f"budget of {name}: expected more than 0 years, found {value:g}")
 
-    def holds(self, movement: Movement) -> bool:
-        """Tell whether a movement lies inside; what is not known is not judged."""
-        return movement.p99_bound <= self.p99 and abs(movement.delta_mae or 0.0) <= self.mae
+    def holds(self, shift: AgeShift) -> bool:
+        """Tell whether a shift lies inside; what is not known is not judged."""
+        return shift.p99_bound <= self.p99 and abs(shift.delta_mae or 0.0) <= self.mae
 
 
 def percentile_bound(

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from halnet.artifact import INPUT_NAME
+from halnet.calibration.crops import BATCH, full_batches
 from halnet.calibration.layers import count_groups
-from halnet.calibration.samples import BATCH, full_batches
 from halnet.calibration.sessions import batch_size, open_session, with_outputs
-from halnet.runtimes import Crops
+from halnet.runtimes.base import Crops
 
 Channels = NDArray[np.float64]  # one value a channel
 

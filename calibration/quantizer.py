@@ -19,11 +19,11 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from halnet.artifact import INPUT_NAME
+from halnet.calibration.crops import BATCH, full_batches
 from halnet.calibration.layers import Layer, find_layers
-from halnet.calibration.samples import BATCH, full_batches
 from halnet.calibration.sessions import batch_size
 from halnet.errors import ArtifactError, ConfigError
-from halnet.runtimes import Crops
+from halnet.runtimes.base import Crops
 
 # Ways to a tensor's range, with ONNX Runtime's options. Its entropy search starts with as many bins
 # as there are levels, 128, which leaves one range to choose: all of it.

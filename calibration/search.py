@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from halnet.calibration.budget import Budget, Movement
+from halnet.calibration.budget import AgeShift, Budget
 from halnet.calibration.sensitivity import Sensitivity
 from halnet.errors import ArtifactError
 
@@ -13,12 +13,12 @@ class Step:
     """One graph that the search tried."""
 
     kept: tuple[str, ...]  # layers in floating point, the most sensitive first
-    movement: Movement
+    shift: AgeShift
 
 
 def search(
     rank: Callable[[], Sequence[Sensitivity]],
-    try_keeping: Callable[[tuple[str, ...]], Movement],
+    try_keeping: Callable[[tuple[str, ...]], AgeShift],
     budget: Budget,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[Step, tuple[Step, ...]]:
@@ -39,23 +39,23 @@ def search(
         return step
 
     best = attempt(())
-    if budget.holds(best.movement):
+    if budget.holds(best.shift):
         return best, tuple(steps)
     names = [line.layer.name for line in rank()]
     low, high = 0, 1  # `low` layers are too few
-    while not budget.holds((best := attempt(names[:high])).movement):
+    while not budget.holds((best := attempt(names[:high])).shift):
         if high == len(names) - 1:
             raise ArtifactError(
                 f"no INT8 graph surely moves ages by less than {budget.mae:g} years of MAE and "
                 f"{budget.p99:g} in the 99th percentile: by the validation split, with one layer "
-                f"quantized it may be {best.movement.p99_bound:.2f}; allow more, or train with "
+                f"quantized it may be {best.shift.p99_bound:.2f}; allow more, or train with "
                 "--quantize int8"
             )
         low, high = high, min(2 * high, len(names) - 1)
     while high - low > 1:
         middle = (low + high) // 2
         step = attempt(names[:middle])
-        if budget.holds(step.movement):
+        if budget.holds(step.shift):
             high, best = middle, step
         else:
             low = middle

@@ -8,10 +8,10 @@ import onnxruntime
 from onnx import helper
 
 from halnet.artifact import INPUT_NAME
-from halnet.runtimes import Crops
+from halnet.runtimes.base import Crops
 
-Ages = Callable[[Crops], Any]  # N x 224 x 224 x 3 uint8 RGB crops to N ages in years
-Opener = Callable[[Any, int | None], Ages]  # of a graph, run with so many threads; None: all
+AgeFunction = Callable[[Crops], Any]  # N x 224 x 224 x 3 uint8 RGB crops to N ages in years
+Opener = Callable[[Any, int | None], AgeFunction]  # of a graph, run with so many threads; None: all
 
 
 def open_session(proto: Any, threads: int | None = None) -> Any:
@@ -25,7 +25,7 @@ def open_session(proto: Any, threads: int | None = None) -> Any:
     )
 
 
-def open_ages(proto: Any, threads: int | None = None) -> Ages:
+def open_age_function(proto: Any, threads: int | None = None) -> AgeFunction:
     """Return a function that runs a graph."""
     session = open_session(proto, threads)
     return lambda crops: session.run(["age"], {INPUT_NAME: crops})[0]

@@ -6,19 +6,19 @@ like nothing, but the ranges in the network are those of faces.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from halnet.alignment import CROP_SIZE
-from halnet.calibration.samples import Samples
-from halnet.runtimes import Crops
+from halnet.calibration.crops import CalibrationCrops
+from halnet.runtimes.base import Crops
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from halnet.training.model import AgeNet
+    from halnet.network.checkpoint import Checkpoint
+    from halnet.network.model import AgeNet
 
 COUNT = 32
 BATCH = 16
@@ -26,23 +26,20 @@ STEPS = 120
 LEARNING_RATE = 0.1  # of Adam, on the logits of the pixels
 
 
-def synthetic_samples(
-    checkpoint: Path,
+def make_synthetic_crops(
+    checkpoint: "Checkpoint",
     count: int = COUNT,
     seed: int = 0,
     steps: int = STEPS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Samples:
+) -> CalibrationCrops:
     """Return crops made from a checkpoint's batch norms: the same for the same seed and machine."""
-    from halnet.training.checkpoint import load_checkpoint
-
-    network, metadata = load_checkpoint(checkpoint)
     parts = []
     for start in range(0, count, BATCH):
-        parts.append(_synthesise(network, min(BATCH, count - start), seed + start, steps))
+        parts.append(_synthesise(checkpoint.model, min(BATCH, count - start), seed + start, steps))
         on_progress(min(start + BATCH, count), count)
-    origin = {"data": f"made from {metadata.checkpoint_sha256[:12]}", "seed": seed, "steps": steps}
-    return Samples(np.concatenate(parts), origin)
+    origin = {"data": f"made from {checkpoint.sha256[:12]}", "seed": seed, "steps": steps}
+    return CalibrationCrops(np.concatenate(parts), origin)
 
 
 def _synthesise(network: "AgeNet", count: int, seed: int, steps: int) -> Crops:

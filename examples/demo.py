@@ -11,7 +11,7 @@ from halnet.benchmarks.speed import BenchConfig, bench, cpu_name
 from halnet.commands.output import print_table
 from halnet.errors import DetectorError
 from halnet.export import ExportConfig, export
-from halnet.runtimes import open_runtime
+from halnet.runtimes.backends import open_runtime
 
 OUT = Path("build/demo")
 TITLES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -1,7 +1,7 @@
 """The graph: a network made ready for export, the same mathematics in fewer steps.
 
 Each step replaces modules of a copy by ones that give the same numbers. `python -m
-halnet.benchmarks.graph` measures what each one gains.
+halnet.benchmarks.studies.graph_steps` measures what each one gains.
 """
 
 import copy
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halnet.alignment import CROP_SIZE
-from halnet.training.attention import CoordinateAttention
-from halnet.training.folding import fold_batch_norms
-from halnet.training.model import AgeNet
+from halnet.network.attention import CoordinateAttention
+from halnet.network.folding import fold_batch_norms
+from halnet.network.model import AgeNet
 
 
 class SeparateAttention(nn.Module):
@@ -103,16 +103,18 @@ STEPS: dict[str, Callable[[AgeNet], None]] = {
 }
 
 
-def prepare(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
+def simplify(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
     """Return a copy of a network after the steps, in eval mode."""
-    prepared = copy.deepcopy(model).eval()
+    simplified = copy.deepcopy(model).eval()
     for step in steps:
-        STEPS[step](prepared)
+        STEPS[step](simplified)
     module: Any
-    for module in prepared.modules():  # a graph has no "in place", and takes twice as long to trace
+    for (
+        module
+    ) in simplified.modules():  # a graph has no "in place", and takes twice as long to trace
         if hasattr(module, "inplace"):
             module.inplace = False
-    return prepared
+    return simplified
 
 
 def _mean_of(pool: Any) -> nn.Module:

@@ -14,9 +14,9 @@ from torch import nn
 from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError
+from halnet.export.config import Target
 from halnet.export.graph import HalfNet
-from halnet.export.targets import Target
-from halnet.training.model import AgeNet
+from halnet.network.model import AgeNet
 
 OPSET = 18  # the floor of PyTorch's exporter; every runtime here reads it
 

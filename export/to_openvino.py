@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from halnet.artifact import INPUT_NAME, Metadata
-from halnet.calibration.sessions import Ages
-from halnet.export.targets import Target
+from halnet.calibration.sessions import AgeFunction
+from halnet.export.config import Target
 from halnet.runtimes.ov import XML_FILE, compile_config, import_openvino
 
-ov = import_openvino("openvino", "export,openvino")
+ov = import_openvino("format openvino", "export,openvino")
 
 LARGE = 1024  # values: a smaller constant is not worth a node that widens it
 
@@ -26,7 +26,7 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
     save_openvino(_convert(proto, metadata.precision == "int8"), metadata, path)
 
 
-def open_ages(proto: Any, threads: int | None = None) -> Ages:
+def open_age_function(proto: Any, threads: int | None = None) -> AgeFunction:
     """Return a function that runs a traced INT8 network as its folder would be run, on the CPU."""
     config = compile_config("CPU", "f32", "latency", threads)
     compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)

@@ -13,7 +13,7 @@ import onnx
 from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, Metadata
 from halnet.errors import ArtifactError, ConfigError
-from halnet.export.targets import Target
+from halnet.export.config import Target
 from halnet.runtimes.cuda import pick_gpu
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 from halnet.runtimes.trt import import_tensorrt

@@ -12,6 +12,8 @@ from halnet.errors import ConfigError
 
 AGE_MIN, AGE_MAX = 0, 100  # years: the support, one probability a year
 N_AGES = AGE_MAX - AGE_MIN + 1  # 101
+LEVEL = 0.9  # of the interval that is reported where no other level is asked for
+LEGAL_AGE = 18  # years: age checks and reports ask for the probability to be this old or older
 AGES: NDArray[np.float32] = np.arange(AGE_MIN, AGE_MAX + 1, dtype=np.float32)
 AGES.setflags(write=False)
 
@@ -34,7 +36,7 @@ def summarise(probabilities: Floats) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class AgeCalibration:
     """What turns a raw distribution into statements that hold at their stated rate.
 
     All parts are fitted on the validation split. The standard deviation of a network trained on
@@ -106,7 +108,7 @@ def _outermost(slack: Floats, centre: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def fit_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> Calibration:
+def fit_age_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> AgeCalibration:
     """Fit temperature, age factors and conformal quantiles on N x 101 probabilities, N labels."""
     truth = np.asarray(labels, np.float64)
     age, stddev = summarise(probabilities)
@@ -116,7 +118,7 @@ def fit_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> Ca
     # Level a takes the ceil((n + 1) a)-th smallest score; levels that would need more are absent.
     ranks = (math.ceil(round((len(scaled) + 1) * percent / 100, 6)) for percent in range(1, 100))
     quantiles = tuple(round(float(scaled[rank - 1]), 6) for rank in ranks if rank <= len(scaled))
-    return Calibration(_fit_temperature(probabilities, truth), quantiles, factors)
+    return AgeCalibration(_fit_temperature(probabilities, truth), quantiles, factors)
 
 
 def _fit_factors(scores: Floats, labels: Floats) -> tuple[float, ...]:

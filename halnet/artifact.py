@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from halnet.ages import AGE_MAX, AGE_MIN, Calibration
+from halnet.ages import AGE_MAX, AGE_MIN, AgeCalibration
 from halnet.alignment import CROP_SIZE, TEMPLATE
 from halnet.errors import ArtifactError
 from halnet.faces import YUNET_NAME
@@ -50,7 +50,7 @@ KNOWN_INPUTS = {INPUT.fingerprint(): INPUT}
 class Metadata:
     """What a model file says of itself."""
 
-    calibration: Calibration
+    calibration: AgeCalibration
     dataset: str  # name of the dataset it was trained on
     split_sha256: str  # of the split file's content
     reference_mae: dict[str, float] = field(default_factory=dict)  # split name: years, PyTorch FP32
@@ -112,7 +112,7 @@ class Metadata:
                 )
             calibration = json.loads(properties[PREFIX + "calibration"])
             return cls(
-                calibration=Calibration(
+                calibration=AgeCalibration(
                     float(calibration["temperature"]),
                     tuple(float(value) for value in calibration["quantiles"]),
                     tuple(float(value) for value in calibration.get("age_factors", ())),

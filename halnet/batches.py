@@ -24,7 +24,7 @@ DRAWN_RATE = 25.0  # frames a second of a copy, where the video does not state i
 
 
 @dataclass(frozen=True)
-class Selection:
+class FaceSelection:
     """Which faces are wanted, and how they are shown."""
 
     largest: bool = False  # only the largest of a photo
@@ -75,7 +75,7 @@ def predict_photos(
     predictor: Predictor,
     photos: Sequence[Path],
     draw: Path | None = None,
-    selection: Selection = Selection(),
+    selection: FaceSelection = FaceSelection(),
 ) -> Iterator[PhotoResult]:
     """Yield the result of each photo in turn; with `draw`, write copies with boxes and ages there.
 
@@ -101,7 +101,7 @@ def predict_video(
     predictor: Predictor,
     video: Video,
     copy: Path | None = None,
-    selection: Selection = Selection(),
+    selection: FaceSelection = FaceSelection(),
 ) -> Iterator[PhotoResult]:
     """Yield the result of each frame; with `copy`, write an MP4 video with boxes and ages there.
 
@@ -141,7 +141,7 @@ def plan_videos(videos: Sequence[str | Path], folder: Path) -> dict[str | Path, 
     return copies
 
 
-def _predict(predictor: Predictor, image: Image, selection: Selection) -> list[Face]:
+def _predict(predictor: Predictor, image: Image, selection: FaceSelection) -> list[Face]:
     found = predictor.detect(image)
     return predictor.predict_faces(image, found[:1] if selection.largest else found)
 

@@ -1,12 +1,15 @@
 """Files and folders: written whole or not at all, by one program at a time."""
 
+import csv
 import fcntl
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from halnet.errors import ConfigError
 
@@ -41,12 +44,22 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors=NAMES, newline="\n")
 
 
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
+    """Return rows as CSV text with lines ended by a line feed; a missing value is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 @contextmanager
 def staging(folder: Path, work: str) -> Iterator[Path]:
-    """Yield an empty folder inside `folder`, to make things in that `settle` then puts in place.
+    """Yield an empty folder inside `folder` to write into before `move_into_place` is called.
 
-    Only one program at a time may: ConfigError, which says what `work` is under way, for others.
-    What a killed one left is removed.
+    Only one program at a time can hold it. Raises ConfigError for a second one, with the name of
+    the `work` that is running. What a killed program left behind is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -69,7 +82,7 @@ def staging(folder: Path, work: str) -> Iterator[Path]:
         os.close(handle)
 
 
-def settle(staged: Path, target: Path) -> None:
+def move_into_place(staged: Path, target: Path) -> None:
     """Move a file or folder to its place, in the place of what stood there.
 
     A folder cannot be exchanged in one step: if the second fails, the first is undone.

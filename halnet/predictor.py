@@ -8,13 +8,12 @@ from typing import Any, overload
 import numpy as np
 
 from halnet.alignment import align
-from halnet.artifact import bundled
 from halnet.closing import Closing
-from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import Image, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
-from halnet.runtimes import Crops, Runtime, RuntimeSpec, installed, open_runtime
+from halnet.runtimes.backends import open_model
+from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec
 
 Photo = str | Path | bytes | Image
 
@@ -48,7 +47,7 @@ class Predictor(Closing):
         flip: bool = False,
     ) -> None:
         if model is None or isinstance(model, str | Path):
-            model = open_model(model, runtime, device, threads, mode)
+            model = open_model(model, RuntimeOptions(runtime, device, threads, mode))
         self._runtime = model
         self._detector = detector
         self._min_face = min_face
@@ -124,46 +123,3 @@ class Predictor(Closing):
     def close(self) -> None:
         """Free what the runtime holds."""
         self._runtime.close()
-
-
-# Runtimes that run a bundled file, the fastest first (README, "To compare runtimes").
-BUNDLED = {
-    "openvino": "halnet.onnx",
-    "onnxruntime": "halnet.onnx",
-    "pytorch": "halnet.safetensors",
-}
-
-
-def open_model(
-    model: str | Path | None,
-    runtime: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
-    mode: str = "latency",
-) -> Runtime:
-    """Open a model file as `open_runtime` does; None: the bundled one, on its fastest runtime."""
-    if model is None:
-        runtime = bundled_runtime(device) if runtime == "auto" else runtime
-        model = bundled_model(runtime)
-    return open_runtime(model, runtime, device, threads, mode)
-
-
-def bundled_runtime(device: str = "auto") -> str:
-    """Return the fastest runtime installed that runs the bundled model on this kind of device."""
-    able = installed(BUNDLED, device)
-    if not able:
-        raise RuntimeUnavailableError(
-            f"no runtime is installed that runs the bundled model on device {device}; pip install "
-            "'halnet[onnxruntime]' is the smallest, for a CPU"
-        )
-    return able[0]
-
-
-def bundled_model(runtime: str) -> Path:
-    """Return the bundled model file for a runtime; ConfigError where there is none for it."""
-    if runtime not in BUNDLED:
-        raise ConfigError(
-            f"runtime {runtime}: the bundled model is for {', '.join(BUNDLED)}; make another with "
-            "halnet export and name it"
-        )
-    return bundled(BUNDLED[runtime])

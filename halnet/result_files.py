@@ -13,8 +13,8 @@ from typing import Any, TextIO
 from halnet.batches import PhotoResult
 from halnet.closing import Closing
 from halnet.errors import ConfigError
-from halnet.files import NAMES, write_text
-from halnet.runtimes import RuntimeSpec
+from halnet.files import NAMES, csv_text, write_text
+from halnet.runtimes.base import RuntimeSpec
 
 NO_FACE = "no face found"
 COLUMNS = (
@@ -49,7 +49,7 @@ def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any
 
 def to_csv(results: Iterable[PhotoResult], level: float, model: str) -> str:
     """Return results as CSV text, a row a face; see `to_rows`."""
-    return _csv_text(row for result in results for row in to_rows(result, level, model))
+    return csv_text(COLUMNS, (row for result in results for row in to_rows(result, level, model)))
 
 
 def to_entry(result: PhotoResult, level: float, model: str) -> dict[str, Any]:
@@ -77,14 +77,15 @@ class ResultFile(Closing):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = path.open("a", encoding="utf-8", errors=NAMES, newline="")
         if kind == "csv" and path.stat().st_size == 0:
-            self._append(_csv_text([]))
+            self._append(csv_text(COLUMNS, []))
 
     def write(self, result: PhotoResult) -> None:
         """Append what became of a photo that is not in the file; it is on disk on return."""
         if str(result.photo) in self.done:
             return
         if self._kind == "csv":
-            self._append(_csv_text(to_rows(result, self._level, self._model), header=False))
+            rows = to_rows(result, self._level, self._model)
+            self._append(csv_text(COLUMNS, rows, header=False))
         else:
             self._append(_jsonl_text([to_entry(result, self._level, self._model)]))
 
@@ -108,21 +109,12 @@ class ResultFile(Closing):
                     f"{self._model} and {self._level:g} now; name another file"
                 )
         kept = [entry for entry in entries if entry["photo"] != entries[-1]["photo"]]
-        write_text(path, _csv_text(kept) if self._kind == "csv" else _jsonl_text(kept))
+        write_text(path, csv_text(COLUMNS, kept) if self._kind == "csv" else _jsonl_text(kept))
         return frozenset(entry["photo"] for entry in kept)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _csv_text(rows: Iterable[dict[str, Any]], header: bool = True) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _read_csv(text: str) -> list[dict[str, Any]]:

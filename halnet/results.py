@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.ages import Calibration, Floats, summarise
+from halnet.ages import AgeCalibration, Floats, summarise
 from halnet.alignment import Landmarks
 
 
@@ -43,7 +43,7 @@ def average_outputs(first: Outputs, second: Outputs) -> Outputs:
 class Ages(Outputs):
     """Outputs for N crops together with the model's calibration."""
 
-    calibration: Calibration
+    calibration: AgeCalibration
 
     def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
         """Return N low and N high ends, in years, that hold the true age at the rate `level`."""
@@ -64,7 +64,7 @@ class Face:
     box: tuple[float, float, float, float]  # x, y, width, height in pixels of the upright photo
     landmarks: Landmarks  # 5 x 2, x and y in pixels, order of alignment.TEMPLATE
     score: float  # confidence of the detection, 0 to 1
-    calibration: Calibration
+    calibration: AgeCalibration
 
     def interval(self, level: float = 0.9) -> tuple[float, float]:
         """Return (low, high) in years that hold the true age at the rate `level`."""

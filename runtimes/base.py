@@ -2,33 +2,46 @@
 
 import os
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.closing import Closing
-from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
+from halnet.errors import ArtifactError, ConfigError
 from halnet.results import Outputs, join_outputs
 
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchLimits:
     """How many crops a model file takes in one inference."""
 
-    least: int = 1
-    most: int | None = None  # None: any number
+    minimum: int = 1
+    maximum: int | None = None  # None: any number
 
     def __str__(self) -> str:
-        if self.least == self.most:
-            return str(self.most)
-        return "any" if self.most is None else f"{self.least} to {self.most}"
+        if self.minimum == self.maximum:
+            return str(self.maximum)
+        return "any" if self.maximum is None else f"{self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Which back end runs a model, and how. What is not "auto" is what runs, or an error."""
+
+    runtime: str = "auto"  # a name in `backends.BACKENDS`, or "auto"
+    device: str = "auto"  # "auto", "cpu", or a device that the back end knows: "cuda:1", "gpu"
+    threads: int | None = None  # of one inference on a CPU; None: one for each core
+    mode: str = "latency"  # "latency" for single calls, "throughput" for many crops in one call
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads: expected at least 1, found {self.threads}")
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,8 @@ class RuntimeSpec:
     threads: int  # of one inference; 0 where the library decides
     model: str  # path of the model file
     metadata: Metadata
-    batches: Batches = Batches()
-    mode: str = "latency"  # what it was tuned for: see `open_runtime`
+    batch_limits: BatchLimits = BatchLimits()
+    mode: str = "latency"  # see `RuntimeOptions`
 
 
 class Runtime(Protocol):
@@ -83,11 +96,12 @@ class RuntimeBase(Closing):
         of the last. Raises ConfigError for anything else than such crops.
         """
         crops = check_crops(images)
-        least, most = self.spec.batches.least, self.spec.batches.most or len(crops)
+        limits = self.spec.batch_limits
+        maximum = limits.maximum or len(crops)
         parts = []
-        for start in range(0, len(crops), most):
-            part = crops[start : start + most]
-            missing = max(0, least - len(part))
+        for start in range(0, len(crops), maximum):
+            part = crops[start : start + maximum]
+            missing = max(0, limits.minimum - len(part))
             if missing:
                 part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
             parts.append(self._infer(part))
@@ -123,16 +137,6 @@ def check_signature(
             f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
             f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
         )
-
-
-def import_library(module: str, what: str, extra: str) -> Any:
-    """Return a module, or raise RuntimeUnavailableError: `what` is not installed, with its cure."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"{what} is not installed; pip install 'halnet[{extra}]'"
-        ) from error
 
 
 def thread_count(threads: int | None) -> int:

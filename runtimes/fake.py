@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from halnet.ages import AGES, Calibration, summarise
+from halnet.ages import AGES, AgeCalibration, summarise
 from halnet.artifact import Metadata
 from halnet.errors import RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.base import Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
 
 STDDEV = 5.0  # years
 
@@ -21,21 +21,21 @@ class FakeRuntime(RuntimeBase):
     """Follows the protocol with arithmetic in place of a network."""
 
     def __init__(
-        self,
-        model: str | Path = "fake",
-        device: str = "cpu",
-        threads: int | None = None,
-        mode: str = "latency",
+        self, model: str | Path = "fake", options: RuntimeOptions = RuntimeOptions()
     ) -> None:
-        if device not in ("auto", "cpu"):
-            raise RuntimeUnavailableError(f"fake runtime: expected device cpu, found {device}")
+        if options.device not in ("auto", "cpu"):
+            raise RuntimeUnavailableError(
+                f"runtime fake: expected device cpu, found {options.device}"
+            )
         del model  # there is none in it
         metadata = Metadata(
-            calibration=Calibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
+            calibration=AgeCalibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
             dataset="none",
             split_sha256="",
         )
-        self.spec = RuntimeSpec("fake", "1", "cpu", threads or 1, "fake", metadata, mode=mode)
+        self.spec = RuntimeSpec(
+            "fake", "1", "cpu", options.threads or 1, "fake", metadata, mode=options.mode
+        )
 
     def _infer(self, crops: Crops) -> Outputs:
         """Return a Gaussian around the mean brightness of each crop."""

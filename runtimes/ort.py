@@ -7,14 +7,15 @@ import numpy as np
 
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.packages import import_library
 from halnet.results import Outputs
 from halnet.runtimes.base import (
-    Batches,
+    BatchLimits,
     Crops,
     RuntimeBase,
+    RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    import_library,
     thread_count,
 )
 from halnet.runtimes.cuda import find_gpus, pick_gpu
@@ -30,27 +31,21 @@ NO_FALLBACK = "session.disable_cpu_ep_fallback"
 class OnnxRuntime(RuntimeBase):
     """An ONNX artifact in an `onnxruntime.InferenceSession`. Safe to share between threads."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        device: str = "auto",
-        threads: int | None = None,
-        mode: str = "latency",
-    ) -> None:
+    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         ort = _import_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors come as exceptions
-        options.inter_op_num_threads = 1
-        provider, settings, name = _provider(ort, device)
-        count = thread_count(threads)
-        options.intra_op_num_threads = count
-        options.add_session_config_entry(STOP_SPINNING, "1")
+        session = ort.SessionOptions()
+        session.log_severity_level = 3  # errors come as exceptions
+        session.inter_op_num_threads = 1
+        provider, settings, name = _provider(ort, options.device)
+        count = thread_count(options.threads)
+        session.intra_op_num_threads = count
+        session.add_session_config_entry(STOP_SPINNING, "1")
         if provider != CPU:
-            options.add_session_config_entry(NO_FALLBACK, "1")
+            session.add_session_config_entry(NO_FALLBACK, "1")
         data = read_onnx(model)
         try:
             self._session: Any = ort.InferenceSession(
-                data, options, providers=[(provider, settings)]
+                data, session, providers=[(provider, settings)]
             )
         except Exception as error:
             raise ArtifactError(
@@ -75,13 +70,13 @@ class OnnxRuntime(RuntimeBase):
             count if provider == CPU else 0,
             str(model),
             metadata,
-            self._batches(),
-            mode,
+            self._batch_limits(),
+            options.mode,
         )
 
-    def _batches(self) -> Batches:
+    def _batch_limits(self) -> BatchLimits:
         fixed = self._session.get_inputs()[0].shape[0]
-        return Batches(fixed, fixed) if isinstance(fixed, int) else Batches()
+        return BatchLimits(fixed, fixed) if isinstance(fixed, int) else BatchLimits()
 
     def close(self) -> None:
         """Let the session go."""

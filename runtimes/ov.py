@@ -10,14 +10,15 @@ import numpy as np
 
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, PREFIX, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.packages import import_library
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import (
-    Batches,
+    BatchLimits,
     Crops,
     RuntimeBase,
+    RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    import_library,
     thread_count,
 )
 from halnet.runtimes.onnx_file import read_onnx
@@ -33,25 +34,21 @@ class OpenVINORuntime(RuntimeBase):
     that the device likes to have in flight.
     """
 
-    def __init__(
-        self,
-        model: str | Path,
-        device: str = "auto",
-        threads: int | None = None,
-        mode: str = "latency",
-    ) -> None:
+    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         ov = import_openvino()
         core = ov.Core()
-        name = _pick(core, device)
+        name = _pick(core, options.device)
         network, metadata = _read(core, Path(model))
-        config = compile_config(name, _precision(metadata, name), mode, threads)
+        config = compile_config(name, _precision(metadata, name), options.mode, options.threads)
         try:
             self._compiled: Any = core.compile_model(network, name, config)
         except RuntimeError as error:
             raise ArtifactError(
                 f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}"
             ) from error
-        self._queue: Any = ov.AsyncInferQueue(self._compiled) if mode == "throughput" else None
+        self._queue: Any = (
+            ov.AsyncInferQueue(self._compiled) if options.mode == "throughput" else None
+        )
         self._lock = threading.Lock()
         self.spec = RuntimeSpec(
             "openvino",
@@ -60,8 +57,8 @@ class OpenVINORuntime(RuntimeBase):
             self._compiled.get_property("INFERENCE_NUM_THREADS") if _is_cpu(name) else 0,
             str(model),
             metadata,
-            _batches(network),
-            mode,
+            _batch_limits(network),
+            options.mode,
         )
 
     def close(self) -> None:
@@ -69,7 +66,7 @@ class OpenVINORuntime(RuntimeBase):
         self._compiled = self._queue = None
 
     def _infer(self, crops: Crops) -> Outputs:
-        if self._queue is not None and self.spec.batches.least == 1:
+        if self._queue is not None and self.spec.batch_limits.minimum == 1:
             return self._infer_queue(crops)
         # A request of its own for each call: calls may come from several threads.
         request = self._compiled.create_infer_request()
@@ -166,11 +163,11 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def _batches(network: Any) -> Batches:
+def _batch_limits(network: Any) -> BatchLimits:
     dimension = network.input(INPUT_NAME).partial_shape[0]
     if dimension.is_dynamic:
-        return Batches()
-    return Batches(dimension.get_length(), dimension.get_length())
+        return BatchLimits()
+    return BatchLimits(dimension.get_length(), dimension.get_length())
 
 
 def _outputs(request: Any) -> Outputs:

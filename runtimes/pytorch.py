@@ -1,58 +1,65 @@
-"""PyTorch back end: `.safetensors` checkpoints on the CPU or a CUDA device, in FP32.
+"""PyTorch back end: `.safetensors` checkpoints on the CPU or a CUDA device.
 
-This is the reference that every other runtime is verified against.
+It runs what was trained, eagerly and in float32: the reference that every artifact is compared
+with.
 """
 
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from halnet.artifact import OUTPUT_NAMES
 from halnet.errors import RuntimeUnavailableError
 from halnet.results import Outputs
-from halnet.runtimes.base import Crops, RuntimeBase, RuntimeSpec
+from halnet.runtimes.base import Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
+
+if TYPE_CHECKING:
+    from halnet.network.checkpoint import Checkpoint
 
 
 class PyTorchRuntime(RuntimeBase):
-    """A checkpoint run eagerly by PyTorch. `threads` sets PyTorch's count for the whole process."""
+    """A checkpoint run eagerly by PyTorch.
+
+    `model` is the path of a checkpoint, or one that is loaded already. The option `threads` sets
+    PyTorch's number of threads for the whole process.
+    """
 
     def __init__(
-        self,
-        model: str | Path,
-        device: str = "auto",
-        threads: int | None = None,
-        mode: str = "latency",
+        self, model: "str | Path | Checkpoint", options: RuntimeOptions = RuntimeOptions()
     ) -> None:
         torch = _import_torch()
-        from halnet.training.checkpoint import load_checkpoint
-        from halnet.training.device import resolve_device
+        from halnet.network.checkpoint import Checkpoint, load_checkpoint
+        from halnet.network.device import resolve_device
 
-        target = resolve_device(device)
-        if threads:
-            torch.set_num_threads(threads)
-        network, metadata = load_checkpoint(model)
+        target = resolve_device(options.device)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+        on_cpu = target.type == "cpu"
+        # A module moves in place: a loaded checkpoint stays where its owner has it.
+        network = checkpoint.model if on_cpu else deepcopy(checkpoint.model).to(target)
         self._torch = torch
         self._device = target
-        self._network: Any = network.to(target).eval()
-        on_cpu = target.type == "cpu"
+        self._network: Any = network.eval()
         self.spec = RuntimeSpec(
             "pytorch",
             torch.__version__,
             str(target),
             torch.get_num_threads() if on_cpu else 0,
-            str(model),
-            metadata,
-            mode=mode,
+            str(checkpoint.path),
+            checkpoint.metadata,
+            mode=options.mode,
         )
 
     def close(self) -> None:
-        """Let the network go."""
+        """Release the network."""
         self._network = None
 
     def _infer(self, crops: Crops) -> Outputs:
         torch = self._torch
-        # On CUDA, cuDNN would else round the inputs of convolutions to TF32.
+        # Without the flag, cuDNN would round the inputs of convolutions to TF32 on CUDA.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             batch = torch.from_numpy(crops).to(self._device)
             outputs = dict(zip(OUTPUT_NAMES, self._network(batch), strict=True))
@@ -72,7 +79,7 @@ def _import_torch() -> Any:
         import torchvision  # noqa: F401
     except ImportError as error:
         raise RuntimeUnavailableError(
-            f"runtime pytorch is not installed ({error.name} is missing); "
-            "pip install 'halnet[train]'"
+            f"runtime pytorch needs {error.name}, which is not installed; "
+            "pip install 'halnet[pytorch]'"
         ) from error
     return torch

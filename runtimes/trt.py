@@ -19,8 +19,15 @@ from halnet.ages import AGES
 from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.packages import import_library
 from halnet.results import Outputs
-from halnet.runtimes.base import Batches, Crops, RuntimeBase, RuntimeSpec, import_library
+from halnet.runtimes.base import (
+    BatchLimits,
+    Crops,
+    RuntimeBase,
+    RuntimeOptions,
+    RuntimeSpec,
+)
 from halnet.runtimes.cuda import Gpu, find_gpus, pick_gpu
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
@@ -30,14 +37,7 @@ LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface, in 
 class TensorRTRuntime(RuntimeBase):
     """An engine on one GPU. Calls from several threads take turns."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        device: str = "auto",
-        threads: int | None = None,
-        mode: str = "latency",
-    ) -> None:
-        del threads  # the GPU's own
+    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         path = Path(model)
         sidecar = Sidecar.read(path)
         metadata = Metadata.from_properties(sidecar.properties, sidecar_path(path))
@@ -47,7 +47,7 @@ class TensorRTRuntime(RuntimeBase):
                 f"{path}: was built by {sidecar.library} {sidecar.version}, which alone can load "
                 f"it, found {trt.__version__}; export the checkpoint again"
             )
-        gpu = pick_gpu(device, "tensorrt")
+        gpu = pick_gpu(options.device, "tensorrt")
         _check_capability(path, sidecar, gpu)
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sidecar.engine_sha256:
@@ -70,8 +70,8 @@ class TensorRTRuntime(RuntimeBase):
             )
         _check_signature(trt, self._engine, path)
         self._context = _context(trt, self._engine)
-        least, _, most = sidecar.batches
-        self._buffers: _Buffers | None = _Buffers(cuda, self._context, gpu.index, most)
+        minimum, _, maximum = sidecar.batches
+        self._buffers: _Buffers | None = _Buffers(cuda, self._context, gpu.index, maximum)
         self._lock = threading.Lock()
         self.spec = RuntimeSpec(
             "tensorrt",
@@ -80,8 +80,8 @@ class TensorRTRuntime(RuntimeBase):
             0,
             str(model),
             metadata,
-            Batches(least, most),
-            mode,
+            BatchLimits(minimum, maximum),
+            options.mode,
         )
 
     def close(self) -> None:
@@ -101,14 +101,14 @@ class TensorRTRuntime(RuntimeBase):
 class _Buffers:
     """Pinned host and device memory for the largest batch, and the stream that everything is on."""
 
-    def __init__(self, cuda: Any, context: Any, gpu: int, most: int) -> None:
+    def __init__(self, cuda: Any, context: Any, gpu: int, maximum: int) -> None:
         self._cuda, self._context, self._gpu = cuda, context, gpu
         self._stream = _check(cuda.cudaStreamCreate())
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-            INPUT_NAME: ((most, CROP_SIZE, CROP_SIZE, 3), np.uint8),
-            "age": ((most,), np.float32),
-            "stddev": ((most,), np.float32),
-            "probabilities": ((most, len(AGES)), np.float32),
+            INPUT_NAME: ((maximum, CROP_SIZE, CROP_SIZE, 3), np.uint8),
+            "age": ((maximum,), np.float32),
+            "stddev": ((maximum,), np.float32),
+            "probabilities": ((maximum, len(AGES)), np.float32),
         }
         self._host: dict[str, NDArray[Any]] = {}
         self._pinned: dict[str, int] = {}
@@ -161,7 +161,7 @@ def describe(engine: Path) -> RuntimeSpec:
         0,
         str(engine),
         Metadata.from_properties(sidecar.properties, sidecar_path(engine)),
-        Batches(sidecar.batches[0], sidecar.batches[2]),
+        BatchLimits(sidecar.batches[0], sidecar.batches[2]),
     )
 
 

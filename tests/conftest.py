@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from halnet.artifact import INPUT
-from halnet.datasets.prepare import Prepared, prepare, write_index
-from halnet.datasets.prepared import crop_path
+from halnet.datasets.prepared_dataset import crop_path
+from halnet.datasets.preparing import Prepared, prepare, write_index
 from halnet.errors import DetectorError
 from halnet.faces import yunet_path
 
@@ -112,11 +112,11 @@ def calibratable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights whose ages differ widely from crop to crop."""
     torch = pytest.importorskip("torch")
-    from halnet.ages import fit_calibration
+    from halnet.ages import fit_age_calibration
     from halnet.artifact import Metadata
-    from halnet.training.checkpoint import save_checkpoint
+    from halnet.network.checkpoint import save_checkpoint
+    from halnet.network.model import AgeNet
     from halnet.training.config import TrainConfig
-    from halnet.training.model import AgeNet
 
     torch.manual_seed(0)
     model = AgeNet()
@@ -132,13 +132,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(101), 200).astype(np.float32)
     metadata = Metadata(
-        calibration=fit_calibration(probabilities, rng.integers(2, 81, 200)),
+        calibration=fit_age_calibration(probabilities, rng.integers(2, 81, 200)),
         dataset="synthetic",
         split_sha256="ab" * 32,
         reference_mae={"val": 20.0},
     )
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
-    save_checkpoint(path, model.eval(), TrainConfig(), metadata)
+    save_checkpoint(path, model.eval(), TrainConfig().to_json(), metadata)
     return path
 
 
@@ -146,11 +146,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def graphs(checkpoint: Path) -> dict[str, Any]:
     """The checkpoint's network traced in FP32 and in FP16, neither to be changed."""
     pytest.importorskip("onnxscript")
-    from halnet.export.graph import prepare
+    from halnet.export.graph import simplify
     from halnet.export.to_onnx import trace
-    from halnet.training.checkpoint import load_checkpoint
+    from halnet.network.checkpoint import load_checkpoint
 
-    model = prepare(load_checkpoint(checkpoint)[0])
+    model = simplify(load_checkpoint(checkpoint).model)
     return {precision: trace(model, precision) for precision in ("fp32", "fp16")}
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from halnet.ages import AGES, Calibration, fit_calibration, summarise
+from halnet.ages import AGES, AgeCalibration, fit_age_calibration, summarise
 from halnet.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def test_conformal_quantile_is_the_textbook_rank() -> None:
     """With nine labels the 90 % quantile is the ceil(10 * 0.9) = 9th score, with none above."""
     probabilities = gaussians(np.full(9, 50), 4.0)
     labels = 50 + np.arange(1, 10)  # scores 1/4 ... 9/4 of a deviation of 4 years, one decade
-    calibration = fit_calibration(probabilities, labels)
+    calibration = fit_age_calibration(probabilities, labels)
     assert calibration.age_factors == (1.0,) * 8
     assert len(calibration.quantiles) == 90
     assert calibration.quantiles[89] == pytest.approx(9 / 4, rel=1e-3)
@@ -39,7 +39,7 @@ def test_intervals_hold_in_every_decade() -> None:
     young = (labels >= 10) & (labels < 20)
     centres = np.clip(labels + rng.normal(0, np.where(young, 9, 3)), 0, 100)
     probabilities = gaussians(centres, 3.0)
-    calibration = fit_calibration(probabilities[:6000], labels[:6000])
+    calibration = fit_age_calibration(probabilities[:6000], labels[:6000])
     assert int(np.argmax(calibration.age_factors)) == 1
     age, stddev = summarise(probabilities[6000:])
     low, high = calibration.interval(age, stddev, 0.9)
@@ -54,7 +54,7 @@ def test_intervals_hold_in_every_decade() -> None:
 
 
 def test_ends_are_where_the_score_is_the_quantile() -> None:
-    calibration = Calibration(1.0, (2.0,) * 99, (0.5, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0))
+    calibration = AgeCalibration(1.0, (2.0,) * 99, (0.5, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0))
     age, stddev = np.array([4.0, 18.0, 50.03, 97.0]), np.array([1.0, 4.0, 3.0, 6.0])
     for level in (0.5, 0.9):
         low, high = calibration.interval(age, stddev, level)
@@ -75,7 +75,7 @@ def test_intervals_hold_new_ages_at_their_level() -> None:
     centres = rng.uniform(30, 70, 4000)
     labels = centres + rng.normal(0, 6, 4000)
     probabilities = gaussians(centres, 3.0)
-    calibration = fit_calibration(probabilities[:2000], labels[:2000])
+    calibration = fit_age_calibration(probabilities[:2000], labels[:2000])
     age, stddev = summarise(probabilities[2000:])
     for level in (0.5, 0.8, 0.9, 0.95):
         low, high = calibration.interval(age, stddev, level)
@@ -87,16 +87,16 @@ def test_temperature_widens_an_overconfident_distribution() -> None:
     rng = np.random.default_rng(2)
     centres = rng.uniform(30, 70, 3000)
     labels = np.rint(centres + rng.normal(0, 6, 3000))
-    calibration = fit_calibration(gaussians(centres, 3.0), labels)
+    calibration = fit_age_calibration(gaussians(centres, 3.0), labels)
     assert calibration.temperature == pytest.approx(4.0, rel=0.1)  # variance grows with it: 36 / 9
-    calibrated = fit_calibration(gaussians(centres, 6.0), labels)
+    calibrated = fit_age_calibration(gaussians(centres, 6.0), labels)
     assert calibrated.temperature == pytest.approx(1.0, rel=0.1)
 
 
 def test_probability_at_least() -> None:
     probabilities = np.zeros((1, 101))
     probabilities[0, [10, 17, 18, 60]] = 0.1, 0.2, 0.3, 0.4
-    plain = Calibration(1.0, ())
+    plain = AgeCalibration(1.0, ())
     assert plain.probability_at_least(probabilities, 18)[0] == pytest.approx(0.7, abs=1e-6)
     assert plain.probability_at_least(probabilities, 0)[0] == pytest.approx(1.0)
     with pytest.raises(ConfigError, match="age 101: expected 0 to 100"):
@@ -105,13 +105,13 @@ def test_probability_at_least() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 0.96])
 def test_levels_without_calibration_are_refused(level: float) -> None:
-    calibration = Calibration(1.0, tuple(float(i) for i in range(95)))
+    calibration = AgeCalibration(1.0, tuple(float(i) for i in range(95)))
     with pytest.raises(ConfigError, match=r"at most 0\.95"):
         calibration.interval(30, 4, level)
 
 
 def test_a_level_between_two_takes_the_wider_and_intervals_stay_on_the_scale() -> None:
-    calibration = Calibration(1.0, tuple(float(i) for i in range(1, 100)))
+    calibration = AgeCalibration(1.0, tuple(float(i) for i in range(1, 100)))
     assert calibration.interval(50, 1, 0.101)[1] == 50 + 11
     assert calibration.interval(50, 1, 0.29)[1] == 50 + 29  # 0.29 * 100 is 28.999999999999996
     low, high = calibration.interval(np.array([5.0, 95.0]), np.array([1.0, 1.0]), 0.2)

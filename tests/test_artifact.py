@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from halnet.ages import Calibration
+from halnet.ages import AgeCalibration
 from halnet.artifact import INPUT, Metadata
 from halnet.errors import ArtifactError
 
 METADATA = Metadata(
-    calibration=Calibration(1.25, (0.5, 1.5)),
+    calibration=AgeCalibration(1.25, (0.5, 1.5)),
     dataset="aaf",
     split_sha256="ab" * 32,
     reference_mae={"val": 5.5, "test": 5.75},

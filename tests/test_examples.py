@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halnet.runtimes import open_runtime
+from halnet.runtimes.backends import open_runtime
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,7 +18,7 @@ import cv2
 import pytest
 
 from halnet.artifact import bundled
-from halnet.benchmarks.served import served
+from halnet.benchmarks.studies.processes import served
 from halnet.images import load_image
 
 ROOT = Path(__file__).parents[1]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from halnet.ages import AGES, Calibration
+from halnet.ages import AGES, AgeCalibration
 from halnet.results import Face
 from halnet.tracking import Tracker, overlap
 
-CALIBRATION = Calibration(1.0, tuple(np.linspace(0.1, 3, 99)))
+CALIBRATION = AgeCalibration(1.0, tuple(np.linspace(0.1, 3, 99)))
 
 
 def face(age: int, x: float = 0.0) -> Face:

@@ -8,8 +8,14 @@ import click
 
 from halnet.benchmarks.speed import BenchConfig, Timing, bench, cpu_name
 from halnet.commands.output import print_table
-from halnet.predictor import BUNDLED, bundled_model, bundled_runtime
-from halnet.runtimes import installed, open_runtime
+from halnet.runtimes.backends import (
+    bundled_model,
+    bundled_runtime,
+    bundled_runtimes,
+    installed,
+    open_model,
+)
+from halnet.runtimes.base import RuntimeOptions
 
 
 @click.command("bench")
@@ -47,11 +53,11 @@ def command(
     """
     pairs = [(model, name) for model in models for name in runtimes or ("auto",)]
     if not models:
-        names = runtimes or installed(BUNDLED, device) or (bundled_runtime(device),)
+        names = runtimes or installed(bundled_runtimes(), device) or (bundled_runtime(device),)
         pairs = [(bundled_model(name), name) for name in names]
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(open_runtime(model, name, device, threads, mode))
+            stack.enter_context(open_model(model, RuntimeOptions(name, device, threads, mode)))
             for model, name in pairs
         ]
         timings = bench(opened, BenchConfig(batch, runs, warmup))

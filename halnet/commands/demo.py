@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from halnet.commands.output import needs
-from halnet.demo import DemoConfig, serve
+from halnet.demo.server import DemoConfig, serve
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
 

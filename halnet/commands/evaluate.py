@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from halnet.benchmarks.accuracy import EvaluateConfig, evaluate_model
+from halnet.ages import LEGAL_AGE
 from halnet.commands.output import needs, print_table, progress
-from halnet.metrics import Evaluation, Score
-from halnet.plots import DARK, LIGHT, check_figure, plot_evaluation
-from halnet.predictions import LEGAL_AGE
+from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
+from halnet.evaluation.figures import DARK, LIGHT, check_figure
+from halnet.evaluation.metrics import Evaluation, Score
+from halnet.evaluation.plots import plot_evaluation
+from halnet.runtimes.base import RuntimeOptions
 
 
 @click.command("evaluate")
@@ -60,7 +62,8 @@ def command(
             import matplotlib  # noqa: F401
 
         check_figure(figure)
-    config = EvaluateConfig(data, model, split, photos, limit, flip, runtime, device, detector)
+    options = RuntimeOptions(runtime, device)
+    config = EvaluateConfig(data, model, split, photos, limit, flip, options, detector)
     with progress("photos") as on_progress:
         report = evaluate_model(config, on_progress)
     if figure is not None:

@@ -61,7 +61,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option(
     "--max-p99",
     type=float,
-    help="INT8: likewise for the 99th percentile of a single age's movement, years. Default: "
+    help="INT8: likewise for the 99th percentile of a single age's shift, years. Default: "
     f"{Budget().p99:g}.",
 )
 @click.option(
@@ -145,11 +145,11 @@ def command(
         import torch  # noqa: F401
 
         from halnet.export import ExportConfig, export
-        from halnet.export.targets import Int8Config, Target
+        from halnet.export.config import Int8Config, Target
 
+    from halnet.benchmarks.advice import advise_int8
     from halnet.benchmarks.parity import Verifier, VerifyConfig
     from halnet.benchmarks.speed import BenchConfig, machine
-    from halnet.benchmarks.worth import weigh
 
     if data is not None and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --no-check")
@@ -171,12 +171,12 @@ def command(
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None if no_check else Verifier(VerifyConfig(checkpoint, data, "test", threads))
     made = export(config, check, lambda line: click.echo(line, err=True))
-    worths = {} if no_check else weigh(made, BenchConfig(runs=100), threads)
+    advice = {} if no_check else advise_int8(made, BenchConfig(runs=100), threads)
     if as_json:
-        click.echo(json.dumps([_to_dict(e, worths.get(e.path)) for e in made]))
+        click.echo(json.dumps([_to_dict(e, advice.get(e.path)) for e in made]))
     else:
         show(made)
-        for path, worth in worths.items():
+        for path, worth in advice.items():
             click.echo(f"{path.name}: {worth.advice} ({machine()})")
     return 1 if any(exported.failed for exported in made) else 0
 

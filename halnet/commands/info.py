@@ -3,7 +3,6 @@
 import json
 import platform
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -11,7 +10,8 @@ import click
 from halnet import __version__
 from halnet.artifact import size_artifact
 from halnet.commands.output import print_table
-from halnet.runtimes import describe, survey
+from halnet.packages import installed_version
+from halnet.runtimes.backends import describe, survey
 
 
 @click.command("info")
@@ -23,7 +23,7 @@ def command(model: Path | None, as_json: bool) -> None:
         _show_model(model, as_json)
         return
     runtimes = survey()
-    libraries = {name: _version(name) for name in ("numpy", "opencv-python-headless")}
+    libraries = {name: installed_version(name) for name in ("numpy", "opencv-python-headless")}
     if as_json:
         entries = [asdict(entry) for entry in runtimes]
         click.echo(
@@ -51,7 +51,7 @@ def _show_model(model: Path, as_json: bool) -> None:
         "bytes": size_artifact(model),
         "runtime": f"{spec.runtime} {spec.version}, {spec.provider}",
         "precision": metadata.precision,
-        "batch": str(spec.batches),
+        "batch": str(spec.batch_limits),
         "input": f"uint8 N x {metadata.input.size} x {metadata.input.size} x 3 "
         f"{metadata.input.colour}, fingerprint {metadata.input.fingerprint()}",
         "dataset": metadata.dataset,
@@ -66,10 +66,3 @@ def _show_model(model: Path, as_json: bool) -> None:
         return
     for key, value in values.items():
         click.echo(f"{key:18} {value}")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

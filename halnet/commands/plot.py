@@ -6,9 +6,11 @@ import click
 
 from halnet.commands.output import needs
 from halnet.errors import ConfigError
-from halnet.plots import DARK, LIGHT, plot_evaluation, plot_training
-from halnet.predictions import PREDICTIONS_FILE, read_predictions
-from halnet.training_log import LOG_FILE, read_log
+from halnet.evaluation.figures import DARK, LIGHT
+from halnet.evaluation.plots import plot_evaluation
+from halnet.evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from halnet.training.plots import plot_training
+from halnet.training.training_log import LOG_FILE, read_log
 
 
 @click.command("plot")

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from halnet.batches import (
+    FaceSelection,
     PhotoResult,
-    Selection,
     find_photos,
     plan_videos,
     predict_photos,
@@ -102,7 +102,7 @@ def command(
     # A bad level and a missing detector fail before the work.
     spec.metadata.calibration.interval(0.0, 1.0, level)
     _ = predictor.detector
-    selection = Selection(faces == "largest", level)
+    selection = FaceSelection(faces == "largest", level)
     seen: set[str] = set()  # kinds of outcomes of photos and frames
     ended: set[str] = set()  # of photos and videos
     with ExitStack() as stack:

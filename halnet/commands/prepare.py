@@ -44,7 +44,7 @@ def command(
     with needs("train"):
         import sklearn  # noqa: F401 - the split at the end needs it: say so at the start
 
-        from halnet.datasets.prepare import prepare
+        from halnet.datasets.preparing import prepare
 
     start = time.perf_counter()
     counts: list[int] = []  # photos done, at the start and since

@@ -9,29 +9,29 @@ from typing import Any, TypeVar
 import click
 
 from halnet.commands.output import needs
-from halnet.training.config import CHOICES, DESCRIPTIONS, TrainConfig, parse_stages
+from halnet.training.config import TrainConfig, parse_stages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OWN_OPTIONS = {"weights", "initial_sha256", "teacher_sha256", "stages"}  # not by the table
-STAGES = ",".join(str(stage) for stage in TrainConfig().stages)
+FIELDS = {field.name: field for field in fields(TrainConfig)}
+STAGES = ",".join(map(str, FIELDS["stages"].default))
 
 
 def recipe_options(function: F) -> F:
     """Add an option for each field of the recipe, with its default and description."""
-    for field in reversed(fields(TrainConfig)):
-        if field.name in OWN_OPTIONS:
+    for field in reversed(FIELDS.values()):
+        if not field.metadata["listed"]:
             continue
         kind: Any = float if field.type == float | None else field.type
-        if field.name in CHOICES:
-            kind = click.Choice(CHOICES[field.name])
+        if field.metadata["choices"]:
+            kind = click.Choice(field.metadata["choices"])
         function = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,
             type=kind,
             default=field.default,
             show_default=field.default is not None,
-            help=DESCRIPTIONS[field.name],
+            help=field.metadata["help"],
         )(function)
     return function
 
@@ -53,7 +53,7 @@ def recipe_options(function: F) -> F:
     type=Path,
     help="Checkpoint to learn from (distillation), trained on the same split.",
 )
-@click.option("--stages", default=STAGES, show_default=True, help=DESCRIPTIONS["stages"])
+@click.option("--stages", default=STAGES, show_default=True, help=FIELDS["stages"].metadata["help"])
 @recipe_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(

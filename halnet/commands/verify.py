@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from halnet.benchmarks.parity import Comparison, Parity, Verifier, VerifyConfig
+from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.commands.output import print_table, progress
 from halnet.errors import RuntimeUnavailableError
-from halnet.manifest import MANIFEST_FILE, list_artifacts, record_parity
+from halnet.evaluation.parity import Comparison, Parity
+from halnet.export.manifest import MANIFEST_FILE, list_artifacts, record_parity
 
 
 @click.command("verify")

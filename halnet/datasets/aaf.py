@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.datasets.photos import SourcePhoto
+from halnet.datasets.source_photo import SourcePhoto
 from halnet.errors import DatasetError
 
 PHOTO_FOLDER = "original images"

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from halnet.demo import DemoConfig, batch, compare, live, photo
+from halnet.demo import batch, compare, live, photo
 from halnet.demo.models import Choice, find_choices
+from halnet.demo.server import DemoConfig
 from halnet.demo.settings import Settings
 from halnet.drawing import BOX_COLOUR
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from halnet.demo import DemoConfig
+from halnet.demo.server import DemoConfig
 from halnet.errors import HalnetError
 from halnet.faces import FaceDetector
-from halnet.predictor import BUNDLED, Predictor, bundled_model
-from halnet.runtimes import fitting, installed
+from halnet.predictor import Predictor
+from halnet.runtimes.backends import bundled_model, bundled_runtimes, installed, runtimes_for
 
 BUNDLED_NAME = "bundled"
 
@@ -32,17 +32,19 @@ def find_choices(models: Iterable[str]) -> list[Choice]:
 
     A folder stands for the models in it.
     """
-    choices = [Choice(BUNDLED_NAME, name, bundled_model(name)) for name in installed(BUNDLED)]
+    choices = [
+        Choice(BUNDLED_NAME, name, bundled_model(name)) for name in installed(bundled_runtimes())
+    ]
     for model in models:
         for path in _files(Path(model)):
-            choices += [Choice(path.name, name, path) for name in installed(fitting(path))]
+            choices += [Choice(path.name, name, path) for name in installed(runtimes_for(path))]
     return [choice for choice in choices if choice.runtime != "fake"]
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir() or fitting(path):
+    if not path.is_dir() or runtimes_for(path):
         return [path]
-    return sorted(file for file in path.iterdir() if fitting(file))
+    return sorted(file for file in path.iterdir() if runtimes_for(file))
 
 
 def open_predictor(choice: Choice, config: DemoConfig) -> Predictor:

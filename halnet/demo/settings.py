@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from halnet.demo import DemoConfig
 from halnet.demo.models import Choice
+from halnet.demo.server import DemoConfig
 
 
 @dataclass(frozen=True)

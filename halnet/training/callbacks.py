@@ -9,15 +9,15 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
-from halnet.ages import fit_calibration
+from halnet.ages import fit_age_calibration
 from halnet.artifact import Metadata
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
+from halnet.network.checkpoint import save_checkpoint
 from halnet.results import Outputs
-from halnet.training.checkpoint import save_checkpoint
 from halnet.training.data import Batch
 from halnet.training.module import AgeModule
-from halnet.training_log import COLUMNS, read_log, write_log
+from halnet.training.training_log import COLUMNS, read_log, write_log
 
 EpochReport = Callable[[Mapping[str, float]], None]
 
@@ -77,12 +77,12 @@ class BestCheckpoint(Callback):
         if not trainer.is_global_zero:
             return
         metadata = Metadata(
-            calibration=fit_calibration(outputs.probabilities, labels),
+            calibration=fit_age_calibration(outputs.probabilities, labels),
             dataset=self._data.dataset,
             split_sha256=self._data.split_sha256,
             reference_mae={"val": round(mae, 4)},
         )
-        save_checkpoint(self._path, pl_module.model, pl_module.config, metadata)
+        save_checkpoint(self._path, pl_module.model, pl_module.config.to_json(), metadata)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""

@@ -2,67 +2,34 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from halnet.alignment import CROP_SIZE
 from halnet.errors import ConfigError
+from halnet.network.config import NetworkConfig
 
 MIN_SIZE = 32  # pixels: the network's total stride
 
-CHOICES = {
-    "head": ("distribution", "ordinal"),
-    "lds": ("none", "inverse", "sqrt"),
-    "precision": ("fp32", "bf16", "fp16"),
-    "quantize": ("none", "int8"),
-}
 
-# One line a field: what it does and where it is from. `halnet train --help` shows them.
-DESCRIPTIONS = {
-    "backbone": "ca_mobilenet_v3 (Coordinate Attention in the deep blocks), mobilenet_v3_large "
-    "(squeeze-excitation in all of them), mobilenet_v1, or timm:NAME.",
-    "head": "distribution: a softmax over 0 to 100 years; ordinal: 100 yes-or-no questions, older "
-    "than k years (OR-CNN, Niu et al., CVPR 2016).",
-    "weights": "What the weights start from: none, imagenet, checkpoint, select, "
-    "select:timm:NAME or faceres.",
-    "initial_sha256": "SHA-256 of the file that the weights start from.",
-    "photos": "Train on so many, spread evenly over the training split, for small comparisons; 0: "
-    "all.",
-    "stages": "Progressive resizing, PIXELSxEPOCHS,...; the last must be at "
-    f"{CROP_SIZE} pixels, the size of the deployed model.",
-    "batch_size": "Photos a step, over all processes.",
-    "learning_rate": "Peak of the learning rate, AdamW (Loshchilov and Hutter, ICLR 2019).",
-    "weight_decay": "On convolution and linear weights, not on BN or biases.",
-    "warmup_epochs": "Epochs of linear warm-up before the cosine schedule.",
-    "freeze_epochs": "Epochs in which only what is fresh trains (head, Coordinate Attention); the "
-    "pretrained rest keeps its weights and BN statistics.",
-    "clip_norm": "Bound of the gradient's norm.",
-    "dropout": "Rate before the last layer.",
-    "dropout_start": "Dynamic dropout: the rate rises from this to --dropout over the training.",
-    "sigma": "Years, deviation of the label distribution (DLDL-v2, Gao et al., IJCAI 2018: 2).",
-    "sigma_max": "Adaptive sigma: the deviation grows from --sigma at 0 to this at 100 years.",
-    "mean_weight": "Of abs(mean - label), lambda of DLDL-v2 (there 1).",
-    "cdf_weight": "Of the squared distance of the cumulative distributions, a ranking loss.",
-    "squared_weight": "Of (mean - label)^2 / 2 (mean-variance loss, Pan et al., CVPR 2018: 0.2).",
-    "variance_weight": "Of the distribution's variance (mean-variance loss: 0.05).",
-    "lds": "Weights by label distribution smoothing (Yang et al., ICML 2021): none, inverse of the "
-    "smoothed density, or sqrt, its root.",
-    "mixup_alpha": "MixUp of images, distributions and ages (Zhang et al., ICLR 2018: 0.2); 0: "
-    "none.",
-    "ema_decay": "Ceiling of the weight average's decay, a step.",
-    "patience": "Early stop after so many epochs of the last stage without a better one; 0: none.",
-    "precision": "fp32, or bf16 or fp16 mixed precision.",
-    "quantize": "int8: train so that the same weights give the same ages in INT8, from pretrained "
-    "weights; BN statistics and dropout rest.",
-    "quantize_weight": "Of the distance between the distributions in INT8 and floating point.",
-    "teacher_sha256": "SHA-256 of the teacher's checkpoint.",
-    "label_weight": "Of the labels' loss, where there is a teacher.",
-    "teacher_weight": "Of the distance to the teacher's distribution (Hinton et al., 2015; same "
-    "crop and MixUp for both: Beyer et al., CVPR 2022).",
-    "hint_weight": "Of the distance to the teacher's features at strides 8 and 16 and after "
-    "pooling (FitNets, Romero et al., ICLR 2015).",
-    "seed": "Same seed, same data, same machine: same result.",
-}
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    listed: bool = True,
+) -> Any:
+    """Return a field of the recipe with what the command line and the checks must know of it.
+
+    `low` and `high` bound a number, both included; `choices` are the only words that are allowed;
+    `listed` is False where `halnet train` has no option of the field's own name.
+    """
+    return field(
+        default=default,
+        metadata={"help": help, "low": low, "high": high, "choices": choices, "listed": listed},
+    )
 
 
 @dataclass(frozen=True)
@@ -78,43 +45,175 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a run. Two runs with equal recipes on the same data and machine are equal.
+    """Recipe of a run. Two runs with equal recipes on the same data and machine give equal weights.
 
-    `DESCRIPTIONS` says what each field does, and where it is from.
+    The metadata of each field says what it does, where it comes from and which values it may have.
     """
 
-    backbone: str = "ca_mobilenet_v3"
-    head: str = "distribution"
-    weights: str = "none"
-    initial_sha256: str = ""
-    photos: int = 0
-    stages: tuple[Stage, ...] = (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4))
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    warmup_epochs: float = 1.0
-    freeze_epochs: int = 0
-    clip_norm: float = 5.0
-    dropout: float = 0.2
-    dropout_start: float | None = None
-    sigma: float = 2.0
-    sigma_max: float | None = None
-    mean_weight: float = 0.1
-    cdf_weight: float = 0.0
-    squared_weight: float = 0.0
-    variance_weight: float = 0.0
-    lds: str = "none"
-    mixup_alpha: float = 0.0
-    ema_decay: float = 0.998
-    patience: int = 0
-    precision: str = "fp32"
-    quantize: str = "none"
-    quantize_weight: float = 1.0
-    teacher_sha256: str = ""
-    label_weight: float = 1.0
-    teacher_weight: float = 1.0
-    hint_weight: float = 0.0
-    seed: int = 0
+    backbone: str = option(
+        "ca_mobilenet_v3",
+        "Network: ca_mobilenet_v3 (Coordinate Attention in the deep blocks), mobilenet_v3_large "
+        "(squeeze-excitation in all blocks), mobilenet_v1, or timm:NAME for any network of timm.",
+    )
+    head: str = option(
+        "distribution",
+        "Last layer: distribution is a softmax over 0 to 100 years; ordinal is 100 yes-or-no "
+        "questions, whether the person is older than k years (OR-CNN, Niu et al., CVPR 2016).",
+        choices=("distribution", "ordinal"),
+    )
+    weights: str = option(
+        "none",
+        "What the weights start from: none, imagenet, checkpoint, select, select:timm:NAME or "
+        "faceres.",
+        listed=False,
+    )
+    initial_sha256: str = option(
+        "", "SHA-256 of the file that the weights start from.", listed=False
+    )
+    photos: int = option(
+        0,
+        "Train on this many photos, spread evenly over the training split, for small comparisons. "
+        "0 trains on all of them.",
+        low=0,
+        high=1e9,
+    )
+    stages: tuple[Stage, ...] = option(
+        (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4)),
+        "Progressive resizing: PIXELSxEPOCHS,... The last stage must be at "
+        f"{CROP_SIZE} pixels, the size that the deployed model sees.",
+        listed=False,
+    )
+    batch_size: int = option(32, "Photos in one step, over all processes.", low=2, high=65536)
+    learning_rate: float = option(
+        1e-3,
+        "Peak of the learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).",
+        low=1e-8,
+        high=10,
+    )
+    weight_decay: float = option(
+        0.02,
+        "Weight decay of convolution and linear weights; batch norms and biases have none.",
+        low=0,
+        high=10,
+    )
+    warmup_epochs: float = option(
+        1.0, "Epochs of linear warm-up before the cosine schedule.", low=0, high=1000
+    )
+    freeze_epochs: int = option(
+        0,
+        "Epochs in which only fresh layers are trained (head, Coordinate Attention); the "
+        "pretrained layers keep their weights and their batch norm statistics.",
+        low=0,
+        high=1000,
+    )
+    clip_norm: float = option(5.0, "Largest norm of the gradient.", low=1e-6, high=1e6)
+    dropout: float = option(0.2, "Dropout rate before the last layer.", low=0, high=0.99)
+    dropout_start: float | None = option(
+        None,
+        "Dynamic dropout: the rate rises from this value to --dropout during the training.",
+        low=0,
+        high=0.99,
+    )
+    sigma: float = option(
+        2.0,
+        "Standard deviation of the label distribution, in years (DLDL-v2, Gao et al., IJCAI 2018, "
+        "uses 2).",
+        low=0.1,
+        high=20,
+    )
+    sigma_max: float | None = option(
+        None,
+        "Adaptive sigma: the standard deviation grows from --sigma at 0 years to this value at 100 "
+        "years.",
+        low=0.1,
+        high=20,
+    )
+    mean_weight: float = option(
+        0.1,
+        "Weight of abs(mean - label) in the loss, the lambda of DLDL-v2 (which uses 1).",
+        low=0,
+        high=100,
+    )
+    cdf_weight: float = option(
+        0.0,
+        "Weight of the squared distance between the cumulative distributions, a ranking loss.",
+        low=0,
+        high=100,
+    )
+    squared_weight: float = option(
+        0.0,
+        "Weight of (mean - label)^2 / 2 (mean-variance loss, Pan et al., CVPR 2018, uses 0.2).",
+        low=0,
+        high=100,
+    )
+    variance_weight: float = option(
+        0.0,
+        "Weight of the variance of the distribution (mean-variance loss uses 0.05).",
+        low=0,
+        high=100,
+    )
+    lds: str = option(
+        "none",
+        "Weights of photos by label distribution smoothing (Yang et al., ICML 2021): none, the "
+        "inverse of the smoothed density of ages, or sqrt, the root of that inverse.",
+        choices=("none", "inverse", "sqrt"),
+    )
+    mixup_alpha: float = option(
+        0.0,
+        "MixUp of images, distributions and ages (Zhang et al., ICLR 2018, uses 0.2). 0 turns it "
+        "off.",
+        low=0,
+        high=100,
+    )
+    ema_decay: float = option(
+        0.998, "Largest decay, in one step, of the average of the weights.", low=0, high=0.99999
+    )
+    patience: int = option(
+        0,
+        "Early stop: end the training after this many epochs of the last stage without a better "
+        "one. 0 turns it off.",
+        low=0,
+        high=1000,
+    )
+    precision: str = option(
+        "fp32", "fp32, or mixed precision with bf16 or fp16.", choices=("fp32", "bf16", "fp16")
+    )
+    quantize: str = option(
+        "none",
+        "int8 trains so that the same weights give the same ages in INT8. It needs pretrained "
+        "weights; batch norm statistics are frozen and dropout is off.",
+        choices=("none", "int8"),
+    )
+    quantize_weight: float = option(
+        1.0,
+        "Weight of the distance between the distributions in INT8 and in floating point.",
+        low=0,
+        high=100,
+    )
+    teacher_sha256: str = option("", "SHA-256 of the teacher's checkpoint.", listed=False)
+    label_weight: float = option(
+        1.0, "Weight of the loss on the labels where there is a teacher.", low=0, high=100
+    )
+    teacher_weight: float = option(
+        1.0,
+        "Weight of the distance to the teacher's distribution (Hinton et al., 2015). Teacher and "
+        "student see the same crop and the same MixUp (Beyer et al., CVPR 2022).",
+        low=0,
+        high=100,
+    )
+    hint_weight: float = option(
+        0.0,
+        "Weight of the distance to the teacher's features at strides 8 and 16 and after pooling "
+        "(FitNets, Romero et al., ICLR 2015).",
+        low=0,
+        high=100,
+    )
+    seed: int = option(
+        0,
+        "Seed of everything random. The same seed, data and machine give the same result.",
+        low=0,
+        high=2**32 - 1,
+    )
 
     def __post_init__(self) -> None:
         if not self.stages or self.stages[-1].size != CROP_SIZE:
@@ -125,18 +224,23 @@ class TrainConfig:
             )
         if any(s.epochs < 1 or s.size < MIN_SIZE or s.size % MIN_SIZE for s in self.stages):
             raise ConfigError(
-                f"stages: expected at least one epoch each and multiples of {MIN_SIZE} pixels, "
-                f"found {','.join(map(str, self.stages))}"
+                "stages: expected at least one epoch in each, and sizes that are multiples of "
+                f"{MIN_SIZE} pixels, found {','.join(map(str, self.stages))}"
             )
-        for name, low, high in _BOUNDS:
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name}: expected {low:g} to {high:g}, found {value:g}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
+        for item in fields(self):
+            value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
+            if value is not None and low is not None and not low <= value <= high:
+                raise ConfigError(f"{item.name}: expected {low:g} to {high:g}, found {value:g}")
+            choices = item.metadata["choices"]
+            if choices and value not in choices:
                 raise ConfigError(
-                    f"{name}: expected one of {', '.join(known)}, found {getattr(self, name)}"
+                    f"{item.name}: expected one of {', '.join(choices)}, found {value}"
                 )
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The fields that decide the network's layers."""
+        return NetworkConfig(self.backbone, self.head, self.dropout)
 
     @property
     def epochs(self) -> int:
@@ -160,40 +264,16 @@ class TrainConfig:
         """Read what `to_json` wrote. Raises ConfigError for damaged text or unknown fields."""
         try:
             values: dict[str, Any] = json.loads(text)
-            unknown = set(values) - {field.name for field in fields(cls)}
+            unknown = set(values) - {item.name for item in fields(cls)}
             if unknown:
-                raise ConfigError(f"training recipe: unknown {', '.join(sorted(unknown))}")
+                raise ConfigError(
+                    f"training recipe: expected fields that this version of halnet knows, found "
+                    f"{', '.join(sorted(unknown))}"
+                )
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"training recipe: damaged: {error!r}") from error
-
-
-_BOUNDS = (
-    ("photos", 0, 1e9),
-    ("batch_size", 2, 65536),
-    ("learning_rate", 1e-8, 10),
-    ("weight_decay", 0, 10),
-    ("warmup_epochs", 0, 1000),
-    ("freeze_epochs", 0, 1000),
-    ("clip_norm", 1e-6, 1e6),
-    ("dropout", 0, 0.99),
-    ("dropout_start", 0, 0.99),
-    ("sigma", 0.1, 20),
-    ("sigma_max", 0.1, 20),
-    ("mean_weight", 0, 100),
-    ("cdf_weight", 0, 100),
-    ("squared_weight", 0, 100),
-    ("variance_weight", 0, 100),
-    ("mixup_alpha", 0, 100),
-    ("ema_decay", 0, 0.99999),
-    ("patience", 0, 1000),
-    ("quantize_weight", 0, 100),
-    ("label_weight", 0, 100),
-    ("teacher_weight", 0, 100),
-    ("hint_weight", 0, 100),
-    ("seed", 0, 2**32 - 1),
-)
+            raise ConfigError(f"the training recipe is damaged: {error!r}") from error
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:

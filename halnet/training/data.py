@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from halnet.alignment import CROP_SIZE, PREPARED_SIZE, inner_crop
-from halnet.datasets.prepared import PreparedDataset, Record
+from halnet.datasets.prepared_dataset import PreparedDataset, Record
 from halnet.files import replacing
 from halnet.images import Image
 

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halnet.errors import ConfigError
+from halnet.network.folding import fold_batch_norms
+from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
-from halnet.training.folding import fold_batch_norms
 from halnet.training.losses import soft_loss
-from halnet.training.model import AgeNet
 
 PROBE_SIZE = 64  # pixels: the features' channels are counted on one blank crop of this size
 

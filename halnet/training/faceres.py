@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from halnet.errors import ArtifactError, ConfigError
-from halnet.training.backbones import TimmNetwork
+from halnet.network.backbones import TimmNetwork
 
 STORED_TYPES = {"float32": np.float32, "int32": np.int32, "float16": np.float16}
 BLOCKS = range(1, 14)  # of a depthwise and a pointwise convolution each
@@ -104,7 +104,7 @@ def settle_norms(network: nn.Module, images: Tensor) -> None:
     In eval mode the network computes what it did; in training it now does so too, on average.
     """
 
-    def settle(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+    def move_into_place(norm: Any, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)
         variance, mean = torch.var_mean(x, dim=1, correction=0)
         old = (norm.running_var + norm.eps).sqrt()
@@ -115,7 +115,7 @@ def settle_norms(network: nn.Module, images: Tensor) -> None:
         norm.running_var.copy_(variance)
 
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    handles = [norm.register_forward_pre_hook(settle) for norm in norms]
+    handles = [norm.register_forward_pre_hook(move_into_place) for norm in norms]
     was_training = network.training
     network.eval()(images)
     network.train(was_training)

@@ -1,11 +1,15 @@
 """Losses on distributions over years: DLDL-v2 [Gao et al., IJCAI 2018] and its options."""
 
+from typing import Protocol
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from halnet.ages import AGE_MAX, AGE_MIN, N_AGES
+from halnet.network.heads import HEADS
 from halnet.training.config import TrainConfig
 
 LDS_SIZE, LDS_SIGMA = 5, 2.0  # years: the smoothing kernel of the LDS paper
@@ -78,3 +82,43 @@ def lds_weights(ages: NDArray[np.int64], kind: str) -> NDArray[np.float32]:
 def mix(values: Tensor, order: Tensor, share: float) -> Tensor:
     """MixUp [Zhang et al., ICLR 2018]: share * values + (1 - share) * values[order]."""
     return torch.lerp(values[order], values, share)
+
+
+class HeadLoss(Protocol):
+    """What a head learns from: targets made from ages, and the loss against them."""
+
+    def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return what the loss compares with, for N ages in years; MixUp may mix it."""
+
+    def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return N losses of N x K logits against N targets and N ages in years."""
+
+
+class DistributionLoss:
+    """Label distributions, compared by the terms of the recipe."""
+
+    def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return N x 101 label distributions."""
+        return label_distribution(ages, config.sigma, config.sigma_max)
+
+    def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return N losses by `distribution_loss`."""
+        log_probabilities = HEADS["distribution"].log_probabilities(logits)
+        return distribution_loss(log_probabilities, target, ages, config)
+
+
+class OrdinalLoss:
+    """Answers to "older than k years?", compared by binary cross-entropy [OR-CNN: CVPR 2016]."""
+
+    def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return N x 100 answers, 1 where the age is above k."""
+        thresholds = torch.arange(AGE_MIN, AGE_MAX, device=ages.device)
+        return (ages[:, None] > thresholds).float()
+
+    def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
+        """Return N binary cross-entropies, summed over the thresholds."""
+        losses = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
+        return losses.sum(dim=1)
+
+
+HEAD_LOSSES: dict[str, HeadLoss] = {"distribution": DistributionLoss(), "ordinal": OrdinalLoss()}

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
-from halnet.training.attention import CoordinateAttention
+from halnet.network.attention import CoordinateAttention
+from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.data import Batch, evaluation_loader, training_loader
 from halnet.training.distillation import Distiller
-from halnet.training.losses import lds_weights, mix
-from halnet.training.model import AgeNet
+from halnet.training.losses import HEAD_LOSSES, lds_weights, mix
 from halnet.training.quantization import int8_loss
 
 
@@ -36,6 +36,7 @@ class AgeModule(pl.LightningModule):
         self.config = config
         self.model = model.to(memory_format=torch.channels_last)
         self.distiller = Distiller(model, teacher, config) if teacher is not None else None
+        self._head_loss = HEAD_LOSSES[config.head]
         self._data = data
         self._workers = workers
         self._records = data.select("train", config.photos)
@@ -98,7 +99,7 @@ class AgeModule(pl.LightningModule):
         torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)
         images, ages = batch[0].float(), batch[1].float()
         weights = self.age_weights[batch[1]]
-        target = self.model.head.target(ages, config)
+        target = self._head_loss.target(ages, config)
         if config.mixup_alpha > 0:
             share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
             order = torch.randperm(len(images), device=images.device)
@@ -107,10 +108,10 @@ class AgeModule(pl.LightningModule):
             )
         if self.distiller is None:
             logits = self.model.logits(images)
-            losses = weights * self.model.head.loss(logits, target, ages, config)
+            losses = weights * self._head_loss.loss(logits, target, ages, config)
         else:
             logits, losses = self.distiller(self.model, images)
-            label_loss = self.model.head.loss(logits, target, ages, config)
+            label_loss = self._head_loss.loss(logits, target, ages, config)
             losses = losses + config.label_weight * weights * label_loss
         if config.quantize == "int8":
             losses = losses + config.quantize_weight * int8_loss(self.model, images, logits, config)
@@ -145,8 +146,8 @@ class AgeModule(pl.LightningModule):
         images, ages = batch[0].float(), batch[1].float()
         with torch.autocast(self.device.type, enabled=False):  # as it will be exported
             logits = self.model.logits(images)
-        target = self.model.head.target(ages, self.config)
-        loss = self.model.head.loss(logits, target, ages, self.config).mean()
+        target = self._head_loss.target(ages, self.config)
+        loss = self._head_loss.loss(logits, target, ages, self.config).mean()
         self.log("val_loss", loss, batch_size=len(images))
         age, stddev, probabilities = self.model.summarise(logits)
         self.val_outputs.append((age.cpu(), stddev.cpu(), probabilities.cpu()))

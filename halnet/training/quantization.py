@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.losses import soft_loss
-from halnet.training.model import AgeNet
 
 WEIGHT_LEVELS = 63  # either side of zero: 7 bits, what a CPU without VNNI sums without saturating
 LEVELS = 127  # of activations, either side of zero: TensorRT's, the coarser of the two schemes

@@ -21,23 +21,28 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
-from halnet.ages import Calibration
-from halnet.datasets.prepared import PreparedDataset, judge_records
+from halnet.ages import AgeCalibration
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError, DatasetError
+from halnet.evaluation.metrics import Evaluation, evaluate
+from halnet.evaluation.predictions import (
+    PREDICTIONS_FILE,
+    Predictions,
+    to_predictions,
+    write_predictions,
+)
 from halnet.files import write_text
-from halnet.metrics import Evaluation, evaluate
-from halnet.predictions import PREDICTIONS_FILE, Predictions, write_predictions
+from halnet.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from halnet.network.device import resolve_device
+from halnet.network.model import AgeNet
 from halnet.results import Outputs
 from halnet.training.callbacks import BestCheckpoint, EpochLog, EpochReport, ema_callback
-from halnet.training.checkpoint import load_checkpoint, load_config, save_checkpoint
 from halnet.training.config import TrainConfig
-from halnet.training.device import resolve_device
-from halnet.training.initial import check_split, parse_weights
+from halnet.training.initial_weights import check_split, parse_weights
 from halnet.training.memory import keep_freed_memory
-from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule
 from halnet.training.precision import keep_float32
-from halnet.training_log import LOG_FILE, read_log
+from halnet.training.training_log import LOG_FILE, read_log
 
 BEST_FILE = "best_model.safetensors"
 RESUME_FILE = "last.ckpt"
@@ -98,11 +103,11 @@ def train(
     initial = parse_weights(weights)
     initial.check(data)
     config = replace(config, weights=initial.kind, initial_sha256=initial.sha256)
-    taught_by = None
+    taught_by: Checkpoint | None = None
     if teacher is not None:
-        taught_by, metadata = load_checkpoint(teacher)
-        check_split(metadata, data, teacher)
-        config = replace(config, teacher_sha256=metadata.checkpoint_sha256)
+        taught_by = load_checkpoint(teacher)
+        check_split(taught_by, data)
+        config = replace(config, teacher_sha256=taught_by.sha256)
     _check_recipe(config, devices * nodes, target)
     if threads:
         torch.set_num_threads(threads)
@@ -110,7 +115,7 @@ def train(
         keep_freed_memory()
     _quieten()
     pl.seed_everything(config.seed, verbose=False)
-    model = AgeNet(config)
+    model = AgeNet(config.network)
     last = out / RESUME_FILE
     if not last.exists():
         initial.load(model, config.backbone, data)
@@ -119,7 +124,7 @@ def train(
     _claim_folder(out, config, data)
     if last.exists() and not zipfile.is_zipfile(last):
         raise ConfigError(f"{last}: damaged or cut off; delete it to start the run again")
-    module = AgeModule(config, data, model, taught_by, workers)
+    module = AgeModule(config, data, model, taught_by.model if taught_by else None, workers)
     trainer = pl.Trainer(
         accelerator="cpu" if target.type == "cpu" else "gpu",
         devices=[target.index] if target.type == "cuda" and devices == 1 else devices,
@@ -218,12 +223,12 @@ def _quieten() -> None:
 def _report(out: Path, data: PreparedDataset, device: torch.device) -> TrainResult:
     """Evaluate the best checkpoint on validation and test; state both in file and report."""
     path = out / BEST_FILE
-    model, metadata = load_checkpoint(path)
-    model.to(device)
-    predictions = {s: _predict(model, data, s, metadata.calibration) for s in ("val", "test")}
+    best = load_checkpoint(path)
+    model = best.model.to(device)
+    predictions = {s: _predict(model, data, s, best.metadata.calibration) for s in ("val", "test")}
     evaluations = {split: evaluate(part) for split, part in predictions.items()}
     mae = {split: round(result.overall.mae, 4) for split, result in evaluations.items()}
-    save_checkpoint(path, model, load_config(path), replace(metadata, reference_mae=mae))
+    save_checkpoint(path, model, best.recipe, replace(best.metadata, reference_mae=mae))
     write_predictions(out / PREDICTIONS_FILE, predictions)
     report = {
         "dataset": data.dataset,
@@ -235,7 +240,7 @@ def _report(out: Path, data: PreparedDataset, device: torch.device) -> TrainResu
 
 
 def _predict(
-    model: AgeNet, data: PreparedDataset, split: str, calibration: Calibration
+    model: AgeNet, data: PreparedDataset, split: str, calibration: AgeCalibration
 ) -> Predictions:
     device = next(model.parameters()).device
 
@@ -245,4 +250,4 @@ def _predict(
         return Outputs(*(value.cpu().numpy() for value in values))
 
     records = data.select(split)
-    return judge_records(data.outputs(run, records), records, calibration)
+    return to_predictions(data.outputs(run, records), records, calibration)

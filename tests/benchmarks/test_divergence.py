@@ -11,14 +11,14 @@ from halnet.benchmarks.divergence import first_divergence
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.export import Target
 from halnet.export.to_onnx import write_onnx
-from halnet.training.checkpoint import load_checkpoint
+from halnet.network.checkpoint import load_checkpoint
 
 
 def test_an_overflow_is_named(
     graphs: dict[str, Any], checkpoint: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
     full, half = tmp_path / "halnet.onnx", tmp_path / "halnet.fp16.onnx"
-    metadata = load_checkpoint(checkpoint)[1]
+    metadata = load_checkpoint(checkpoint).metadata
     for path, precision in ((full, "fp32"), (half, "fp16")):
         write_onnx(graphs[precision], replace(metadata, precision=precision), path, Target())
     assert first_divergence(half, crops[:1]) is None, "the two agree"

@@ -8,10 +8,10 @@ import pytest
 from halnet.artifact import bundled
 from halnet.benchmarks.parity import Parity, Reference, Verifier, VerifyConfig, compare
 from halnet.benchmarks.samples import sample_crops
-from halnet.datasets.prepared import Record
+from halnet.datasets.prepared_dataset import Record
 from halnet.errors import ArtifactError, ConfigError
 from halnet.results import Outputs
-from halnet.runtimes import Runtime
+from halnet.runtimes.base import Runtime
 from halnet.runtimes.fake import FakeRuntime
 
 RECORDS = tuple(Record(f"{i}", 40 if i < 60 else 52, "", "test") for i in range(100))

@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from halnet.artifact import bundled
+from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.equalization import equalize, find_groups
-from halnet.calibration.gauge import Gauge
 
 UNEVEN = np.logspace(0, 1.3, 8)
 
@@ -43,12 +43,12 @@ def peaks(proto: Any, name: str, crops: np.ndarray) -> np.ndarray:
 
 
 def test_the_same_ages_from_like_channels(tiny_graph: Any, uneven: Any, crops: np.ndarray) -> None:
-    gauge = Gauge(tiny_graph, crops)
-    assert gauge(uneven).maximum < 1e-5
+    meter = AgeShiftMeter(tiny_graph, crops)
+    assert meter(uneven).maximum < 1e-5
     before = peaks(uneven, "wide_relu", crops)
     assert before.max() > 10 * before[before > 0].min()
     equal = equalize(uneven, crops)
-    assert gauge(equal).maximum < 1e-5
+    assert meter(equal).maximum < 1e-5
     after = peaks(equal, "wide_relu", crops)
     np.testing.assert_allclose(after[before > 0], after.max(), rtol=1e-5)
 
@@ -104,5 +104,5 @@ def test_what_is_read_otherwise_is_left(tiny_graph: Any, step: str) -> None:
 def test_a_channel_that_is_never_used(tiny_graph: Any, crops: np.ndarray) -> None:
     alive = (UNEVEN > 1)[:, None, None, None]
     dead = scaled(tiny_graph, {"network.features.1.block.0.0.weight": alive})
-    gauge = Gauge(dead, crops)
-    assert gauge(equalize(dead, crops)).maximum < 1e-5
+    meter = AgeShiftMeter(dead, crops)
+    assert meter(equalize(dead, crops)).maximum < 1e-5

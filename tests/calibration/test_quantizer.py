@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 from halnet.artifact import bundled
-from halnet.calibration.gauge import Gauge
+from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.layers import find_layers
 from halnet.calibration.quantizer import METHODS, Quantizer
 from halnet.calibration.sensitivity import rank_layers
@@ -76,8 +76,8 @@ def test_unsigned_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndar
         stored[node.input[2]] for node in proto.graph.node if node.op_type == "QuantizeLinear"
     ]
     assert {point.dtype for point in points} == {np.dtype(np.uint8)}
-    movement = Gauge(tiny_graph, crops, [30.0] * len(crops))(proto)
-    assert 0 < movement.mean < 0.05
+    shift = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))(proto)
+    assert 0 < shift.mean < 0.05
     with pytest.raises(ArtifactError, match="expected an int8 zero point of 0, found UINT8"):
         check_quantization(proto)
 
@@ -91,7 +91,7 @@ def test_symmetric_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.nda
     for layer in quantizer.quantizable:
         weights = stored[f"network.{layer.name}.weight_quantized"]
         assert np.abs(weights.astype(int)).max() == 127
-    assert 0 < Gauge(tiny_graph, crops)(proto).mean < 0.1
+    assert 0 < AgeShiftMeter(tiny_graph, crops)(proto).mean < 0.1
 
 
 def test_a_kept_layer_computes_in_floating_point_with_what_follows_it(
@@ -110,21 +110,21 @@ def test_a_kept_layer_computes_in_floating_point_with_what_follows_it(
 def test_layers_are_ranked_by_what_each_alone_does(
     tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray
 ) -> None:
-    gauge = Gauge(tiny_graph, crops, [30.0] * len(crops))
-    ranking = rank_layers(quantizer, "unsigned", gauge)
+    meter = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))
+    ranking = rank_layers(quantizer, "unsigned", meter)
     assert {line.layer for line in ranking} == set(quantizer.quantizable)
-    means = [line.movement.mean for line in ranking]
+    means = [line.shift.mean for line in ranking]
     assert means == sorted(means, reverse=True)
     assert means[-1] > 0
 
 
 def test_every_method(tiny_graph: Any, crops: np.ndarray) -> None:
     """Each moves ages a little, and chooses ranges of its own."""
-    gauge = Gauge(tiny_graph, crops)
+    meter = AgeShiftMeter(tiny_graph, crops)
     scales = []
     for method in METHODS:
         quantized = Quantizer(tiny_graph, crops, method).quantize("unsigned")
-        assert 0 < gauge(quantized).mean < 0.2
+        assert 0 < meter(quantized).mean < 0.2
         scales.append({k: float(v.max()) for k, v in values(quantized).items() if "_scale" in k})
     widest, *others = scales
     for other in others:
@@ -144,19 +144,19 @@ def test_a_fixed_batch(tiny_graph: Any, crops: np.ndarray) -> None:
     assert scales
     for name, value in scales.items():
         np.testing.assert_array_equal(values(found)[name], value)
-    assert Gauge(tiny_graph, crops)(found).maximum < 0.2
+    assert AgeShiftMeter(tiny_graph, crops)(found).maximum < 0.2
 
 
 def test_a_gauge_measures_years(tiny_graph: Any, crops: np.ndarray) -> None:
-    gauge = Gauge(tiny_graph, crops, [1000.0] * len(crops))
-    same = gauge(tiny_graph)
+    meter = AgeShiftMeter(tiny_graph, crops, [1000.0] * len(crops))
+    same = meter(tiny_graph)
     assert (same.mean, same.p99, same.maximum, same.delta_mae) == (0, 0, 0, 0)
     moved = onnx.ModelProto()
     moved.CopyFrom(tiny_graph)
     moved.graph.node[-1].output[0] = "almost"
     moved.graph.initializer.append(numpy_helper.from_array(np.float32(2), "two"))
     moved.graph.node.append(onnx.helper.make_node("Add", ["almost", "two"], ["age"], "older"))
-    found = gauge(moved, timed=True)
+    found = meter(moved, timed=True)
     assert found.mean == pytest.approx(2, abs=1e-4)
     assert found.delta_mae == pytest.approx(-2, abs=1e-4)  # nearer to 1000
     assert found.milliseconds is not None

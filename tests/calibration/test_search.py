@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from halnet.calibration.budget import Budget, Movement, percentile_bound
+from halnet.calibration.budget import AgeShift, Budget, percentile_bound
 from halnet.calibration.layers import Layer
 from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, to_csv
@@ -12,14 +12,14 @@ from halnet.errors import ArtifactError, ConfigError
 ERRORS = {f"layer{i}": 2.0 ** (3 - i) for i in range(10)}  # years: 8, 4, 2, 1, ...
 
 
-def _move(error: float) -> Movement:
-    return Movement(error / 4, error / 2, error, 2 * error, error / 100)
+def _move(error: float) -> AgeShift:
+    return AgeShift(error / 4, error / 2, error, 2 * error, error / 100)
 
 
 RANKING = [Sensitivity(Layer(n, "projection", (n,)), _move(e)) for n, e in ERRORS.items()]
 
 
-def _try(kept: tuple[str, ...]) -> Movement:
+def _try(kept: tuple[str, ...]) -> AgeShift:
     return _move(sum(error for name, error in ERRORS.items() if name not in kept))
 
 
@@ -37,7 +37,7 @@ def test_as_few_layers_as_will_do_are_given_back(budget: Budget, count: int) -> 
     seen: list[Step] = []
     best, steps = search(lambda: RANKING, _try, budget, seen.append)
     assert best.kept == tuple(list(ERRORS)[:count])
-    assert budget.holds(best.movement)
+    assert budget.holds(best.shift)
     assert not count or not budget.holds(_try(best.kept[:-1]))
     assert tuple(seen) == steps
     assert len({step.kept for step in steps}) == len(steps)  # none is tried twice
@@ -55,9 +55,9 @@ def test_a_budget_must_be_positive(value: float) -> None:
 
 
 def test_unknown_ages_are_not_judged() -> None:
-    assert Budget().holds(Movement(0.1, 1.4, 1.9, 3.0, None))
-    assert not Budget().holds(Movement(0.1, 1.4, 2.1, 3.0, None))
-    assert not Budget().holds(Movement(0.1, 1.4, 1.9, 3.0, -0.06))
+    assert Budget().holds(AgeShift(0.1, 1.4, 1.9, 3.0, None))
+    assert not Budget().holds(AgeShift(0.1, 1.4, 2.1, 3.0, None))
+    assert not Budget().holds(AgeShift(0.1, 1.4, 1.9, 3.0, -0.06))
 
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 20), (298, 298), (299, 299), (575, 574)])

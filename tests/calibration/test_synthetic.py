@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from halnet.artifact import Metadata, bundled
-from halnet.calibration.synthetic import synthetic_samples
-from halnet.training.checkpoint import load_checkpoint
+from halnet.calibration.synthetic import make_synthetic_crops
+from halnet.network.checkpoint import load_checkpoint
 
 
 class Remembers(nn.Module):
@@ -32,18 +32,18 @@ class Remembers(nn.Module):
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Metadata:
     """The metadata of a checkpoint whose network is the small one."""
-    metadata = load_checkpoint(bundled("halnet.safetensors"))[1]
+    metadata = load_checkpoint(bundled("halnet.safetensors")).metadata
     torch.manual_seed(0)
     network = Remembers()
     monkeypatch.setattr(
-        "halnet.training.checkpoint.load_checkpoint", lambda path: (network, metadata)
+        "halnet.network.checkpoint.load_checkpoint", lambda path: (network, metadata)
     )
     return metadata
 
 
 def test_crops_bring_about_what_the_batch_norms_remember(metadata: Metadata) -> None:
     path = Path("any")
-    samples = synthetic_samples(path, 20, steps=60)
+    samples = make_synthetic_crops(path, 20, steps=60)
     assert samples.crops.shape == (20, 224, 224, 3)
     assert samples.crops.dtype == np.uint8
     network = Remembers()
@@ -60,6 +60,6 @@ def test_crops_bring_about_what_the_batch_norms_remember(metadata: Metadata) -> 
 
 def test_the_seed_decides(metadata: Metadata) -> None:
     path = Path("any")
-    first, again, other = (synthetic_samples(path, 2, seed, steps=2) for seed in (0, 0, 1))
+    first, again, other = (make_synthetic_crops(path, 2, seed, steps=2) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.crops, again.crops)
     assert (first.crops != other.crops).any()

@@ -11,7 +11,7 @@ import pytest
 
 from halnet.artifact import bundled
 from halnet.commands import COMMANDS, group, run
-from halnet.training_log import COLUMNS
+from halnet.training.training_log import COLUMNS
 
 
 @pytest.fixture

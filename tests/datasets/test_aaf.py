@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from halnet.datasets.aaf import list_aaf, read_landmarks
-from halnet.datasets.photos import landmark_error
+from halnet.datasets.source_photo import landmark_error
 from halnet.errors import DatasetError
 
 

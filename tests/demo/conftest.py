@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from halnet.demo import VARIABLE
+from halnet.demo.server import VARIABLE
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from streamlit.testing.v1 import AppTest
 from halnet import Predictor
 from halnet.artifact import bundled
 from halnet.commands import group, run
-from halnet.demo import APP, DemoConfig
 from halnet.demo.live import LiveView
+from halnet.demo.server import APP, DemoConfig
 from halnet.errors import DetectorError
 from halnet.images import load_image
 

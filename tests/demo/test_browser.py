@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
-from halnet.benchmarks.served import COMMAND, find_browser, served
+from halnet.benchmarks.studies.processes import COMMAND, find_browser, served
 from halnet.images import load_image
 
 playwright = pytest.importorskip("playwright.sync_api")

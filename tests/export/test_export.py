@@ -16,8 +16,8 @@ from halnet.artifact import bundled, sha256_artifact, sha256_file
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import FORMATS, ExportConfig, Target, export
 from halnet.files import staging
-from halnet.runtimes import open_runtime
-from halnet.training.checkpoint import load_checkpoint, save_checkpoint
+from halnet.network.checkpoint import load_checkpoint, save_checkpoint
+from halnet.runtimes.backends import open_runtime
 from halnet.training.config import TrainConfig
 
 

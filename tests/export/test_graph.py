@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from halnet.artifact import bundled
-from halnet.export.graph import STEPS, prepare, round_to_half
-from halnet.training.attention import CoordinateAttention
-from halnet.training.checkpoint import load_checkpoint
-from halnet.training.model import AgeNet
+from halnet.export.graph import STEPS, round_to_half, simplify
+from halnet.network.attention import CoordinateAttention
+from halnet.network.checkpoint import load_checkpoint
+from halnet.network.model import AgeNet
 
 
 @pytest.fixture(scope="module")
 def model() -> AgeNet:
     """A trained network: a fresh one's batch norms do nothing that could be folded wrongly."""
-    return load_checkpoint(bundled("halnet.safetensors"))[0]
+    return load_checkpoint(bundled("halnet.safetensors")).model
 
 
 @pytest.mark.parametrize("steps", [*((name,) for name in STEPS), tuple(STEPS)])
@@ -23,7 +23,7 @@ def test_every_step_gives_the_same_ages(
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     images = torch.from_numpy(crops)
-    prepared = prepare(model, steps)
+    prepared = simplify(model, steps)
     with torch.inference_mode():
         expected, found = model(images), prepared(images)
     assert expected[0].std() > 1
@@ -35,7 +35,7 @@ def test_every_step_gives_the_same_ages(
 
 def test_each_step_does_its_work(model: AgeNet) -> None:
     def count(steps: tuple[str, ...], kind: type) -> int:
-        return sum(isinstance(module, kind) for module in prepare(model, steps).modules())
+        return sum(isinstance(module, kind) for module in simplify(model, steps).modules())
 
     assert count((), CoordinateAttention) == 5
     assert count(("attention",), CoordinateAttention) == 0
@@ -47,7 +47,7 @@ def test_each_step_does_its_work(model: AgeNet) -> None:
 
 
 def test_rounding_to_half_keeps_the_sum_of_each_kernel(model: AgeNet) -> None:
-    prepared = prepare(model)
+    prepared = simplify(model)
     rounded = dict(round_to_half(prepared).network.named_parameters())
     for name, weight in prepared.network.named_parameters():
         nearest, found = weight.half().float(), rounded[name]

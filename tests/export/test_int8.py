@@ -10,15 +10,15 @@ import onnx
 import pytest
 
 from halnet.artifact import bundled
+from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import Budget
-from halnet.calibration.gauge import Gauge
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, DatasetError
 from halnet.export import ExportConfig, export
+from halnet.export.config import Int8Config
 from halnet.export.int8 import Int8
-from halnet.export.targets import Int8Config
 from halnet.export.to_tensorrt import check_quantization
-from halnet.runtimes import describe, open_runtime
+from halnet.runtimes.backends import describe, open_runtime
 
 NOWHERE = Path("no checkpoint is read")
 
@@ -32,19 +32,19 @@ def test_layers_are_given_back_until_the_budget_holds(
 ) -> None:
     data = PreparedDataset(calibratable)
     records = data.select("val")
-    gauge = Gauge(tiny_graph, data.inner_crops(records), [record.age for record in records])
-    config = Int8Config(calibratable, samples=16, keep=())
+    meter = AgeShiftMeter(tiny_graph, data.inner_crops(records), [record.age for record in records])
+    config = Int8Config(calibratable, crops=16, keep=())
     everything, stated = Int8(config, NOWHERE, tiny_graph, silent).quantize(
         "unsigned", "onnxruntime", tmp_path
     )
     assert stated["kept"] == []
-    worst = gauge(everything).p99_bound
+    worst = meter(everything).p99_bound
     budget = Budget(mae=10, p99=worst / 2)
-    config = Int8Config(calibratable, samples=16, budget=budget, sensitivity=True)
+    config = Int8Config(calibratable, crops=16, budget=budget, sensitivity=True)
     lines: list[str] = []
     int8 = Int8(config, NOWHERE, tiny_graph, lines.append)
     proto, stated = int8.quantize("unsigned", "onnxruntime", tmp_path)
-    assert 0 < gauge(proto).p99_bound <= budget.p99
+    assert 0 < meter(proto).p99_bound <= budget.p99
     assert 1 <= len(stated["kept"]) < 4
     assert stated["budget"] == {"mae": 10, "p99": worst / 2}
     assert stated["steps"][0]["kept"] == 0
@@ -66,7 +66,7 @@ def test_each_runtime_is_judged_by_itself(
 ) -> None:
     pytest.importorskip("openvino")
     lines: list[str] = []
-    config = Int8Config(calibratable, samples=16, budget=Budget(mae=10, p99=10))
+    config = Int8Config(calibratable, crops=16, budget=Budget(mae=10, p99=10))
     int8 = Int8(config, NOWHERE, tiny_graph, lines.append)
     steps = {}
     for runtime, judge in (
@@ -90,7 +90,7 @@ def test_a_budget_that_nothing_holds_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: tiny_graph)
     monkeypatch.setattr("halnet.export.graph.prepare", lambda model: model)
-    int8 = Int8Config(calibratable, samples=16, budget=Budget(p99=1e-7))
+    int8 = Int8Config(calibratable, crops=16, budget=Budget(p99=1e-7))
     with pytest.raises(ArtifactError, match=r"no INT8 graph surely moves ages by less .*1e-07"):
         export(ExportConfig(precisions=("int8",), out=tmp_path, int8=int8))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -103,7 +103,7 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
         formats=("onnx", "openvino", "tensorrt"),
         precisions=("int8",),
         out=tmp_path,
-        int8=Int8Config(calibratable, samples=20, keep=keep),
+        int8=Int8Config(calibratable, crops=20, keep=keep),
     )
     made = export(config)
     assert [exported.path.name for exported in made] == [
@@ -148,14 +148,14 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
 
 def test_wrong_requests(calibratable: Path, prepared: Path, tiny_graph: Any) -> None:
     with pytest.raises(ConfigError, match=r"of the precision int8, .*\(found fp32\)"):
-        ExportConfig(int8=Int8Config(samples=64))
+        ExportConfig(int8=Int8Config(crops=64))
     with pytest.raises(ConfigError, match="samples: expected at least 1, found 0"):
-        Int8Config(samples=0)
+        Int8Config(crops=0)
     with pytest.raises(ConfigError, match="a detector is for a folder of photos"):
         Int8Config(detector=NOWHERE)
     cases: list[tuple[Int8Config, str]] = [
         (Int8Config(prepared), "at least 16 photos of faces to calibrate on, found 12"),
-        (Int8Config(calibratable, samples=21), "expected 16 to 20 photos.*found 21"),
+        (Int8Config(calibratable, crops=21), "expected 16 to 20 photos.*found 21"),
     ]
     for config, message in cases:
         with pytest.raises(DatasetError, match=message):

@@ -8,10 +8,10 @@ import pytest
 
 from halnet.artifact import sha256_file
 from halnet.export import to_onnx
-from halnet.export.graph import prepare
-from halnet.runtimes import open_runtime
-from halnet.training.config import TrainConfig
-from halnet.training.model import AgeNet
+from halnet.export.graph import simplify
+from halnet.network.config import NetworkConfig
+from halnet.network.model import AgeNet
+from halnet.runtimes.backends import open_runtime
 
 
 def test_the_artifact_follows_the_contract(onnx_artifact: Path, checkpoint: Path) -> None:
@@ -61,8 +61,8 @@ def test_every_network_takes_the_same_way(backbone: str, head: str, crops: np.nd
     import torch
 
     torch.manual_seed(0)
-    model = AgeNet(TrainConfig(backbone=backbone, head=head)).eval()
-    data = to_onnx.trace(prepare(model)).SerializeToString()
+    model = AgeNet(NetworkConfig(backbone=backbone, head=head)).eval()
+    data = to_onnx.trace(simplify(model)).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = [value.numpy() for value in model(torch.from_numpy(crops))]
@@ -113,7 +113,7 @@ def test_a_fixed_batch(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> N
         expected = runtime.run(crops).age  # five: three runs of two, the last filled up
     for exported in export(config):
         with open_runtime(exported.path) as runtime:
-            assert (runtime.spec.batches.least, runtime.spec.batches.most) == (2, 2)
+            assert (runtime.spec.batch_limits.least, runtime.spec.batch_limits.most) == (2, 2)
             found = runtime.run(crops)
         assert len(found) == 5
         np.testing.assert_allclose(found.age, expected, atol=1e-3)

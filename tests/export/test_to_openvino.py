@@ -7,7 +7,7 @@ import pytest
 
 from halnet.artifact import sha256_file
 from halnet.export import ExportConfig, export
-from halnet.runtimes import open_runtime
+from halnet.runtimes.backends import open_runtime
 
 ov = pytest.importorskip("openvino")
 

@@ -12,16 +12,16 @@ from halnet.artifact import Metadata
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import ExportConfig, Target, export
 from halnet.export.to_tensorrt import check_quantization, write_tensorrt
-from halnet.runtimes import describe, open_runtime
+from halnet.network.checkpoint import load_checkpoint
+from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.sidecar import Sidecar
-from halnet.training.checkpoint import load_checkpoint
 
 trt = pytest.importorskip("tensorrt_rtx")
 
 
 @pytest.fixture(scope="module")
 def metadata(checkpoint: Path) -> Metadata:
-    return load_checkpoint(checkpoint)[1]
+    return load_checkpoint(checkpoint).metadata
 
 
 def test_both_precisions(checkpoint: Path, tmp_path: Path) -> None:

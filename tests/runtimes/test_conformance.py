@@ -9,7 +9,8 @@ import pytest
 
 from halnet.ages import summarise
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.runtimes import BACKENDS, Runtime, choose_runtime, open_runtime, survey
+from halnet.runtimes.backends import BACKENDS, choose_runtime, open_runtime, survey
+from halnet.runtimes.base import Runtime
 
 
 def model_for(name: str, request: pytest.FixtureRequest) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.runtimes import open_runtime
+from halnet.runtimes.backends import open_runtime
 
 pytest.importorskip("openvino")
 
@@ -95,7 +95,7 @@ sys.addaudithook(lambda event, args: asked.append(event) if event.startswith("so
 import multiprocessing.process
 multiprocessing.process.BaseProcess.start = lambda self: asked.append("process")
 from halnet.export import to_openvino
-from halnet.runtimes import open_runtime
+from halnet.runtimes.backends import open_runtime
 open_runtime(sys.argv[1], "openvino").close()
 import time
 time.sleep(1)

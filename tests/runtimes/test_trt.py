@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from halnet.errors import ArtifactError, RuntimeUnavailableError
-from halnet.runtimes import describe, open_runtime
+from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.fake import FakeRuntime
 
 
@@ -20,7 +20,7 @@ def test_batches_beyond_the_profile_go_in_several_runs(
     with open_runtime(engine) as runtime:
         found = runtime.run(many)
         assert fakes.trt.calls == [4, 4, 2]
-        assert str(runtime.spec.batches) == "1 to 4"
+        assert str(runtime.spec.batch_limits) == "1 to 4"
     expected = FakeRuntime().run(many)
     np.testing.assert_array_equal(found.age, expected.age)
     np.testing.assert_array_equal(found.stddev, expected.stddev)
@@ -111,5 +111,5 @@ def test_missing_packages_name_their_cure(
 def test_an_engine_describes_itself_without_library_or_gpu(engine: Path) -> None:
     spec = describe(engine)
     assert spec.provider == "SM86, SM89"
-    assert (spec.batches.least, spec.batches.most) == (1, 4)
+    assert (spec.batch_limits.least, spec.batch_limits.most) == (1, 4)
     assert spec.metadata.dataset == "none"

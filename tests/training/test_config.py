@@ -3,7 +3,8 @@ from dataclasses import fields
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.training.config import CHOICES, DESCRIPTIONS, Stage, TrainConfig, parse_stages
+from halnet.network.config import NetworkConfig
+from halnet.training.config import Stage, TrainConfig, parse_stages
 
 
 def test_stages() -> None:
@@ -15,17 +16,25 @@ def test_stages() -> None:
 def test_json_round_trip() -> None:
     config = TrainConfig(stages=(Stage(96, 1), Stage(224, 2)), sigma=3.0, seed=7)
     assert TrainConfig.from_json(config.to_json()) == config
-    with pytest.raises(ConfigError, match="unknown nonsense"):
+    with pytest.raises(ConfigError, match="found nonsense"):
         TrainConfig.from_json(config.to_json().replace('"sigma"', '"nonsense"'))
     for damaged in ("", "[]", "{}", '{"stages": [{"size": 1}]}'):
-        with pytest.raises(ConfigError, match="training recipe: damaged"):
+        with pytest.raises(ConfigError, match="training recipe is damaged"):
             TrainConfig.from_json(damaged)
 
 
+def test_the_network_is_built_from_three_of_the_fields() -> None:
+    config = TrainConfig(backbone="mobilenet_v1", head="ordinal", dropout=0.4)
+    assert config.network == NetworkConfig("mobilenet_v1", "ordinal", 0.4)
+    assert NetworkConfig.from_recipe(config.to_json()) == config.network
+    assert NetworkConfig.from_recipe("{}") == TrainConfig().network
+
+
 def test_every_field_is_explained_and_bounded() -> None:
-    names = {field.name for field in fields(TrainConfig)}
-    assert set(DESCRIPTIONS) == names
-    for name, known in CHOICES.items():
+    assert all(field.metadata["help"].endswith(".") for field in fields(TrainConfig))
+    words = {f.name: f.metadata["choices"] for f in fields(TrainConfig) if f.metadata["choices"]}
+    assert set(words) == {"head", "lds", "precision", "quantize"}
+    for name, known in words.items():
         assert getattr(TrainConfig(), name) in known
         with pytest.raises(ConfigError, match=f"{name}: expected one of .* found nonsense"):
             TrainConfig(**{name: "nonsense"})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.training.data import (
     augment,
     colour_matrix,

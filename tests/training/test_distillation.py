@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from halnet.errors import ConfigError
-from halnet.training.backbones import Taps
+from halnet.network.backbones import Taps
+from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.distillation import Distiller, hint_loss
-from halnet.training.model import AgeNet
 
 CONFIG = TrainConfig(teacher_sha256="ab", mean_weight=0.0)
 

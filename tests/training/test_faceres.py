@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halnet.datasets.prepared import PreparedDataset
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError
+from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.faceres import load_faceres, read_tfjs, settle_norms
-from halnet.training.initial import parse_weights
-from halnet.training.model import AgeNet
+from halnet.training.initial_weights import parse_weights
 
 WIDTHS = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from halnet.training.config import TrainConfig
-from halnet.training.losses import distribution_loss, label_distribution, lds_weights, mix
+from halnet.training.losses import (
+    HEAD_LOSSES,
+    distribution_loss,
+    label_distribution,
+    lds_weights,
+    mix,
+)
 
 PLAIN = TrainConfig(mean_weight=0.0)
 YEARS = torch.arange(101.0)
@@ -98,3 +104,21 @@ def test_mix_is_the_same_for_images_and_ages() -> None:
     target = label_distribution(ages, 2.0)
     mean = mix(target, order, 0.75) @ YEARS
     torch.testing.assert_close(mean, torch.tensor([20.0, 40.0]), atol=1e-3, rtol=0)
+
+
+def test_ordinal_target_and_loss_by_hand() -> None:
+    head = HEAD_LOSSES["ordinal"]
+    target = head.target(torch.tensor([0.0, 3.0]), TrainConfig())
+    assert target.sum(1).tolist() == [0, 3]
+    assert target[1, :4].tolist() == [1, 1, 1, 0]
+    loss = head.loss(torch.zeros(2, 100), target, torch.tensor([0.0, 3.0]), TrainConfig())
+    torch.testing.assert_close(loss, torch.full((2,), 100 * np.log(2), dtype=torch.float32))
+    certain = torch.where(target > 0, 20.0, -20.0)
+    assert head.loss(certain, target, torch.tensor([0.0, 3.0]), TrainConfig()).max() < 1e-5
+
+
+def test_the_distribution_head_follows_the_recipe() -> None:
+    head = HEAD_LOSSES["distribution"]
+    target = head.target(torch.tensor([40.0]), TrainConfig(sigma=3.0))
+    deviation = (target * (YEARS - 40) ** 2).sum().sqrt()
+    assert deviation.item() == pytest.approx(3, rel=1e-3)

@@ -3,8 +3,8 @@ import copy
 import torch
 from torch import nn
 
-from halnet.training.config import TrainConfig
-from halnet.training.model import AgeNet
+from halnet.network.config import NetworkConfig
+from halnet.network.model import AgeNet
 from halnet.training.precision import keep_float32
 
 
@@ -36,7 +36,7 @@ def test_nothing_else_changes() -> None:
     """The same numbers and names without autocast, copies and timm's own padding included."""
     torch.manual_seed(0)
     for backbone in ("ca_mobilenet_v3", "mobilenet_v1"):
-        model = AgeNet(TrainConfig(backbone=backbone)).eval()
+        model = AgeNet(NetworkConfig(backbone=backbone)).eval()
         crops = torch.randint(0, 256, (2, 64, 64, 3)).float()
         before, names = model(crops)[0], list(model.state_dict())
         keep_float32(model)

@@ -7,7 +7,7 @@ from torch import nn
 from halnet.artifact import bundled
 from halnet.benchmarks.samples import sample_crops
 from halnet.errors import ConfigError
-from halnet.training.checkpoint import load_checkpoint
+from halnet.network.checkpoint import load_checkpoint
 from halnet.training.config import TrainConfig
 from halnet.training.quantization import (
     int8_logits,

@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 
 from halnet.artifact import sha256_file
 from halnet.errors import ArtifactError, ConfigError, DatasetError, RuntimeUnavailableError
-from halnet.training.attention import CoordinateAttention
+from halnet.network.attention import CoordinateAttention
+from halnet.network.checkpoint import load_checkpoint, load_config
+from halnet.network.model import AgeNet
 from halnet.training.callbacks import BestCheckpoint, ema_callback, ema_decay
-from halnet.training.checkpoint import load_checkpoint, load_config
 from halnet.training.config import Stage, TrainConfig
-from halnet.training.model import AgeNet
 from halnet.training.module import AgeModule, dropout_rate, learning_rate_factor
 from halnet.training.trainer import train
-from halnet.training_log import read_log
+from halnet.training.training_log import read_log
 
 CONFIG = TrainConfig(
     stages=(Stage(32, 2), Stage(224, 1)),
@@ -79,8 +79,8 @@ def test_wrong_devices_claim_nothing(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path) -> None:
-    from halnet.benchmarks.accuracy import EvaluateConfig, evaluate_model
-    from halnet.predictions import read_predictions
+    from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
+    from halnet.evaluation.predictions import read_predictions
 
     best = finished / "best_model.safetensors"
     result = evaluate_model(EvaluateConfig(prepared, best, device="cpu"))
@@ -172,7 +172,7 @@ def test_weights_start_from_a_checkpoint(
 
 def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
     from halnet.artifact import INPUT
-    from halnet.datasets.prepare import Prepared, write_index
+    from halnet.datasets.preparing import Prepared, write_index
 
     identity = {"dataset": "x", "seed": 0, "listing_sha256": "0"}
     results = [Prepared(f"{i}.jpg", 30, "") for i in range(40)]
@@ -182,7 +182,7 @@ def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_weight_decay_spares_norms_and_biases(prepared: Path) -> None:
-    from halnet.datasets.prepared import PreparedDataset
+    from halnet.datasets.prepared_dataset import PreparedDataset
 
     module = AgeModule(CONFIG, PreparedDataset(prepared), AgeNet())
     (optimizer,), _ = module.configure_optimizers()
@@ -318,7 +318,7 @@ from pathlib import Path
 from halnet.training.config import Stage, TrainConfig
 from halnet.training.module import AgeModule
 from halnet.training.trainer import train
-from halnet.training_log import read_log
+from halnet.training.training_log import read_log
 
 data, out, devices, die = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 step = AgeModule.training_step

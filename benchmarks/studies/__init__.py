@@ -1,0 +1,1 @@
+"""Studies: measurements that maintainers run by `python -m halnet.benchmarks.studies.NAME`."""

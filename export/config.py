@@ -1,0 +1,90 @@
+"""What an export is asked for: checkpoint, formats, precisions, and what some of them need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from halnet.calibration.budget import Budget
+from halnet.errors import ConfigError
+from halnet.export.formats import FORMATS
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an engine is built for. The other formats run anywhere."""
+
+    batches: tuple[int, int, int] = (1, 8, 32)  # minimum, optimal and maximum batch size
+    capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; none: all that TensorRT knows
+
+    def __post_init__(self) -> None:
+        minimum, optimal, maximum = self.batches
+        if not 1 <= minimum <= optimal <= maximum:
+            raise ConfigError(
+                "profile: expected a minimum, optimal and maximum batch size in rising order, "
+                f"found {minimum}, {optimal}, {maximum}"
+            )
+
+
+@dataclass(frozen=True)
+class Int8Config:
+    """How a network is quantized."""
+
+    data: Path | None = None  # prepared dataset whose validation split the budget is measured on
+    photos: Path | None = None  # folder to measure ranges on; None: that split, or synthetic crops
+    detector: Path | None = None  # local YuNet file, for `photos`
+    crops: int = 128  # that the ranges are measured on
+    method: str = "minmax"  # how ranges are measured; see `calibration.quantizer.METHODS`
+    seed: int = 0  # decides which crops are picked
+    keep: tuple[str, ...] | None = None  # layers in floating point; None: search for them
+    budget: Budget = field(default_factory=Budget)  # that the search must meet
+    sensitivity: bool = False  # write the ranking of the layers into the folder
+    threads: int | None = None  # None: one for each core
+
+    def __post_init__(self) -> None:
+        if self.crops < 1:
+            raise ConfigError(f"calibration photos: expected at least 1, found {self.crops}")
+        if self.detector is not None and self.photos is None:
+            raise ConfigError(
+                "--detector needs --calibration FOLDER: the detector finds the faces of its photos"
+            )
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to export, and where to."""
+
+    checkpoint: Path | None = None  # None: the one that comes with the package
+    formats: tuple[str, ...] = ("onnx",)  # names in `FORMATS`
+    precisions: tuple[str, ...] = ("fp32",)  # "fp32", "fp16", "int8"
+    batch: int | None = None  # crops of every inference; None: any number
+    out: Path = Path("deploy")
+    target: Target = field(default_factory=Target)
+    int8: Int8Config = field(default_factory=Int8Config)
+
+    def __post_init__(self) -> None:
+        _check_names("format", self.formats, list(FORMATS))
+        for name in self.formats:
+            _check_names("precision", self.precisions, list(FORMATS[name].file_names))
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch: expected at least 1 or dynamic, found {self.batch}")
+        if self.target != Target() and "tensorrt" not in self.formats:
+            raise ConfigError("--profile and --capability need --format tensorrt")
+        if self.int8 != Int8Config() and "int8" not in self.precisions:
+            raise ConfigError(
+                "the options of calibration, budget and sensitivity need --precision int8"
+            )
+        if self.target.batches != Target().batches and self.batch is not None:
+            raise ConfigError(
+                "--profile needs --batch dynamic: a fixed batch size has no range to optimise"
+            )
+
+
+def _check_names(kind: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{kind} {name}: expected one of {', '.join(known)}{hint}")
+    if not names:
+        raise ConfigError(f"{kind}: expected at least one of {', '.join(known)}, found none")

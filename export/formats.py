@@ -1,0 +1,74 @@
+"""The table of formats that a checkpoint can be exported to.
+
+To add a format, write a file beside this one with a function (graph, metadata, path, target) that
+writes one artifact to the path, and add a line to `FORMATS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from halnet.packages import needs
+from halnet.runtimes.sidecar import SIDECAR_SUFFIX
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the table of formats."""
+
+    module: str  # below halnet.export
+    function: str  # in it, called with (graph, metadata, path, target)
+    file_names: dict[str, str]  # precision: name of the artifact
+    runtime: str  # on which it is checked after it is written
+    packages: tuple[str, ...]  # whose versions the manifest states
+    extra: str = "export"  # of halnet, that brings the packages
+    traced: dict[str, str] = field(default_factory=dict)  # precision: what its graph computes in
+    scheme: str = "unsigned"  # of INT8; see `calibration.quantizer`
+    judged_in: str = "onnxruntime"  # runtime that the INT8 budget of this format is measured in
+    beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
+
+    def load_writer(self) -> Callable[..., None]:
+        """Return the function; RuntimeUnavailableError where its library is missing."""
+        with needs("halnet export", self.extra):
+            writer: Callable[..., None] = getattr(
+                import_module(f"halnet.export.{self.module}"), self.function
+            )
+        return writer
+
+
+TRACED_BY = ("torch", "onnx", "onnxscript")
+
+FORMATS = {
+    "onnx": Format(
+        "to_onnx",
+        "write_onnx",
+        {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx", "int8": "halnet.int8.onnx"},
+        "onnxruntime",
+        TRACED_BY,
+    ),
+    "openvino": Format(
+        "to_openvino",
+        "write_openvino",
+        {
+            "fp32": "halnet_openvino_model",
+            "fp16": "halnet_fp16_openvino_model",
+            "int8": "halnet_int8_openvino_model",
+        },
+        "openvino",
+        (*TRACED_BY, "openvino"),
+        "export,openvino",
+        traced={"fp16": "fp32"},  # OpenVINO itself stores the weights as FP16
+        judged_in="openvino",
+    ),
+    "tensorrt": Format(
+        "to_tensorrt",
+        "write_tensorrt",
+        {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine", "int8": "halnet.int8.engine"},
+        "tensorrt",
+        (*TRACED_BY, "tensorrt-rtx", "tensorrt"),
+        "export,tensorrt-rtx",
+        scheme="symmetric",
+        beside=(SIDECAR_SUFFIX,),
+    ),
+}
+PRECISIONS = tuple(dict.fromkeys(p for line in FORMATS.values() for p in line.file_names))

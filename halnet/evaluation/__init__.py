@@ -1,0 +1,1 @@
+"""Evaluation: predictions for labelled photos, their metrics, reports and plots."""

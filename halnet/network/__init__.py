@@ -1,0 +1,1 @@
+"""The network: what is trained, run by PyTorch and exported."""

@@ -1,0 +1,124 @@
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.artifact import bundled
+from halnet.calibration.crops import find_calibration_crops, pick_calibration_crops, pick_records
+from halnet.datasets.prepared_dataset import PreparedDataset, Record
+from halnet.errors import ConfigError, DatasetError
+
+
+def _records(**counts: int) -> list[Record]:
+    """Photos by group: `f20=5` is five women of 20 to 29."""
+    return [
+        Record(f"{group}-{i}.jpg", int(group[1:]) + i % 10, group[0], "val")
+        for group, count in counts.items()
+        for i in range(count)
+    ]
+
+
+def test_every_decade_and_sex_gives_its_share() -> None:
+    records = _records(f0=40, m0=40, f20=300, m20=300, f70=3, m70=0)
+    picked = pick_records(records, 63, seed=0)
+    groups = Counter(record.source.split("-")[0] for record in picked)
+    assert groups == {"f0": 15, "m0": 15, "f20": 15, "m20": 15, "f70": 3}
+    assert len({record.source for record in picked}) == 63
+
+
+def test_the_seed_decides() -> None:
+    records = _records(f0=40, f40=40, f20=40)
+    assert pick_records(records, 30, seed=1) == pick_records(records, 30, seed=1)
+    assert pick_records(records, 30, seed=1) != pick_records(records, 30, seed=2)
+
+
+@pytest.mark.parametrize("count", [0, 15, 121])
+def test_too_few_and_too_many(count: int) -> None:
+    with pytest.raises(DatasetError, match=rf"expected 16 to 120 photos.*found {count}"):
+        pick_records(_records(f0=40, f40=40, f20=40), count, seed=0)
+
+
+def test_samples_come_from_the_validation_split_alone(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    with pytest.raises(
+        DatasetError,
+        match=r"val split: expected at least 16 photos of faces to calibrate on, found 12",
+    ):
+        pick_calibration_crops(data, 12)
+    data.records = tuple(
+        Record(r.source, r.age, r.sex, "val" if r.split == "train" else r.split)
+        for r in data.records
+    )
+    samples = pick_calibration_crops(data, 24, seed=3)
+    assert samples.crops.shape == (24, 224, 224, 3)
+    photos = samples.origin["photos"]
+    assert samples.origin["seed"] == 3
+    by_source = {record.source: record for record in data.records}
+    assert {by_source[source].split for source in photos} == {"val"}
+    np.testing.assert_array_equal(samples.crops[5], data.inner_crops([by_source[photos[5]]])[0])
+    # Ages 10 to 69, two sexes: twelve groups, two photos of each.
+    groups = Counter((by_source[source].age // 10, by_source[source].sex) for source in photos)
+    assert set(groups.values()) == {2}
+    assert len(groups) == 12
+
+
+def test_faces_of_one_age_are_refused(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
+    data.records = tuple(Record(r.source, 30 + r.age % 10, r.sex, "val") for r in data.records)
+    with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
+        pick_calibration_crops(data, 24)
+
+
+def test_faces_of_a_folder(aaf_sample: Path, aaf: Path, yunet: Path, tmp_path: Path) -> None:
+    photos = sorted((aaf_sample / "original images").iterdir())
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for i, photo in enumerate(photos):
+        (folder / ("more" if i % 2 else "") / photo.name).symlink_to(photo.resolve())
+    cv2.imwrite(str(folder / "wall.png"), np.full((90, 90, 3), 128, np.uint8))
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    samples = find_calibration_crops(
+        folder, bundled("halnet.safetensors"), 20, seed=1, detector=yunet
+    )
+    assert samples.crops.shape == (20, 224, 224, 3)
+    assert samples.origin["data"] == "photos in photos"
+    chosen = samples.origin["photos"]
+    assert len(set(chosen)) == 20
+    assert any(name.startswith("more/") for name in chosen)
+    assert not {"wall.png", "broken.jpg"} & set(chosen)
+    true_ages = {int(Path(name).stem[-2:]) // 10 for name in chosen}
+    assert len(true_ages) >= 5, "balanced over the ages"
+    again = find_calibration_crops(
+        folder, bundled("halnet.safetensors"), 20, seed=1, detector=yunet
+    )
+    assert again.origin == samples.origin
+    np.testing.assert_array_equal(again.crops, samples.crops)
+    everything = find_calibration_crops(folder, bundled("halnet.safetensors"), 128, detector=yunet)
+    assert 50 < len(everything) <= len(photos)
+    with pytest.raises(
+        DatasetError, match=rf"1 of its photos are of the test split.*{Path(chosen[0]).name}"
+    ):
+        find_calibration_crops(
+            folder,
+            bundled("halnet.safetensors"),
+            20,
+            detector=yunet,
+            refused={Path(chosen[0]).name},
+        )
+
+
+def test_folders_that_cannot_calibrate(aaf: Path, yunet: Path, tmp_path: Path) -> None:
+    checkpoint = bundled("halnet.safetensors")
+    with pytest.raises(ConfigError, match="no photos in this folder"):
+        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)
+    for i in range(20):
+        cv2.imwrite(str(tmp_path / f"wall{i}.png"), np.full((90, 90, 3), 10 * i, np.uint8))
+    with pytest.raises(DatasetError, match="at least 16 photos of faces to calibrate on, found 0"):
+        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)
+    (photo, *_) = sorted((aaf / "original images").glob("*A25.jpg"))
+    for i in range(20):
+        (tmp_path / f"same{i}.jpg").symlink_to(photo)
+    with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
+        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)

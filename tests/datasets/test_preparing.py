@@ -1,0 +1,256 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.alignment import MARGIN, align
+from halnet.benchmarks.samples import portrait
+from halnet.datasets.aaf import read_landmarks
+from halnet.datasets.prepared_dataset import PreparedDataset, crop_path
+from halnet.datasets.preparing import prepare
+from halnet.errors import ConfigError, DatasetError
+from halnet.faces import DetectedFace, FaceDetector
+from halnet.images import load_image
+
+N_GOOD = 24
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder in the form of AAF: the portrait in 24 sizes, and five bad files."""
+    root = tmp_path_factory.mktemp("source")
+    photos, points = root / "original images", root / "key points"
+    photos.mkdir()
+    points.mkdir()
+    image = portrait()[0][20:260, 100:340]
+    for i in range(N_GOOD):
+        size = 200 + 10 * i
+        resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(photos / f"{i + 1:05d}A{20 + i}.jpg"), resized[:, :, ::-1])
+    (photos / "00101A30.jpg").write_bytes(b"")
+    (photos / "00102A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes()[:3000])
+    (photos / "00103A30.jpg").write_text("no photo")
+    cv2.imwrite(str(photos / "00104A30.jpg"), np.full((200, 200, 3), 99, np.uint8))
+    # Landmarks of another face than the one that is in the photo
+    (photos / "00105A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes())
+    np.savetxt(points / "00105A30.txt", np.random.default_rng(0).uniform(0, 30, (49, 2)))
+    return root
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_good_photos_are_indexed_and_bad_ones_listed(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    calls: list[tuple[int, int]] = []
+    summary = prepare(
+        source, out, workers=1, detector=yunet, on_progress=lambda *c: calls.append(c)
+    )
+    assert (summary.photos, summary.indexed, summary.rejected) == (29, N_GOOD, 5)
+    assert calls[0] == (0, 29)
+    assert calls[-1] == (29, 29)
+    with open(out / "rejects.csv", newline="") as file:
+        rejects = {row["source"][-12:]: row["reject"] for row in csv.DictReader(file)}
+    assert rejects == {
+        "00101A30.jpg": "original images/00101A30.jpg: the file is empty",
+        "00102A30.jpg": "original images/00102A30.jpg: the image data is damaged or cut off",
+        "00103A30.jpg": "original images/00103A30.jpg: not a JPEG, PNG, WebP or BMP image, "
+        "or its header is damaged",
+        "00104A30.jpg": "no face found",
+        "00105A30.jpg": "no detected face is the annotated one",
+    }
+    data = PreparedDataset(out)
+    assert len(data.records) == N_GOOD
+    assert data.records[3].age == 23
+    assert data.records[3].sex == "female"
+    # The crop is the one that prediction makes, to the bit.
+    image = load_image(source / data.records[3].source)
+    expected = align(image, FaceDetector(yunet)(image)[0].landmarks, MARGIN)
+    np.testing.assert_array_equal(data.crop(data.records[3]), expected)
+
+
+def test_the_same_with_one_worker_and_two_and_after_an_interruption(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    prepare(source, tmp_path / "one", workers=1, detector=yunet)
+    prepare(source, tmp_path / "two", workers=2, detector=yunet)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "three"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, out, workers=1, detector=yunet, on_progress=interrupt)
+    with pytest.raises(DatasetError, match="if it was interrupted"):
+        PreparedDataset(out)
+    journal = out / "progress.jsonl"
+    journal.write_text(journal.read_text()[:-20])  # the last line was cut off
+    calls: list[int] = []
+    prepare(source, out, workers=1, detector=yunet, on_progress=lambda d, t: calls.append(d))
+    assert calls[0] == 9, "nine photos were not done again"
+    expected = files(tmp_path / "one")
+    assert len(expected) == N_GOOD + 4
+    assert files(tmp_path / "two") == expected
+    assert files(out) == expected
+
+
+def test_a_second_run_does_nothing(source: Path, yunet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = prepare(source, out, workers=1, detector=yunet)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = prepare(source, out, workers=1, detector=tmp_path / "not needed")
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+    with pytest.raises(ConfigError, match="another seed"):
+        prepare(source, out, seed=1, detector=yunet)
+
+
+def test_an_unknown_dataset_or_a_wrong_folder(tmp_path: Path, yunet: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one of aaf"):
+        prepare(tmp_path, tmp_path / "out", "imdb", detector=yunet)
+    with pytest.raises(DatasetError, match="All-Age-Faces"):
+        prepare(tmp_path, tmp_path / "out", detector=yunet)
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(prepared, copy)
+    data = PreparedDataset(copy)
+    crop_path(copy, data.records[0].source).unlink()
+    with pytest.raises(DatasetError, match="crop is missing or damaged"):
+        data.crop(data.records[0])
+    with pytest.raises(DatasetError, match="photos in the split nonsense"):
+        data.select("nonsense")
+    index = copy / "index.csv"
+    index.write_text(index.read_text().replace(",train,", ",test,", 1))
+    with pytest.raises(DatasetError, match="do not list the same photos"):
+        PreparedDataset(copy)
+    summary = json.loads((copy / "prepared.json").read_text())
+    (copy / "prepared.json").write_text(json.dumps({**summary, "input_fingerprint": "0" * 16}))
+    with pytest.raises(DatasetError, match="found 0000000000000000; run halnet prepare"):
+        PreparedDataset(copy)
+    for damaged in ("", "{}", "[]"):
+        (copy / "prepared.json").write_text(damaged)
+        with pytest.raises(DatasetError, match=r"prepared\.json: damaged"):
+            PreparedDataset(copy)
+    with pytest.raises(DatasetError, match=r"found no prepared\.json"):
+        PreparedDataset(tmp_path)
+
+
+def test_real_photos(aaf_sample: Path, aaf_prepared: Path) -> None:
+    """All found, landmarks near the dataset's own."""
+    summary = json.loads((aaf_prepared / "prepared.json").read_text())
+    assert summary["indexed"] == summary["photos"] == 61
+    assert 0.04 < summary["landmark_error"] < 0.12
+    data = PreparedDataset(aaf_prepared)
+    differences = []
+    for record in data.records[::6]:
+        points = aaf_sample / record.source.replace(".jpg", ".txt")
+        annotated = read_landmarks(points.parents[1] / "key points" / points.name)
+        image = load_image(aaf_sample / record.source)
+        crop = align(image, annotated.astype(np.float32), MARGIN)
+        differences.append(np.abs(crop.astype(int) - data.crop(record)).mean())
+    assert np.median(differences) < 25
+
+
+def test_a_full_disk_half_way(
+    source: Path, yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_bytes
+    written = []
+
+    def full(self: Path, data: bytes) -> int:
+        if len(written) == 5:
+            real(self, data[:100])
+            raise OSError(28, "No space left on device")
+        written.append(self)
+        return real(self, data)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare(source, out, workers=1, detector=yunet)
+    crops = [path.name for path in (out / "crops").rglob("*") if path.is_file()]
+    assert len(crops) == 5
+    assert not [name for name in crops if name.startswith(".")], "no half-written crop"
+    prepare(source, out, workers=1, detector=yunet)
+    prepare(source, tmp_path / "whole", workers=1, detector=yunet)
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_ctrl_c_in_a_shell(source: Path, yunet: Path, tmp_path: Path) -> None:
+    """The real signal to the real command with two workers, then the command again."""
+    big = tmp_path / "big"
+    (big / "original images").mkdir(parents=True)
+    data = (source / "original images" / "00005A24.jpg").read_bytes()
+    for i in range(400):
+        (big / "original images" / f"{i:05d}A{20 + i % 40}.jpg").write_bytes(data)
+    out = tmp_path / "out"
+    halnet = Path(sys.executable).with_name("halnet")
+    command = [halnet, "prepare", big, "--out", out, "--workers", "2", "--detector", yunet]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs in the background would have its children ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509
+    )
+    journal = out / "progress.jsonl"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and len(journal.read_text().splitlines()) > 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "halnet: interrupted"
+    assert "Traceback" not in err
+    done = len(journal.read_text().splitlines()) - 1
+    assert 20 <= done < 400
+    assert not list(out.rglob(".*"))
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["indexed"] == 400
+
+
+def test_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machinery where YuNet cannot be had: a detector that sees one face in the middle."""
+
+    class Middle(FaceDetector):
+        def __init__(self, model: object) -> None:
+            pass
+
+        def __call__(self, image: np.ndarray) -> tuple[DetectedFace, ...]:
+            if np.ptp(image) == 0:
+                return ()
+            size = image.shape[0]
+            landmarks = np.float32([[80, 90], [140, 90], [110, 120], [90, 160], [130, 160]])
+            return (DetectedFace((0, 0, size, size), landmarks * size / 224, 0.9),)
+
+    monkeypatch.setattr("halnet.datasets.preparing.FaceDetector", Middle)
+    monkeypatch.setattr("halnet.datasets.preparing.yunet_path", lambda model: model)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    summary = prepare(source, tmp_path / "one", workers=1)
+    assert (summary.indexed, summary.rejected) == (N_GOOD, 5)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tmp_path / "two", workers=1, on_progress=interrupt)
+    prepare(source, tmp_path / "two", workers=1)
+    assert files(tmp_path / "one") == files(tmp_path / "two")

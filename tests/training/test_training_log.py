@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from halnet.errors import ConfigError
+from halnet.training.training_log import COLUMNS, read_log, write_log
+
+ROWS = [{name: str(epoch + i / 100) for i, name in enumerate(COLUMNS)} for epoch in (1, 2, 3)]
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "training_log.csv"
+    assert read_log(path).rows == ()
+    write_log(path, ROWS)
+    log = read_log(path)
+    assert list(log.rows) == ROWS
+    assert not log.cut_off
+
+
+def test_a_log_that_was_cut_off(tmp_path: Path) -> None:
+    """Wherever the file ends, the whole lines before are read and nothing is made up."""
+    path = tmp_path / "training_log.csv"
+    write_log(path, ROWS)
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(ends[0], len(whole)):
+        path.write_bytes(whole[:length])
+        log = read_log(path)
+        assert list(log.rows) == ROWS[: sum(end <= length for end in ends) - 1]
+        assert log.cut_off == (length not in ends)
+
+
+def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "training_log.csv"
+    write_log(path, ROWS)
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2][:9]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match="line 3 is damaged"):
+        read_log(path)
