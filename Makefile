@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt
 
-.PHONY: demo test check edge format clean
+.PHONY: demo test extras check edge format clean
 
 demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
 	$(VENV)/bin/python examples/demo.py
@@ -17,6 +17,9 @@ demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the
 test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of PyTorch
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope \
 		--no-loadscope-reorder
+
+extras: $(VENV)/dev  ## Install and run every documented combination of extras, each by itself
+	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -q -s -m extras
 
 check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .

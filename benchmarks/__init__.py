@@ -1,1 +1,1 @@
-"""Benchmarks: how exact a runtime is, how fast, and that its ages survived the export."""
+"""Benchmarks: compare artifacts with PyTorch FP32, and measure how fast runtimes are."""

@@ -1,4 +1,4 @@
-"""Int8Advice: is INT8 faster than the other precisions of a runtime, on this machine?"""
+"""Advice on INT8: whether it is faster than the other precisions of a format on this machine."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,45 +10,44 @@ from halnet.artifact import size_artifact
 from halnet.benchmarks.speed import BenchConfig, bench
 from halnet.errors import RuntimeUnavailableError
 from halnet.export import FORMATS, Exported
-from halnet.runtimes.backends import open_runtime
+from halnet.runtimes.backends import open_model
+from halnet.runtimes.base import Runtime, RuntimeOptions
 
-CLEAR = 1.1  # times as fast: less is not worth a second kind of error
+MIN_GAIN = 1.1  # times as fast: a smaller gain is not worth the age shifts
 
 
 @dataclass(frozen=True)
 class Int8Advice:
-    """The precisions of one format beside each other."""
+    """Times and sizes of the precisions of one format, and what follows from them."""
 
     format: str
-    runtime: str
-    milliseconds: dict[str, float]  # of one crop, median, by precision
-    sizes: dict[str, int]  # bytes, by precision
+    runtime: str  # with its version and provider
+    milliseconds: dict[str, float]  # precision: median time for one crop
+    sizes: dict[str, int]  # precision: bytes
 
     @property
-    def rival(self) -> str:
-        """The fastest other precision."""
+    def fastest_other(self) -> str:
+        """The fastest precision except INT8."""
         others = [name for name in self.milliseconds if name != "int8"]
         return min(others, key=lambda name: self.milliseconds[name])
 
     @property
     def gain(self) -> float:
-        """How many times as fast INT8 is as its rival."""
-        return self.milliseconds[self.rival] / self.milliseconds["int8"]
+        """How many times as fast INT8 is as the fastest other precision."""
+        return self.milliseconds[self.fastest_other] / self.milliseconds["int8"]
 
     @property
     def advice(self) -> str:
-        """One line that says which to deploy."""
-        times = ", ".join(f"{k.upper()} {v:.1f} ms" for k, v in self.milliseconds.items())
-        rival = self.rival.upper()
-        verdict = "worth it"
-        if self.gain < CLEAR:
-            share = self.sizes["int8"] / self.sizes[self.rival]
-            verdict = (
-                f"not worth it for speed, deploy {rival}, unless a file of {share:.0%} of the size "
-                "matters"
-            )
+        """One line that states the times and which precision to deploy."""
+        other = self.fastest_other
+        times = ", ".join(f"{name.upper()} {ms:.1f} ms" for name, ms in self.milliseconds.items())
+        found = f"{self.runtime}, {times}: INT8 is {self.gain:.1f} times as fast as {other.upper()}"
+        if self.gain >= MIN_GAIN:
+            return f"{found} and is worth it"
+        share = self.sizes["int8"] / self.sizes[other]
         return (
-            f"{self.runtime}, {times}: INT8 is {self.gain:.1f} times as fast as {rival}: {verdict}"
+            f"{found} and is not worth it for speed; deploy {other.upper()}, unless you need the "
+            f"smaller file ({share:.0%} of the size)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,46 +56,48 @@ class Int8Advice:
 
 
 def advise_int8(
-    made: Sequence[Exported], config: BenchConfig, threads: int | None = None
+    exported: Sequence[Exported], config: BenchConfig, threads: int | None = None
 ) -> dict[Path, Int8Advice]:
-    """Time each INT8 artifact beside its folder's others of the format and checkpoint, in turns.
+    """Time each INT8 artifact in turns with the other precisions of its format in its folder.
 
-    Left out are artifacts that failed, that do not run on this machine, or that stand alone.
+    Artifacts of other checkpoints are not compared. The result leaves out INT8 artifacts that
+    failed their check, that cannot run on this machine, or that have nothing to be compared with.
+    `threads` is the number of threads for each runtime; None: one for each core.
     """
     found = {
-        exported.path: _advise(exported, config, threads)
-        for exported in made
-        if exported.precision == "int8" and not exported.failed
+        artifact.path: _advise(artifact, config, threads)
+        for artifact in exported
+        if artifact.precision == "int8" and not artifact.failed
     }
-    return {path: worth for path, worth in found.items() if worth is not None}
+    return {path: advice for path, advice in found.items() if advice is not None}
 
 
 def _advise(exported: Exported, config: BenchConfig, threads: int | None) -> Int8Advice | None:
-    target = FORMATS[exported.format]
-    opened = {}
+    line = FORMATS[exported.format]
+    paths = {name: exported.path.with_name(file) for name, file in line.file_names.items()}
+    opened: dict[str, Runtime] = {}
     with ExitStack() as stack:
-        for precision, name in target.file_names.items():
-            path = exported.path.with_name(name)
+        for precision, path in paths.items():
             if not path.exists():
                 continue
             try:
-                runtime = open_runtime(path, target.runtime, threads=threads)
+                runtime = open_model(path, RuntimeOptions(line.runtime, threads=threads))
             except RuntimeUnavailableError:
                 return None
             opened[precision] = stack.enter_context(runtime)
         checkpoint = opened["int8"].spec.metadata.checkpoint_sha256
-        alike = {
+        comparable = {
             precision: runtime
             for precision, runtime in opened.items()
             if runtime.spec.metadata.checkpoint_sha256 == checkpoint
         }
-        if len(alike) < 2:
+        if len(comparable) < 2:
             return None
-        timings = bench(list(alike.values()), config)
-    spec = alike["int8"].spec
+        timings = bench(list(comparable.values()), config)
+    spec = comparable["int8"].spec
     return Int8Advice(
         exported.format,
         f"{spec.runtime} {spec.version}, {spec.provider}",
-        {name: timing.p50 for name, timing in zip(alike, timings, strict=True)},
-        {name: size_artifact(exported.path.with_name(target.file_names[name])) for name in alike},
+        {name: timing.p50 for name, timing in zip(comparable, timings, strict=True)},
+        {name: size_artifact(paths[name]) for name in comparable},
     )

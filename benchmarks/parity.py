@@ -1,4 +1,4 @@
-"""Verification: artifacts compared with their checkpoint in PyTorch FP32."""
+"""Verification: compares artifacts with their checkpoint in PyTorch FP32."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,22 +14,27 @@ from halnet.results import Outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions
 
+DIVERGENCE_CROPS = 8  # of a dataset, to find the node at which an FP16 graph diverges
+
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """What to compare with, on what."""
+    """What artifacts are compared with, and on which crops."""
 
-    checkpoint: Path | None = None  # None: the bundled one
+    checkpoint: Path | None = None  # None: the checkpoint that comes with the package
     data: Path | None = None  # prepared dataset; None: crops of the bundled portrait
-    split: str = "test"
-    threads: int | None = None
+    split: str = "test"  # of the dataset
+    threads: int | None = None  # number of threads for each runtime; None: one for each core
 
 
 class Verifier:
-    """Compares artifacts with their checkpoint in PyTorch FP32 on the CPU, which runs once."""
+    """Compares artifacts with their checkpoint in PyTorch FP32 on the CPU, which runs only once."""
 
     def __init__(self, config: VerifyConfig, on_progress: OnProgress = no_progress) -> None:
-        """Raises ConfigError, DatasetError for a dataset that cannot be used."""
+        """Read the index of the dataset. `on_progress` is called with (crops done, crops in all).
+
+        Raises DatasetError for a dataset that cannot be used.
+        """
         self._config = config
         self._checkpoint = config.checkpoint or bundled("halnet.safetensors")
         self._on_progress = on_progress
@@ -39,8 +44,9 @@ class Verifier:
     def __call__(self, artifact: Path, runtime: str = "auto", device: str = "auto") -> Parity:
         """Compare one artifact.
 
-        Raises ArtifactError where it was not made from the checkpoint, ConfigError where the
-        dataset's split is not the one that the model was trained on, and what `open_runtime` does.
+        Raises ArtifactError where it was made from another checkpoint, ConfigError where the
+        dataset has another split than the one that the model was trained on, and what `open_model`
+        raises.
         """
         options = RuntimeOptions(runtime, device, self._config.threads)
         with open_model(artifact, options) as candidate:
@@ -48,23 +54,22 @@ class Verifier:
             parity = compare(self._reference, self._run(candidate), candidate.spec)
             if parity.passed or parity.precision != "fp16":
                 return parity
-            found = first_divergence(artifact, self._first_crops())
-            return replace(parity, divergence=found)
+            return replace(parity, divergence=first_divergence(artifact, self._first_crops()))
 
     def _check_origin(self, artifact: Path, candidate: Runtime) -> None:
         made_from = candidate.spec.metadata.checkpoint_sha256
         found = self._pytorch.spec.metadata.checkpoint_sha256
         if made_from != found:
             raise ArtifactError(
-                f"{artifact}: was made from the checkpoint {made_from[:12]}..., found "
-                f"{found[:12]}... in {self._checkpoint}; name it with --checkpoint"
+                f"{artifact}: expected the checkpoint that it was made from, {made_from[:12]}..., "
+                f"found {found[:12]}... in {self._checkpoint}; name it with --checkpoint"
             )
         trained_on = candidate.spec.metadata.split_sha256
         if self._data is not None and self._data.split_sha256 != trained_on:
             raise ConfigError(
-                f"{self._config.data}: expected the split {trained_on[:12]}... that the model was "
-                f"trained with, found {self._data.split_sha256[:12]}...: its test photos may have "
-                "been trained on"
+                f"{self._config.data}: expected the split that the model was trained with, "
+                f"{trained_on[:12]}..., found {self._data.split_sha256[:12]}..., whose test photos "
+                "may have been trained on; name the dataset of the training with --data"
             )
 
     @cached_property
@@ -74,7 +79,7 @@ class Verifier:
     @cached_property
     def _reference(self) -> Reference:
         calibration = self._pytorch.spec.metadata.calibration
-        return Reference(self._name(), self._run(self._pytorch), self._records, calibration)
+        return Reference(self._data_name(), self._run(self._pytorch), self._records, calibration)
 
     def _run(self, runtime: Runtime) -> Outputs:
         if self._data is None:
@@ -82,9 +87,11 @@ class Verifier:
         return self._data.outputs(runtime.run, self._records, self._on_progress)
 
     def _first_crops(self) -> Crops:
-        return sample_crops() if self._data is None else self._data.inner_crops(self._records[:8])
+        if self._data is None:
+            return sample_crops()
+        return self._data.inner_crops(self._records[:DIVERGENCE_CROPS])
 
-    def _name(self) -> str:
+    def _data_name(self) -> str:
         if self._data is None:
             return "crops of the bundled portrait"
         return f"{self._data.dataset} {self._config.split} split {self._data.split_sha256[:12]}"

@@ -1,4 +1,4 @@
-"""Sample crops: variants of the bundled portrait, for checks where no dataset is at hand."""
+"""Sample crops: variants of the bundled portrait, for checks without a dataset."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ DARKENING = (1.0, 0.5)  # factor
 
 
 def portrait() -> tuple[Image, DetectedFace]:
-    """Return the bundled portrait, H x W x 3 uint8 RGB, and its stored face."""
+    """Return the bundled portrait, H x W x 3 uint8 RGB, and the face that is stored with it."""
     stored: dict[str, Any] = json.loads(bundled("portrait.json").read_text(encoding="utf-8"))
     x, y, width, height = stored["box"]
     face = DetectedFace(
@@ -29,7 +29,10 @@ def portrait() -> tuple[Image, DetectedFace]:
 
 
 def sample_crops() -> Crops:
-    """Return 72 crops of the portrait: shifted, flipped, blurred and darkened."""
+    """Return 72 crops of the portrait, 72 x 224 x 224 x 3 uint8 RGB.
+
+    They are shifted, flipped, blurred and darkened in all combinations.
+    """
     image, face = portrait()
     wide = align(image, face.landmarks, MARGIN)
     crops = []

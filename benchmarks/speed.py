@@ -1,4 +1,4 @@
-"""Speed: runtimes timed side by side on the same crops, in turns."""
+"""Speed: times runtimes side by side on the same crops, in turns."""
 
 import platform
 import time
@@ -13,16 +13,26 @@ from halnet.benchmarks.samples import sample_crops
 from halnet.errors import ConfigError
 from halnet.runtimes.base import Runtime
 
-BLOCK = 10  # runs in a row before the next runtime has its turn
+TURN = 10  # timed runs of a runtime before the next one has its turn
+CPU_INFO = Path("/proc/cpuinfo")
+# Instructions for fast integers: name, and its flags in /proc/cpuinfo of x86 and Arm.
+FEATURES = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "AMX": {"amx_int8"},
+    "dot product": {"asimddp"},
+    "I8MM": {"i8mm"},
+}
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """How to time."""
+    """How runtimes are timed."""
 
-    batch: int = 1  # crops a run
+    batch: int = 1  # crops in each run
     runs: int = 200  # timed runs of each runtime
-    warmup: int = 20  # runs before, not timed
+    warmup: int = 20  # runs of each runtime before the timed ones
 
     def __post_init__(self) -> None:
         for name in ("batch", "runs"):
@@ -40,12 +50,12 @@ class Timing:
     threads: int
     precision: str
     model: str  # file name
-    batch: int
-    runs: int
-    p50: float  # milliseconds a run
+    batch: int  # crops in each run
+    runs: int  # timed runs
+    p50: float  # milliseconds for a run
     p90: float
     p99: float
-    frames_per_second: float  # crops a second, over all runs
+    frames_per_second: float  # crops in a second, over all timed runs
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -53,10 +63,10 @@ class Timing:
 
 
 def bench(runtimes: Sequence[Runtime], config: BenchConfig) -> list[Timing]:
-    """Time runtimes in turns of `BLOCK` runs, so that a slow spell of the machine hits them all.
+    """Time runtimes in turns of `TURN` runs, so that a slow phase of the machine slows them all.
 
-    The first run of each turn is not timed: it pays for the caches and idle threads that the
-    runtime before it left. All others count.
+    The first run of each turn is not timed, because the runtime before it has filled the caches and
+    left threads that still wait for work. All other runs count. Raises ConfigError for no runtimes.
     """
     if not runtimes:
         raise ConfigError("bench: expected at least one runtime, found none")
@@ -67,18 +77,19 @@ def bench(runtimes: Sequence[Runtime], config: BenchConfig) -> list[Timing]:
             runtime.run(crops)
     times: list[list[float]] = [[] for _ in runtimes]
     while len(times[-1]) < config.runs:
-        for runtime, taken in zip(runtimes, times, strict=True):
+        for runtime, seconds in zip(runtimes, times, strict=True):
             runtime.run(crops)
-            for _ in range(min(BLOCK, config.runs - len(taken))):
+            for _ in range(min(TURN, config.runs - len(seconds))):
                 start = time.perf_counter()
                 runtime.run(crops)
-                taken.append(time.perf_counter() - start)
+                seconds.append(time.perf_counter() - start)
     return [
-        _timing(runtime, np.array(t), config) for runtime, t in zip(runtimes, times, strict=True)
+        _to_timing(runtime, np.array(seconds), config)
+        for runtime, seconds in zip(runtimes, times, strict=True)
     ]
 
 
-def _timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
+def _to_timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
     spec = runtime.spec
     p50, p90, p99 = (float(p) * 1000 for p in np.percentile(seconds, [50, 90, 99]))
     return Timing(
@@ -97,40 +108,30 @@ def _timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
     )
 
 
-# Flags of /proc/cpuinfo, x86 and Arm, by what they are commonly called.
-FEATURES = {
-    "AVX2": {"avx2"},
-    "AVX-512": {"avx512f"},
-    "VNNI": {"avx512_vnni", "avx_vnni"},
-    "AMX": {"amx_int8"},
-    "dot product": {"asimddp"},
-    "I8MM": {"i8mm"},
-}
-
-
 def machine() -> str:
-    """Return the processor's name and what it has for fast integers."""
+    """Return the processor's name and its instructions for fast integers."""
     return ", ".join([cpu_name(), *cpu_features()])
 
 
 def cpu_features() -> list[str]:
-    """Return what the processor has for fast integers, by the names in `FEATURES`."""
-    lines = _cpu_info().splitlines()
+    """Return the processor's instructions for fast integers, as names in `FEATURES`."""
+    lines = _read_cpu_info().splitlines()
     stated = [line for line in lines if line.startswith(("flags", "Features"))]
     flags = {flag for line in stated for flag in line.split(":", 1)[1].split()}
     return [name for name, known in FEATURES.items() if known & flags]
 
 
 def cpu_name() -> str:
-    """Return the processor's name as the system states it."""
-    for line in _cpu_info().splitlines():
+    """Return the processor's name as the operating system states it."""
+    for line in _read_cpu_info().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
-def _cpu_info() -> str:
+def _read_cpu_info() -> str:
+    """Return the text of `CPU_INFO`, or an empty text where this system has no such file."""
     try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return CPU_INFO.read_text(encoding="utf-8")
     except OSError:
         return ""

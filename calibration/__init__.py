@@ -1,1 +1,1 @@
-"""Calibration: which samples and statistics, and which nodes stay in floating point, for INT8."""
+"""Calibration for INT8: measures ranges and decides which layers are kept in floating point."""

@@ -1,4 +1,4 @@
-"""The meter of age shifts: how far quantization shifts the ages that a graph gives."""
+"""The meter of age shifts: measures how far the ages of a graph are from those of another."""
 
 import time
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from halnet.calibration.crops import full_batches
 from halnet.calibration.sessions import AgeFunction, Opener, batch_size, open_age_function
 from halnet.runtimes.base import Crops
 
-TIMED = 30  # runs of one crop
+TIMED_RUNS = 30  # each with one batch: one crop, unless the graph has a fixed batch size
 
 
 class AgeShiftMeter:
-    """Runs graphs on the same crops and compares their ages with the first's."""
+    """Runs graphs on the same crops and compares their ages with those of the first graph."""
 
     def __init__(
         self,
@@ -25,9 +25,11 @@ class AgeShiftMeter:
         threads: int | None = None,
         opener: Opener = open_age_function,
     ) -> None:
-        """Take the floating-point graph, N x 224 x 224 x 3 uint8 RGB crops and their ages.
+        """Run the floating-point graph `proto`, an ONNX model, on `crops`.
 
-        `opener` decides what runs the graphs; default: ONNX Runtime.
+        `crops` are N x 224 x 224 x 3 uint8 RGB. `labels` are their true ages in years; None: not
+        known. `threads` is the number of threads; None: one for each core. `opener` returns what
+        runs a graph; by default it uses ONNX Runtime.
         """
         self._crops = crops
         self._labels = None if labels is None else np.asarray(labels, np.float64)
@@ -37,7 +39,7 @@ class AgeShiftMeter:
         self._expected = self._run(self._open(proto, threads))
 
     def __call__(self, proto: Any, timed: bool = False) -> AgeShift:
-        """Return how a graph moves the ages; with `timed`, its speed on one crop too."""
+        """Return how far a graph shifts the ages, and with `timed` its time for one crop."""
         run = self._open(proto, self._threads)
         ages = self._run(run)
         distance = np.abs(ages - self._expected)
@@ -45,22 +47,24 @@ class AgeShiftMeter:
         if self._labels is not None:
             delta = float((abs(ages - self._labels) - abs(self._expected - self._labels)).mean())
         return AgeShift(
-            float(distance.mean()),
-            float(np.percentile(distance, 99)),
-            percentile_bound(distance),
-            float(distance.max()),
-            delta,
-            self._time(run) if timed else None,
+            mean=float(distance.mean()),
+            p99=float(np.percentile(distance, 99)),
+            p99_bound=percentile_bound(distance),
+            maximum=float(distance.max()),
+            delta_mae=delta,
+            milliseconds=self._time(run) if timed else None,
         )
 
     def _run(self, run: AgeFunction) -> Any:
+        """Return the ages of all crops, N float64 years."""
         ages = [run(batch)[:count] for batch, count in full_batches(self._crops, self._batch)]
         return np.concatenate(ages).astype(np.float64)
 
     def _time(self, run: AgeFunction) -> float:
+        """Return the median time of a run in milliseconds; a first run is not counted."""
         crop, _ = next(full_batches(self._crops, self._batch))
         times = []
-        for _ in range(TIMED + 1):
+        for _ in range(TIMED_RUNS + 1):
             start = time.perf_counter()
             run(crop)
             times.append(time.perf_counter() - start)

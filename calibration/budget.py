@@ -1,4 +1,4 @@
-"""Budget: how far INT8 may move ages, and how far it does."""
+"""The budget: how far INT8 may shift ages, and the figures that are compared with it."""
 
 import math
 from collections.abc import Sequence
@@ -9,45 +9,45 @@ from halnet.errors import ConfigError
 
 @dataclass(frozen=True)
 class AgeShift:
-    """What quantization does to the ages of some crops, and to speed."""
+    """How far quantization shifts the ages of some crops, and how fast the graph is."""
 
     mean: float  # years, of abs(delta age)
     p99: float  # years, of abs(delta age)
-    p99_bound: float  # years: the p99 of other photos is no larger, with 95 % confidence
+    p99_bound: float  # years; with 95 % confidence, the p99 of other photos is not larger
     maximum: float  # years, of abs(delta age)
     delta_mae: float | None  # years; None where the true ages are not known
-    milliseconds: float | None = None  # of one crop, median; None where not timed
+    milliseconds: float | None = None  # median time for one crop; None: not measured
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How far ages may move on the validation split."""
+    """How far ages may shift on the validation split."""
 
-    mae: float = 0.05  # years, abs(delta MAE)
-    p99: float = 2.0  # years, 99th percentile of abs(delta age), that of other photos included
+    mae: float = 0.05  # years, limit of abs(delta MAE)
+    p99: float = 2.0  # years, limit of the 99th percentile of abs(delta age), for other photos too
 
     def __post_init__(self) -> None:
         for name, value in (("mae", self.mae), ("p99", self.p99)):
-            if not value > 0:  # NaN fails too
+            if not value > 0:  # this also refuses NaN
                 raise ConfigError(f"budget of {name}: expected more than 0 years, found {value:g}")
 
-    def holds(self, shift: AgeShift) -> bool:
-        """Tell whether a shift lies inside; what is not known is not judged."""
+    def allows(self, shift: AgeShift) -> bool:
+        """Return whether a shift lies within the budget. An unknown change of the MAE does."""
         return shift.p99_bound <= self.p99 and abs(shift.delta_mae or 0.0) <= self.mae
 
 
 def percentile_bound(
     values: Sequence[float], share: float = 0.99, confidence: float = 0.95
 ) -> float:
-    """Return an upper bound of the percentile of which `values` are a sample.
+    """Return an upper bound of a percentile of the distribution that `values` are drawn from.
 
-    The least of the values that reaches it with the confidence asked for, whatever their
-    distribution [Hahn and Meeker, Statistical Intervals, 1991, section 5.2]; the largest where they
-    are too few for it (99 % with 95 % take 299).
+    It is the smallest of the values that is at least the percentile with this confidence, for any
+    distribution [Hahn and Meeker, Statistical Intervals, 1991, section 5.2]. Where there are too
+    few values for the confidence, it is the largest: 99 % with 95 % confidence needs 299 values.
     """
     count = len(values)
-    beyond, doubt = 0, share**count
+    above, doubt = 0, share**count  # probability that at most `above` values exceed the percentile
     while doubt <= 1 - confidence:
-        beyond += 1
-        doubt += math.comb(count, beyond) * (1 - share) ** beyond * share ** (count - beyond)
-    return float(sorted(values)[-max(beyond, 1)])
+        above += 1
+        doubt += math.comb(count, above) * (1 - share) ** above * share ** (count - above)
+    return float(sorted(values)[-max(above, 1)])

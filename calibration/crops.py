@@ -1,4 +1,4 @@
-"""Samples: the crops that INT8 ranges and errors are measured on, and where they came from."""
+"""Calibration crops: the crops that INT8 ranges are measured on, and where they come from."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -20,11 +20,11 @@ from halnet.results import Face
 from halnet.runtimes.base import Crops, RuntimeOptions
 from halnet.runtimes.pytorch import PyTorchRuntime
 
-SPLIT = "val"  # never the one that results are reported on
-MIN_SAMPLES = 16
-MIN_DECADES = 3  # of the ages: ranges measured on faces of one age do not hold for the others
-BATCH = 8  # crops of a run that measures, where the graph leaves it open
-LOOKED_AT = 4  # times as many photos of a folder as are asked for, to balance them
+SPLIT = "val"  # never the split that results are reported on
+MIN_PHOTOS = 16
+MIN_DECADES = 3  # of ages: ranges measured on faces of one age do not fit the others
+BATCH = 8  # crops of one inference while ranges are measured, where the graph takes any number
+PHOTOS_PER_CROP = 4  # photos of a folder to choose each crop from, so that ages are balanced
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class CalibrationCrops:
 def pick_calibration_crops(data: PreparedDataset, count: int, seed: int = 0) -> CalibrationCrops:
     """Return `count` crops of the validation split, balanced over decades of age and sex.
 
-    Each group gives one photo in turn, in an order drawn from `seed`, until there are enough.
-    Raises DatasetError where there are fewer photos, or too few ages among them.
+    The groups take turns, and each gives one photo at a time, in an order that `seed` decides.
+    Raises DatasetError where there are too few photos, or too few decades of age among them.
     """
     records = pick_records(data.select(SPLIT), count, seed, f"{data.root}, {SPLIT} split")
     return CalibrationCrops(
@@ -57,34 +57,36 @@ def find_calibration_crops(
     count: int,
     seed: int = 0,
     detector: Path | None = None,
-    refused: Set[str] = frozenset(),
+    test_photos: Set[str] = frozenset(),
 ) -> CalibrationCrops:
-    """Return up to `count` crops of the largest faces in a folder's photos, as `align` makes them.
+    """Return up to `count` crops, one of the largest face in each of a folder's photos.
 
-    They are balanced over decades of the ages that the checkpoint estimates. `detector` is a local
-    YuNet file. Raises DatasetError where there are too few faces, too few ages among them, or a
-    photo is named as one of `refused`, the photos that results are reported on; ConfigError where
-    there is no photo, DetectorError where YuNet cannot be had.
+    They are balanced over decades of the ages that the checkpoint predicts. `detector` is a local
+    YuNet file. `test_photos` are file names of photos that results are reported on.
+
+    Raises DatasetError where there are too few faces, too few decades of age among them, or one of
+    the `test_photos` in the folder; ConfigError where the folder has no photos; DetectorError where
+    YuNet cannot be loaded.
     """
     photos = find_photos([folder])
-    clash = sorted(photo.name for photo in photos if photo.name in refused)
-    if clash:
+    tested = sorted(photo.name for photo in photos if photo.name in test_photos)
+    if tested:
         raise DatasetError(
-            f"{folder}: {len(clash)} of its photos are of the test split ({clash[0]}, ...), which "
-            "results are reported on; calibrate on others"
+            f"{folder}: expected no photos of the test split, which results are reported on, found "
+            f"{len(tested)} ({tested[0]}, ...); calibrate on other photos"
         )
-    order = np.random.default_rng(seed).permutation(len(photos))[: LOOKED_AT * count]
+    order = np.random.default_rng(seed).permutation(len(photos))[: PHOTOS_PER_CROP * count]
     largest: dict[Path, Face] = {}
     runtime = PyTorchRuntime(checkpoint, RuntimeOptions(device="cpu"))
     with Predictor(runtime, detector=detector) as predictor:
         for result in predict_photos(predictor, [photos[i] for i in order]):
-            if result.faces:  # none either where the photo could not be read
+            if result.faces:  # a photo that cannot be read has none either
                 largest[result.photo] = result.faces[0]
     found = [
         Record(photo.relative_to(folder).as_posix(), int(face.age), "", SPLIT)
         for photo, face in largest.items()
     ]
-    records = pick_records(found, min(count, max(len(found), MIN_SAMPLES)), seed, str(folder))
+    records = pick_records(found, min(count, max(len(found), MIN_PHOTOS)), seed, str(folder))
     chosen = [folder / record.source for record in records]
     crops = np.stack([align(load_image(photo), largest[photo].landmarks) for photo in chosen])
     return CalibrationCrops(crops, _origin(f"photos in {folder.name}", seed, records))
@@ -95,29 +97,33 @@ def _origin(data: str, seed: int, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
-    """Yield batches of `size` crops, and how many of each are not repeats that fill the last."""
+    """Yield batches of `size` crops, and how many crops of each batch are new.
+
+    The last batch is filled up with copies of its crops.
+    """
     for start in range(0, len(crops), size):
         part = crops[start : start + size]
         yield np.resize(part, (size, *part.shape[1:])), len(part)
 
 
 def pick_records(
-    records: Sequence[Record], count: int, seed: int, place: str = "data"
+    records: Sequence[Record], count: int, seed: int, data: str = "data"
 ) -> list[Record]:
-    """Return `count` of the records, as many of each decade and sex as there are, by turns.
+    """Return `count` of the records, balanced over decades of age and sex.
 
-    Raises DatasetError, which names their `place`, where there are too few of them, or too few
+    The groups take turns, so that each gives the same number of records, or all that it has. `data`
+    names the records in an error. Raises DatasetError where there are too few records, or too few
     decades of age among them.
     """
-    if len(records) < MIN_SAMPLES:
+    if len(records) < MIN_PHOTOS:
         raise DatasetError(
-            f"{place}: expected at least {MIN_SAMPLES} photos of faces to calibrate on, "
-            f"found {len(records)}"
+            f"{data}: expected at least {MIN_PHOTOS} photos of faces to calibrate on, "
+            f"found {len(records)}; add photos"
         )
-    if not MIN_SAMPLES <= count <= len(records):
+    if not MIN_PHOTOS <= count <= len(records):
         raise DatasetError(
-            f"{place}: expected {MIN_SAMPLES} to {len(records)} photos to calibrate on, found "
-            f"{count} asked for; there are no more"
+            f"{data}: expected {MIN_PHOTOS} to {len(records)} calibration photos, found {count}; "
+            "set --calibration-photos"
         )
     groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for index in np.random.default_rng(seed).permutation(len(records)):
@@ -126,7 +132,7 @@ def pick_records(
     decades = {decade for decade, _ in groups}
     if len(decades) < MIN_DECADES:
         raise DatasetError(
-            f"{place}: expected faces of at least {MIN_DECADES} decades of age to calibrate on, "
+            f"{data}: expected faces of at least {MIN_DECADES} decades of age to calibrate on, "
             f"found {len(decades)}; add photos of other ages"
         )
     turns = zip_longest(*(groups[key] for key in sorted(groups)))

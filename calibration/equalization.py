@@ -1,10 +1,10 @@
-"""Equalization: channels of one tensor brought to like ranges, the same mathematics.
+"""Equalization: gives the channels of a tensor similar ranges without changing the mathematics.
 
-One scale for a whole tensor wastes its integers on a channel that is wider than the others. Where
-only sums, means, ReLU and gates stand between two convolutions, the first can make each channel
-smaller by a factor and the second larger [Nagel et al., ICCV 2019, section 4.1]; how much of the
-spread goes into the second one's weights is balanced as in SmoothQuant [Xiao et al., ICML 2023,
-equation 4].
+A tensor has one scale for all its channels, so a channel with a wide range wastes the integers of
+the others. Where only sums, means, ReLU and gates are between two convolutions, the first can make
+each channel smaller by a factor and the second larger by the same factor [Nagel et al., ICCV 2019,
+section 4.1]. How much of the difference between the channels moves into the weights of the second
+convolution is balanced as in SmoothQuant [Xiao et al., ICML 2023, equation 4].
 """
 
 from collections import Counter, defaultdict
@@ -23,11 +23,12 @@ from halnet.calibration.layers import count_groups
 from halnet.calibration.sessions import batch_size, open_session, with_outputs
 from halnet.runtimes.base import Crops
 
-Channels = NDArray[np.float64]  # one value a channel
+Channels = NDArray[np.float64]  # one value for each channel
+Weights = dict[str, Any]  # name: ONNX tensor
 
-BALANCE = 0.5  # the activations' part; 1: all of the spread goes into the weights
-LEAST = 0.01  # of the largest factor: a channel that is hardly used is not blown up
-# Steps that leave a channel's positive factor as it is: max(0, f x) = f max(0, x).
+BALANCE = 0.5  # 1: the weights take all differences between channels; 0: the activations do
+MIN_FACTOR = 0.01  # of the largest factor: a channel that is hardly used is not scaled further
+# Operations that keep a channel's positive factor, as max(0, f x) = f max(0, x).
 CHANNELWISE = ("Relu", "Add", "AveragePool", "GlobalAveragePool")
 GATES = ("Sigmoid", "HardSigmoid")
 
@@ -36,21 +37,38 @@ GATES = ("Sigmoid", "HardSigmoid")
 class Group:
     """Tensors whose channels can only be scaled together, and the convolutions around them."""
 
-    tensors: list[str] = field(default_factory=list)  # but for those that a ReLU cuts off first
-    makers: list[Any] = field(default_factory=list)  # convolutions that give one of them
-    readers: list[Any] = field(default_factory=list)  # convolutions that take one
-    closed: bool = True  # no other step makes or takes one
+    tensors: list[str] = field(default_factory=list)  # without the inputs of a ReLU
+    producers: list[Any] = field(default_factory=list)  # convolutions that compute one of them
+    consumers: list[Any] = field(default_factory=list)  # convolutions that read one of them
+    closed: bool = True  # no other operation computes or reads one of them
 
     @property
     def scalable(self) -> bool:
-        """Whether factors can go from the makers to the readers."""
-        return self.closed and bool(self.makers and self.readers)
+        """Whether factors can move from the producers to the consumers."""
+        return self.closed and bool(self.producers and self.consumers)
+
+
+class _Union:
+    """Disjoint sets of tensor names. Each set is known by one of its names."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        """Return the name that the set of `name` is known by."""
+        while self._parents.setdefault(name, name) != name:
+            name = self._parents[name]
+        return name
+
+    def join(self, first: str, second: str) -> None:
+        """Make one set of two; it is known by the name of the second."""
+        self._parents[self.find(first)] = self.find(second)
 
 
 def equalize(proto: Any, crops: Crops) -> Any:
-    """Return a traced graph that gives the same ages from tensors of more equal channels.
+    """Return a traced graph that gives the same ages, with similar ranges in all channels.
 
-    The ranges of channels are measured on `crops`, N x 224 x 224 x 3 uint8 RGB.
+    The ranges are measured on `crops`, N x 224 x 224 x 3 uint8 RGB.
     """
     equal = onnx.ModelProto()
     equal.CopyFrom(proto)
@@ -60,59 +78,57 @@ def equalize(proto: Any, crops: Crops) -> Any:
     for group in groups:
         factors = _factors(
             np.max([peaks[name] for name in group.tensors], axis=0),
-            [_values(node, weights) for node in group.readers if not _is_depthwise(node, weights)],
+            [
+                numpy_helper.to_array(weights[node.input[1]])
+                for node in group.consumers
+                if not _is_depthwise(node, weights)
+            ],
         )
-        for node in group.makers:
+        for node in group.producers:
             for name in node.input[1:]:  # weights and bias
                 _scale(weights[name], 1 / factors, axis=0)
-        for node in group.readers:
+        for node in group.consumers:
             axis = 0 if _is_depthwise(node, weights) else 1
             _scale(weights[node.input[1]], factors, axis)
     return equal
 
 
 def find_groups(proto: Any) -> list[Group]:
-    """Return the groups of a graph's tensors."""
-    weights = _weights(proto)
-    uses = Counter(name for node in proto.graph.node for name in node.input)
-    made_by = {name: node for node in proto.graph.node for name in node.output}
-    leader: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
-
-    cut = {node.input[0] for node in proto.graph.node if node.op_type == "Relu"}
-    ties = [_tied(node, weights, made_by) for node in proto.graph.node]
-    for node, tied in zip(proto.graph.node, ties, strict=True):
+    """Return the groups of an ONNX model's tensors."""
+    nodes, weights = list(proto.graph.node), _weights(proto)
+    uses = Counter(name for node in nodes for name in node.input)
+    producers = {name: node for node in nodes for name in node.output}
+    clipped = {node.input[0] for node in nodes if node.op_type == "Relu"}
+    tied_inputs = [_tied_inputs(node, weights, producers) for node in nodes]
+    union = _Union()
+    for node, tied in zip(nodes, tied_inputs, strict=True):
         for name in tied:
-            leader[find(name)] = find(node.output[0])
+            union.join(name, node.output[0])
     groups: dict[str, Group] = defaultdict(Group)
-    for node, tied in zip(proto.graph.node, ties, strict=True):
-        convolution = _is_convolution(node, weights) and uses[node.input[1]] == 1
+    for node, tied in zip(nodes, tied_inputs, strict=True):
+        scales = _is_convolution(node, weights) and uses[node.input[1]] == 1
         for name in node.output:
-            group = groups[find(name)]
-            if name not in cut:
+            group = groups[union.find(name)]
+            if name not in clipped:
                 group.tensors.append(name)
-            if convolution:
-                group.makers.append(node)
-            group.closed &= convolution or bool(tied)
+            if scales:
+                group.producers.append(node)
+            group.closed &= scales or bool(tied)
         for name in set(node.input) - weights.keys():
-            group = groups[find(name)]
-            if convolution:
-                group.readers.append(node)
-            group.closed &= convolution or name in tied
+            group = groups[union.find(name)]
+            if scales:
+                group.consumers.append(node)
+            group.closed &= scales or name in tied
     for output in proto.graph.output:
-        groups[find(output.name)].closed = False
+        groups[union.find(output.name)].closed = False
     return list(groups.values())
 
 
-def _tied(node: Any, weights: dict[str, Any], made_by: dict[str, Any]) -> list[str]:
-    """Return the inputs that must have the same factors as the step's output."""
+def _tied_inputs(node: Any, weights: Weights, producers: dict[str, Any]) -> list[str]:
+    """Return the inputs whose channels must have the same factors as the node's output."""
     inputs = list(node.input)
-    if node.op_type == "Mul":  # a gate weights a channel, whatever its factor
-        inputs = [n for n in inputs if n not in made_by or made_by[n].op_type not in GATES]
+    if node.op_type == "Mul":  # the values of a gate have no factor
+        inputs = [n for n in inputs if n not in producers or producers[n].op_type not in GATES]
         if len(inputs) != 1:
             return []
     elif node.op_type not in CHANNELWISE:
@@ -120,40 +136,41 @@ def _tied(node: Any, weights: dict[str, Any], made_by: dict[str, Any]) -> list[s
     return inputs if not weights.keys() & set(inputs) else []
 
 
-def _is_convolution(node: Any, weights: dict[str, Any]) -> bool:
-    """Whether a step is a convolution of all channels, or of each one by itself."""
+def _is_convolution(node: Any, weights: Weights) -> bool:
+    """Return whether a node is a convolution with one group, or with one for each channel."""
     if node.op_type != "Conv" or not set(node.input[1:]) <= weights.keys():
         return False
     return count_groups(node) == 1 or _is_depthwise(node, weights)
 
 
-def _is_depthwise(node: Any, weights: dict[str, Any]) -> bool:
+def _is_depthwise(node: Any, weights: Weights) -> bool:
     channels = int(weights[node.input[1]].dims[0])
     return 1 < count_groups(node) == channels
 
 
-def _weights(proto: Any) -> dict[str, Any]:
+def _weights(proto: Any) -> Weights:
     return {tensor.name: tensor for tensor in proto.graph.initializer}
 
 
-def _values(node: Any, weights: dict[str, Any]) -> NDArray[np.float32]:
-    return numpy_helper.to_array(weights[node.input[1]])
+def _factors(peaks: Channels, weights: Sequence[NDArray[np.float32]]) -> Channels:
+    """Return what each channel is divided by, from its peak and the weights that read it.
 
-
-def _factors(peaks: Channels, read_by: Sequence[NDArray[np.float32]]) -> Channels:
-    """Return what each channel is divided by: all of its peak where depthwise weights read it."""
+    The weights of depthwise convolutions are left out: they have a scale for each channel, so that
+    they take any factor. Without `weights`, the factor is proportional to the peak.
+    """
     if not peaks.any():
         return np.ones_like(peaks)
-    factors = np.maximum(peaks, LEAST * peaks.max())
-    if read_by:
-        taken = np.max([abs(values).max(axis=(0, 2, 3)) for values in read_by], axis=0)
-        taken = np.maximum(taken, LEAST * taken.max())
-        factors = factors**BALANCE / taken ** (1 - BALANCE)
-    bounded: Channels = np.maximum(factors / factors.max(), LEAST)
+    factors = np.maximum(peaks, MIN_FACTOR * peaks.max())
+    if weights:
+        largest = np.max([abs(values).max(axis=(0, 2, 3)) for values in weights], axis=0)
+        largest = np.maximum(largest, MIN_FACTOR * largest.max())
+        factors = factors**BALANCE / largest ** (1 - BALANCE)
+    bounded: Channels = np.maximum(factors / factors.max(), MIN_FACTOR)
     return bounded
 
 
 def _scale(tensor: Any, factors: Channels, axis: int) -> None:
+    """Multiply a tensor, in place, by factors along one axis."""
     values = numpy_helper.to_array(tensor)
     shape = [-1 if i == axis else 1 for i in range(values.ndim)]
     scaled = (values * factors.reshape(shape)).astype(np.float32)

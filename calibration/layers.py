@@ -1,11 +1,11 @@
-"""Layers: what can be quantized in a traced graph, by the name of its weights and its role."""
+"""Layers: the parts of a traced graph that can be quantized, with their names and roles."""
 
 from dataclasses import dataclass
 from typing import Any
 
 ROLES = ("stem", "expansion", "depthwise", "projection", "SE gate", "CA gate", "head")
 OPERATORS = ("Conv", "Gemm", "MatMul")
-# Parts of names, of torchvision, of timm and of our own modules.
+# Parts of layer names in our own modules, in torchvision and in timm.
 CA_PARTS = {"squeeze", "gate_h", "gate_w"}
 SE_PARTS = {"fc1", "fc2", "conv_reduce", "conv_expand"}
 
@@ -14,9 +14,9 @@ SE_PARTS = {"fc1", "fc2", "conv_reduce", "conv_expand"}
 class Layer:
     """A convolution or linear layer."""
 
-    name: str  # of its module, such as features.2.block.0.0
+    name: str  # name of its module, such as features.2.block.0.0
     role: str  # one of ROLES
-    nodes: tuple[str, ...]  # names in the graph; weights that are used twice have two
+    nodes: tuple[str, ...]  # names of its nodes; weights that are used twice have two nodes
 
 
 def find_layers(proto: Any) -> tuple[Layer, ...]:
@@ -34,11 +34,12 @@ def find_layers(proto: Any) -> tuple[Layer, ...]:
 
 
 def count_groups(node: Any) -> int:
-    """Return the groups of a convolution: 1 where every output reads all channels."""
+    """Return the number of groups of a convolution, 1 where every output reads all channels."""
     return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
 
 
 def _role(node: Any, name: str, shape: tuple[int, ...]) -> str:
+    """Return the role of a layer with weights of this shape, outputs first."""
     parts = set(name.split("."))
     if parts & CA_PARTS:
         return "CA gate"

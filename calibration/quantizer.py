@@ -1,12 +1,13 @@
-"""Quantizer: a traced FP32 graph to one with Q/DQ nodes, of which every INT8 artifact is made.
+"""The quantizer: adds Q/DQ nodes to a traced FP32 graph, from which every INT8 artifact is made.
 
-Weights per channel, activations per tensor. Preprocessing, the last layer, softmax and expectation
-compute in floating point. Biases are stored so too: runtimes make their own integers of them.
+Weights have one scale for each channel, activations one for each tensor. Preprocessing, the last
+layer, softmax and expectation compute in floating point. Biases are stored in floating point too,
+because the runtimes convert them to integers themselves.
 """
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,116 +22,105 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.crops import BATCH, full_batches
 from halnet.calibration.layers import Layer, find_layers
+from halnet.calibration.methods import METHODS
 from halnet.calibration.sessions import batch_size
 from halnet.errors import ArtifactError, ConfigError
+from halnet.network.int8_levels import LEVELS, WEIGHT_LEVELS
 from halnet.runtimes.base import Crops
 
-# Ways to a tensor's range, with ONNX Runtime's options. Its entropy search starts with as many bins
-# as there are levels, 128, which leaves one range to choose: all of it.
-METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "minmax": (CalibrationMethod.MinMax, {}),
-    "entropy": (CalibrationMethod.Entropy, {"num_bins": 512}),
-    "percentile": (CalibrationMethod.Percentile, {"symmetric": False}),
-}
-# Beside the layers: what keeps a chain of them in integers.
+# Operators between layers that are quantized too, so that a chain of layers stays in integers.
 ELEMENTWISE = ("Add", "Relu")
-LEVELS = 127  # of 8 bits, either side of zero
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """What the integers stand for."""
+    """Which integers a graph computes with."""
 
     activations: Any  # QuantType
-    reduced: bool  # weights of 7 bits
-    stored_last: bool  # the last layer's weights are stored as integers, though not computed in
-    symmetric: bool  # zero points of 0
+    weight_levels: int  # integers on either side of zero
+    store_last: bool  # whether the last layer's weights, which compute in float, are stored as int8
+    symmetric: bool  # whether all zero points are 0
 
 
 SCHEMES = {
-    # Unsigned activations with signed weights, what CPUs multiply. Weights of 7 bits: without
-    # VNNI a CPU adds two products in 16 bits, which saturate with 8, so that ages would depend on
-    # the machine.
-    "unsigned": Scheme(QuantType.QUInt8, reduced=True, stored_last=True, symmetric=False),
-    # What TensorRT takes.
-    "symmetric": Scheme(QuantType.QInt8, reduced=False, stored_last=False, symmetric=True),
+    # CPUs multiply unsigned activations with signed weights. A CPU without VNNI adds two products
+    # in 16 bits. With weights of 8 bits, the sums can saturate: ages would depend on the machine.
+    "unsigned": Scheme(QuantType.QUInt8, WEIGHT_LEVELS, store_last=True, symmetric=False),
+    # TensorRT supports no other scheme.
+    "symmetric": Scheme(QuantType.QInt8, LEVELS, store_last=False, symmetric=True),
 }
 
 
 class Quantizer:
-    """Measures the ranges of a graph's tensors once; quantizes any of its layers by them."""
+    """Measures the ranges of a graph's tensors once, and quantizes any of its layers with them."""
 
-    def __init__(
-        self,
-        proto: Any,
-        crops: Crops,
-        method: str = "minmax",
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        """Run `crops`, N x 224 x 224 x 3 uint8 RGB, through a traced FP32 graph.
+    def __init__(self, proto: Any, crops: Crops, method: str = "minmax") -> None:
+        """Run `crops`, N x 224 x 224 x 3 uint8 RGB, through a traced FP32 graph, an ONNX model.
 
-        Raises ArtifactError for a graph that is quantized already, and for a tensor whose range is
+        Raises ArtifactError for a graph that is already quantized, and for a tensor whose range is
         not finite or has no width; ConfigError for an unknown method.
         """
         if method not in METHODS:
             raise ConfigError(f"method {method}: expected one of {', '.join(METHODS)}")
         if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
             raise ArtifactError(
-                "the graph is quantized already; quantize the checkpoint that it was made from"
+                "expected an FP32 graph, found one that is already quantized; quantize the "
+                "checkpoint that it was made from"
             )
         self._proto = proto
         self.layers = find_layers(proto)
-        self._nodes = _nodes_between(proto, self.layers)
-        self._ranges = _measure_ranges(proto, crops, method, self._types, on_progress)
-        _drop_unused(self._ranges, proto)
+        self._nodes = _quantizable_nodes(proto, self.layers)
+        self._types = sorted({node.op_type for node in self._nodes})
+        self._ranges = _measure_ranges(proto, crops, method, self._types)
+        _clip_ranges(self._ranges, proto)
 
     @property
     def quantizable(self) -> tuple[Layer, ...]:
-        """The layers that may be quantized: all but the last."""
+        """The layers that can be quantized: all but the last."""
         return self.layers[:-1]
 
-    @property
-    def _types(self) -> list[str]:
-        return [*{node.op_type for node in self._nodes}]
-
     def quantize(self, scheme: str, keep: Set[str] = frozenset()) -> Any:
-        """Return the graph with Q/DQ nodes, the layers named in `keep` in floating point.
+        """Return the graph with Q/DQ nodes; the layers named in `keep` stay in floating point.
 
-        Raises ConfigError for a name that no layer has.
+        `scheme` is a name in `SCHEMES`. Raises ConfigError for a name that no layer has.
         """
         unknown = keep - {layer.name for layer in self.layers}
         if unknown:
             raise ConfigError(
-                f"keep: no layer {', '.join(sorted(unknown))}; --sensitivity lists them"
+                f"keep: no layer is named {', '.join(sorted(unknown))}; --sensitivity lists the "
+                "names"
             )
-        kept = {node for layer in self.layers if layer.name in keep for node in layer.nodes}
-        own = {name for layer in self.layers for name in layer.nodes}
-        made_by = {output: node for node in self._proto.graph.node for output in node.output}
+        in_float = self._nodes_in_float(keep)
+        quantized = [node.name for node in self._nodes if node.name not in in_float]
+        return self._insert_qdq(SCHEMES[scheme], quantized)
 
-        def floats(node: Any) -> bool:
-            """Tell whether a kept layer makes what this node gives."""
-            if node.name in own:
-                return node.name in kept
-            return any(floats(made_by[name]) for name in node.input if name in made_by)
+    def _nodes_in_float(self, keep: Set[str]) -> set[str]:
+        """Return the nodes of the layers in `keep`, and those between layers that follow them."""
+        own = {name: layer.name in keep for layer in self.layers for name in layer.nodes}
+        kept_outputs: set[str] = set()
+        in_float = set()
+        for node in self._proto.graph.node:  # in order: a node follows those that it reads
+            if own.get(node.name, not kept_outputs.isdisjoint(node.input)):
+                in_float.add(node.name)
+                kept_outputs.update(node.output)
+        return in_float
 
-        return self._quantize(scheme, [node.name for node in self._nodes if not floats(node)])
-
-    def _quantize(self, scheme: str, nodes: Sequence[str]) -> Any:
-        chosen = SCHEMES[scheme]
+    def _insert_qdq(self, scheme: Scheme, nodes: Sequence[str]) -> Any:
+        """Return a copy of the graph with Q/DQ nodes around the named nodes."""
         copy = onnx.ModelProto()
         copy.CopyFrom(self._proto)
         quantizer = QDQQuantizer(
             copy,
             per_channel=True,
-            reduce_range=chosen.reduced,
+            reduce_range=scheme.weight_levels == WEIGHT_LEVELS,
             weight_qType=QuantType.QInt8,
-            activation_qType=chosen.activations,
+            activation_qType=scheme.activations,
             tensors_range=self._ranges,
             nodes_to_quantize=list(nodes),
             nodes_to_exclude=[],
             op_types_to_quantize=self._types,
             extra_options={
-                "ActivationSymmetric": chosen.symmetric,
+                "ActivationSymmetric": scheme.symmetric,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
             },
@@ -139,13 +129,25 @@ class Quantizer:
         quantizer.model.topological_sort()
         proto = quantizer.model.model
         proto.graph.ClearField("value_info")  # a runtime infers the shapes again
-        if chosen.stored_last:
+        if scheme.store_last:
             _store_as_integers(proto, self.layers[-1].nodes[0])
         return proto
 
 
-def _nodes_between(proto: Any, layers: Sequence[Layer]) -> list[Any]:
-    """Return what may be quantized: the layers but for the last, and what stands among them."""
+class CropReader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives N x 224 x 224 x 3 uint8 RGB crops to ONNX Runtime's calibration in batches."""
+
+    def __init__(self, crops: Crops, size: int = BATCH) -> None:
+        self._batches = full_batches(crops, size)
+
+    def get_next(self) -> dict[str, Crops] | None:
+        """Return the next batch by the name of the input; None after the last one."""
+        batch, _ = next(self._batches, (None, 0))
+        return None if batch is None else {INPUT_NAME: batch}
+
+
+def _quantizable_nodes(proto: Any, layers: Sequence[Layer]) -> list[Any]:
+    """Return the nodes of all layers but the last, and the elementwise nodes between them."""
     nodes = list(proto.graph.node)
     names = [node.name for node in nodes]
     first, last = names.index(layers[0].nodes[0]), names.index(layers[-1].nodes[0])
@@ -154,12 +156,12 @@ def _nodes_between(proto: Any, layers: Sequence[Layer]) -> list[Any]:
 
 
 def _store_as_integers(proto: Any, name: str) -> None:
-    """Store a layer's weights in 8 bits, a scale for each output, widened when it is computed."""
+    """Store a layer's weights as int8, with a scale for each output and a DQ node behind them."""
     index, node = next((i, n) for i, n in enumerate(proto.graph.node) if n.name == name)
     weights = next(t for t in proto.graph.initializer if t.name == node.input[1])
     values = numpy_helper.to_array(weights)
     if node.op_type != "Gemm" or not any(a.name == "transB" and a.i for a in node.attribute):
-        return  # outputs are not its first axis
+        return  # the first axis of the weights is not that of the outputs
     scales = np.maximum(abs(values).max(axis=1) / LEVELS, np.finfo(np.float32).tiny)
     integers = np.round(values / scales[:, None]).astype(np.int8)
     stored, scale, widened = (node.input[1] + suffix for suffix in ("_int8", "_scale", "_widened"))
@@ -173,39 +175,8 @@ def _store_as_integers(proto: Any, name: str) -> None:
     )
 
 
-class CropReader(CalibrationDataReader):  # type: ignore[misc]
-    """Gives N x 224 x 224 x 3 uint8 RGB crops to ONNX Runtime's calibration in batches."""
-
-    def __init__(
-        self,
-        crops: Crops,
-        size: int = BATCH,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        self._batches = self._read(crops, size, on_progress)
-
-    @staticmethod
-    def _read(
-        crops: Crops, size: int, on_progress: Callable[[int, int], None]
-    ) -> Iterator[dict[str, Crops]]:
-        done = 0
-        for batch, count in full_batches(crops, size):
-            yield {INPUT_NAME: batch}
-            done += count
-            on_progress(done, len(crops))
-
-    def get_next(self) -> dict[str, Crops] | None:
-        """Return the next batch by the input's name; None at the end."""
-        return next(self._batches, None)
-
-
-def _measure_ranges(
-    proto: Any,
-    crops: Crops,
-    method: str,
-    types: list[str],
-    on_progress: Callable[[int, int], None],
-) -> Any:
+def _measure_ranges(proto: Any, crops: Crops, method: str, types: list[str]) -> Any:
+    """Return the ranges of the tensors around the operators in `types`, by the tensor's name."""
     kind, options = METHODS[method]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.onnx")
@@ -214,41 +185,46 @@ def _measure_ranges(
             model,
             types,
             augmented_model_path=str(Path(folder, "augmented.onnx")),
-            calibrate_method=kind,
+            calibrate_method=CalibrationMethod[kind],
             extra_options=options,
         )
-        calibrator.collect_data(CropReader(crops, batch_size(proto, free=BATCH), on_progress))
+        calibrator.collect_data(CropReader(crops, batch_size(proto, free=BATCH)))
         ranges = calibrator.compute_data()
     for name, found in ranges.items():
         low, high = (float(np.asarray(v).min()) for v in found.range_value)
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise ArtifactError(f"{name}: its range is {low} to {high} on the calibration crops")
+            raise ArtifactError(
+                f"tensor {name}: expected a finite range on the calibration crops, found {low} to "
+                f"{high}; train the checkpoint again"
+            )
         if low == high:
             raise ArtifactError(
-                f"{name}: is {low:g} on every calibration crop, which leaves no range to quantize"
+                f"tensor {name}: expected different values on the calibration crops, found only "
+                f"{low:g}; train the checkpoint again, or calibrate on other photos"
             )
     return ranges
 
 
-def _drop_unused(ranges: Any, proto: Any) -> None:
-    """Clip, in place, the ranges of tensors to what the steps after them tell apart.
+def _clip_ranges(ranges: Any, proto: Any) -> None:
+    """Clip, in place, the range of each tensor to the values that its readers distinguish.
 
-    Below -3, Hardswish gives 0 whatever the value: integers are wasted there.
+    Hardswish, for example, returns 0 for all values below -3, so that integers for different values
+    there would be wasted.
     """
     readers: dict[str, list[Any]] = defaultdict(list)
     for node in proto.graph.node:
         for name in node.input:
             readers[name].append(node)
     for name, found in ranges.items():
-        told_apart = [_told_apart(node) for node in readers[name]]
-        if told_apart:
-            low, high = min(low for low, _ in told_apart), max(high for _, high in told_apart)
+        limits = [_distinguished_range(node) for node in readers[name]]
+        if limits:
+            low, high = min(low for low, _ in limits), max(high for _, high in limits)
             found.lowest = np.clip(found.lowest, np.float32(low), np.float32(high))
             found.highest = np.clip(found.highest, np.float32(low), np.float32(high))
 
 
-def _told_apart(node: Any) -> tuple[float, float]:
-    """Return between which values a step gives different results."""
+def _distinguished_range(node: Any) -> tuple[float, float]:
+    """Return the range of inputs for which a node gives different outputs."""
     if node.op_type == "HardSwish":
         return -3.0, np.inf
     if node.op_type == "HardSigmoid":  # max(0, min(1, alpha x + beta))

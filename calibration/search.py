@@ -1,4 +1,4 @@
-"""Search: the fastest quantized graph inside a budget, by giving layers back to floating point."""
+"""The search: which layers are kept in floating point, as few as possible, within a budget."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,53 +10,61 @@ from halnet.errors import ArtifactError
 
 @dataclass(frozen=True)
 class Step:
-    """One graph that the search tried."""
+    """One graph that the search measured."""
 
-    kept: tuple[str, ...]  # layers in floating point, the most sensitive first
+    kept: tuple[str, ...]  # layers kept in floating point, the most sensitive first
     shift: AgeShift
 
 
 def search(
     rank: Callable[[], Sequence[Sensitivity]],
-    try_keeping: Callable[[tuple[str, ...]], AgeShift],
+    measure: Callable[[tuple[str, ...]], AgeShift],
     budget: Budget,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[Step, tuple[Step, ...]]:
-    """Return the graph with the fewest layers given back that holds the budget, and all steps.
+    """Keep as few layers in floating point as the budget allows; return that step and all steps.
 
-    Layers are given back in the order that `rank` returns, which is asked only where some have to
-    be; the number is found by bisection, which takes it that more of them never hurt.
-    `try_keeping` quantizes all but the named layers.
+    Layers are kept in the order that `rank` returns, which is called only where one has to be kept.
+    `measure` quantizes all layers except those in its argument. The number of layers is found by
+    bisection, which assumes that keeping more layers never makes the shift larger.
 
-    Raises ArtifactError where the budget does not hold even with every layer but one given back.
+    Raises ArtifactError where the budget is not met although only one layer is quantized.
     """
     steps: list[Step] = []
 
-    def attempt(kept: Sequence[str]) -> Step:
-        step = Step(tuple(kept), try_keeping(tuple(kept)))
+    def keep(layers: Sequence[str]) -> Step:
+        step = Step(tuple(layers), measure(tuple(layers)))
         steps.append(step)
         on_step(step)
         return step
 
-    best = attempt(())
-    if budget.holds(best.shift):
+    best = keep(())
+    if budget.allows(best.shift):
         return best, tuple(steps)
     names = [line.layer.name for line in rank()]
-    low, high = 0, 1  # `low` layers are too few
-    while not budget.holds((best := attempt(names[:high])).shift):
-        if high == len(names) - 1:
-            raise ArtifactError(
-                f"no INT8 graph surely moves ages by less than {budget.mae:g} years of MAE and "
-                f"{budget.p99:g} in the 99th percentile: by the validation split, with one layer "
-                f"quantized it may be {best.shift.p99_bound:.2f}; allow more, or train with "
-                "--quantize int8"
-            )
-        low, high = high, min(2 * high, len(names) - 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        step = attempt(names[:middle])
-        if budget.holds(step.shift):
-            high, best = middle, step
+    too_few, enough = 0, 1  # `enough` is doubled until the budget is met
+    while not budget.allows((best := keep(names[:enough])).shift):
+        if enough == len(names) - 1:
+            raise ArtifactError(_explain_failure(budget, best))
+        too_few, enough = enough, min(2 * enough, len(names) - 1)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        step = keep(names[:middle])
+        if budget.allows(step.shift):
+            enough, best = middle, step
         else:
-            low = middle
+            too_few = middle
     return best, tuple(steps)
+
+
+def _explain_failure(budget: Budget, last: Step) -> str:
+    """Return the error message for a budget that is not met with one layer quantized."""
+    delta = last.shift.delta_mae
+    change = "" if delta is None else f"a change of {delta:+.3f} years and "
+    return (
+        "no INT8 model meets the budget with 95 % confidence: expected the MAE to change by at "
+        f"most {budget.mae:g} years and 99 % of ages to shift by at most {budget.p99:g} years, "
+        f"found {change}a shift of {last.shift.p99_bound:.2f} years with only one layer quantized; "
+        "allow more with --max-mae-delta and --max-p99, or fine-tune the model with halnet train "
+        "--quantize int8"
+    )

@@ -1,6 +1,6 @@
-"""Sensitivity: what the quantization of each layer alone does to ages."""
+"""Sensitivity: how far quantizing each layer alone shifts predicted ages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from halnet.calibration.age_shift_meter import AgeShiftMeter
@@ -14,31 +14,25 @@ COLUMNS = ("layer", "role", "mean", "p99", "maximum", "delta_mae")
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One line of the ranking."""
+    """One line of the ranking: a layer, and the age shift when it alone is quantized."""
 
     layer: Layer
     shift: AgeShift
 
 
-def rank_layers(
-    quantizer: Quantizer,
-    scheme: str,
-    meter: AgeShiftMeter,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Sensitivity, ...]:
-    """Quantize each layer alone; return all, the one that moves single ages most first."""
+def rank_layers(quantizer: Quantizer, scheme: str, meter: AgeShiftMeter) -> tuple[Sensitivity, ...]:
+    """Quantize each layer alone; return all layers, those with the largest mean age shift first."""
     layers = quantizer.quantizable
     names = {layer.name for layer in layers}
-    found = []
-    for index, layer in enumerate(layers, 1):
-        alone = quantizer.quantize(scheme, names - {layer.name})
-        found.append(Sensitivity(layer, meter(alone)))
-        on_progress(index, len(layers))
-    return tuple(sorted(found, key=lambda line: -line.shift.mean))
+    ranking = [
+        Sensitivity(layer, meter(quantizer.quantize(scheme, names - {layer.name})))
+        for layer in layers
+    ]
+    return tuple(sorted(ranking, key=lambda line: -line.shift.mean))
 
 
 def to_csv(ranking: Sequence[Sensitivity]) -> str:
-    """Return the ranking as CSV, in years, the most sensitive layer first."""
+    """Return the ranking as CSV text in its order, with shifts in years."""
     return csv_text(COLUMNS, (_to_row(line) for line in ranking))
 
 

@@ -1,4 +1,4 @@
-"""Sessions: graphs run in ONNX Runtime on the CPU, while they are measured and compared."""
+"""Sessions: run graphs in ONNX Runtime on the CPU while they are measured and compared."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +10,14 @@ from onnx import helper
 from halnet.artifact import INPUT_NAME
 from halnet.runtimes.base import Crops
 
-AgeFunction = Callable[[Crops], Any]  # N x 224 x 224 x 3 uint8 RGB crops to N ages in years
-Opener = Callable[[Any, int | None], AgeFunction]  # of a graph, run with so many threads; None: all
+# Takes N x 224 x 224 x 3 uint8 RGB crops and returns N ages in years.
+AgeFunction = Callable[[Crops], Any]
+# Takes a graph and a number of threads (None: one for each core).
+Opener = Callable[[Any, int | None], AgeFunction]
 
 
 def open_session(proto: Any, threads: int | None = None) -> Any:
-    """Return an `InferenceSession` of a graph, quiet but for errors."""
+    """Return an `InferenceSession` of an ONNX model, which prints nothing but errors."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads:
@@ -26,13 +28,13 @@ def open_session(proto: Any, threads: int | None = None) -> Any:
 
 
 def open_age_function(proto: Any, threads: int | None = None) -> AgeFunction:
-    """Return a function that runs a graph."""
+    """Return a function that runs an ONNX model and returns its ages."""
     session = open_session(proto, threads)
     return lambda crops: session.run(["age"], {INPUT_NAME: crops})[0]
 
 
 def with_outputs(proto: Any, names: Sequence[str]) -> Any:
-    """Return a copy of a graph that gives the named tensors instead of its outputs."""
+    """Return a copy of an ONNX model whose outputs are the named tensors."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     del copy.graph.output[:]
@@ -41,6 +43,6 @@ def with_outputs(proto: Any, names: Sequence[str]) -> Any:
 
 
 def batch_size(proto: Any, free: int) -> int:
-    """Return how many crops a graph takes; `free` where it takes any number."""
+    """Return the batch size of an ONNX model, or `free` where it takes any batch size."""
     fixed: int = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return fixed or free

@@ -1,56 +1,53 @@
-"""Synthetic samples: crops made from the checkpoint alone, for users who have no photos.
+"""Synthetic crops: made from a checkpoint alone, for users who have no photos.
 
-A batch norm remembers the mean and deviation that each channel had in training. Crops are optimised
-until they bring about the same ones, as ZeroQ does [Cai et al., CVPR 2020, section 3.1]: they look
-like nothing, but the ranges in the network are those of faces.
+A batch norm stores the mean and the deviation that each channel had in training. Crops are
+optimised until they produce the same means and deviations, as ZeroQ does [Cai et al., CVPR 2020,
+section 3.1]. They do not look like faces, but the ranges in the network are those of faces.
 """
 
+import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from halnet.alignment import CROP_SIZE
 from halnet.calibration.crops import CalibrationCrops
+from halnet.network.checkpoint import Checkpoint
+from halnet.network.model import AgeNet
 from halnet.runtimes.base import Crops
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from halnet.network.checkpoint import Checkpoint
-    from halnet.network.model import AgeNet
-
 COUNT = 32
-BATCH = 16
+BATCH = 16  # crops that are optimised together
 STEPS = 120
 LEARNING_RATE = 0.1  # of Adam, on the logits of the pixels
 
 
 def make_synthetic_crops(
-    checkpoint: "Checkpoint",
-    count: int = COUNT,
-    seed: int = 0,
-    steps: int = STEPS,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    checkpoint: Checkpoint, count: int = COUNT, seed: int = 0, steps: int = STEPS
 ) -> CalibrationCrops:
-    """Return crops made from a checkpoint's batch norms: the same for the same seed and machine."""
-    parts = []
-    for start in range(0, count, BATCH):
-        parts.append(_synthesise(checkpoint.model, min(BATCH, count - start), seed + start, steps))
-        on_progress(min(start + BATCH, count), count)
+    """Return `count` crops made from a checkpoint's batch norms in `steps` steps of Adam.
+
+    The same seed gives the same crops on the same machine.
+    """
+    network = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)
+    parts = [
+        _optimise(network, min(BATCH, count - start), seed + start, steps)
+        for start in range(0, count, BATCH)
+    ]
     origin = {"data": f"made from {checkpoint.sha256[:12]}", "seed": seed, "steps": steps}
     return CalibrationCrops(np.concatenate(parts), origin)
 
 
-def _synthesise(network: "AgeNet", count: int, seed: int, steps: int) -> Crops:
-    import torch
-
-    network = network.eval().requires_grad_(False)
+def _optimise(network: AgeNet, count: int, seed: int, steps: int) -> Crops:
+    """Return `count` crops whose statistics in each batch norm are near the stored ones."""
     distances: list[Tensor] = []
     handles = [
-        module.register_forward_pre_hook(_note_distance(distances))
+        module.register_forward_pre_hook(_append_distance_to(distances))
         for module in network.modules()
-        if isinstance(module, torch.nn.BatchNorm2d)
+        if isinstance(module, nn.BatchNorm2d)
     ]
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randn(count, CROP_SIZE, CROP_SIZE, 3, generator=generator).requires_grad_()
@@ -66,17 +63,17 @@ def _synthesise(network: "AgeNet", count: int, seed: int, steps: int) -> Crops:
     return (255 * pixels.detach().sigmoid()).round().byte().numpy()
 
 
-def _note_distance(distances: "list[Tensor]") -> Callable[[Any, tuple[Any, ...]], None]:
-    """Return a hook that notes how far a batch norm's input is from what it remembers.
+def _append_distance_to(distances: list[Tensor]) -> Callable[[Any, tuple[Any, ...]], None]:
+    """Return a hook that appends how far a batch norm's input is from its stored statistics.
 
-    Mean and deviation, per channel, in units of the remembered deviation.
+    The distance is that of mean and deviation of each channel, in units of the stored deviation.
     """
 
-    def hook(norm: Any, inputs: "tuple[Tensor, ...]") -> None:
+    def hook(norm: Any, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = inputs[0].var((0, 2, 3)), inputs[0].mean((0, 2, 3))
         scale = norm.running_var + norm.eps
-        remembered = norm.running_var.sqrt()
-        error = (mean - norm.running_mean) ** 2 + ((variance + norm.eps).sqrt() - remembered) ** 2
+        stored = norm.running_var.sqrt()
+        error = (mean - norm.running_mean) ** 2 + ((variance + norm.eps).sqrt() - stored) ** 2
         distances.append((error / scale).mean())
 
     return hook

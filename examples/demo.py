@@ -1,4 +1,6 @@
-"""Export the bundled checkpoint, verify and time it, predict the bundled portrait: one table."""
+"""Exports the checkpoint that comes with halnet, compares and times the artifacts, and predicts the
+age of a portrait with each of them. The result is one table.
+"""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +28,7 @@ try:
     face = FaceDetector()(image)[0]
     found_by = "YuNet"
 except DetectorError as error:
-    print(f"{error}.\nHere the landmarks stored beside the portrait are used instead.\n")
+    print(f"{error}.\nIn this demo, the landmarks stored beside the portrait are used instead.\n")
     found_by = "stored landmarks"
 
 columns = []
@@ -56,15 +58,15 @@ with ExitStack() as stack:
 names = [
     "",
     "version",
-    "runs on",
+    "device and threads",
     "model",
     "size",
-    "one crop, median",
-    "one crop, 90th percentile",
-    "crops a second",
-    "largest difference",
+    "time for one crop, median",
+    "time for one crop, 90th percentile",
+    "crops per second",
+    "largest age shift against PyTorch",
     f"age of the portrait ({found_by})",
-    "its 90 % interval",
+    "90 % interval of this age",
 ]
 header, *rows = [[name, *values] for name, *values in zip(names, *columns, strict=True)]
 print_table(header, rows, f"HAL-Net on {cpu_name()}")

@@ -1,12 +1,15 @@
-"""An edge application: numpy, OpenCV and one runtime, no PyTorch. Usage: edge.py PHOTO..."""
+"""Prints the ages of the faces in photos. It needs NumPy, OpenCV and one runtime, but no PyTorch.
+
+Usage: edge.py PHOTO...
+"""
 
 import sys
 
 from halnet import Predictor
 
-predictor = Predictor()  # the bundled model on the best runtime installed
+predictor = Predictor()  # the model that comes with halnet, on an installed runtime
 print(f"{predictor.spec.runtime} {predictor.spec.version}, {predictor.spec.provider}")
 for photo in sys.argv[1:]:
     for face in predictor(photo):
         low, high = face.interval(0.9)
-        print(f"{photo}: {face.age:.1f} years, 90 % between {low:.1f} and {high:.1f}")
+        print(f"{photo}: {face.age:.1f} years, 90 % interval {low:.1f} to {high:.1f}")

@@ -1,6 +1,9 @@
-"""Ages by ONNX Runtime and NumPy alone, without halnet. Usage: plain_onnxruntime.py MODEL CROPS
+"""Prints ages and standard deviations in years, with ONNX Runtime and NumPy but without halnet.
 
-MODEL is an .onnx of `halnet export`; CROPS a .npy file, N x 224 x 224 x 3 uint8 RGB, aligned.
+Usage: plain_onnxruntime.py MODEL CROPS
+
+MODEL is an .onnx file that `halnet export` wrote. CROPS is a .npy file with aligned face crops,
+N x 224 x 224 x 3 uint8 RGB.
 """
 
 import sys

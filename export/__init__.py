@@ -1,4 +1,4 @@
-"""Export: a checkpoint to deployable artifacts, each checked before it takes its place."""
+"""Export: writes a checkpoint as deployable artifacts and checks each before it is put in place."""
 
 from halnet.export.config import ExportConfig, Int8Config, Target
 from halnet.export.exporter import Exported, export

@@ -1,4 +1,4 @@
-"""What an export is asked for: checkpoint, formats, precisions, and what some of them need."""
+"""The options of an export: checkpoint, formats, precisions, and what some of these need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from halnet.export.formats import FORMATS
 
 @dataclass(frozen=True)
 class Target:
-    """What an engine is built for. The other formats run anywhere."""
+    """What a TensorRT engine is built for. The other formats run on any machine."""
 
     batches: tuple[int, int, int] = (1, 8, 32)  # minimum, optimal and maximum batch size
-    capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; none: all that TensorRT knows
+    capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; empty: those in `to_tensorrt`
 
     def __post_init__(self) -> None:
         minimum, optimal, maximum = self.batches
@@ -30,34 +30,34 @@ class Target:
 class Int8Config:
     """How a network is quantized."""
 
-    data: Path | None = None  # prepared dataset whose validation split the budget is measured on
-    photos: Path | None = None  # folder to measure ranges on; None: that split, or synthetic crops
-    detector: Path | None = None  # local YuNet file, for `photos`
-    crops: int = 128  # that the ranges are measured on
-    method: str = "minmax"  # how ranges are measured; see `calibration.quantizer.METHODS`
+    data: Path | None = None  # prepared dataset; the budget is measured on its validation split
+    photos: Path | None = None  # photos to measure ranges on; None: that split, or synthetic crops
+    detector: Path | None = None  # local YuNet file that finds the faces in `photos`
+    crops: int = 128  # number of crops that ranges are measured on
+    method: str = "minmax"  # how ranges are measured, a name in `calibration.methods.METHODS`
     seed: int = 0  # decides which crops are picked
-    keep: tuple[str, ...] | None = None  # layers in floating point; None: search for them
+    keep: tuple[str, ...] | None = None  # layers kept in floating point; None: search for them
     budget: Budget = field(default_factory=Budget)  # that the search must meet
-    sensitivity: bool = False  # write the ranking of the layers into the folder
-    threads: int | None = None  # None: one for each core
+    sensitivity: bool = False  # whether to write the ranking of the layers into the folder
+    threads: int | None = None  # number of threads that measure ages; None: one for each core
 
     def __post_init__(self) -> None:
         if self.crops < 1:
             raise ConfigError(f"calibration photos: expected at least 1, found {self.crops}")
         if self.detector is not None and self.photos is None:
             raise ConfigError(
-                "--detector needs --calibration FOLDER: the detector finds the faces of its photos"
+                "--detector needs --calibration FOLDER: the detector finds the faces in its photos"
             )
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What to export, and where to."""
+    """What is exported, and into which folder."""
 
-    checkpoint: Path | None = None  # None: the one that comes with the package
+    checkpoint: Path | None = None  # None: the checkpoint that comes with the package
     formats: tuple[str, ...] = ("onnx",)  # names in `FORMATS`
     precisions: tuple[str, ...] = ("fp32",)  # "fp32", "fp16", "int8"
-    batch: int | None = None  # crops of every inference; None: any number
+    batch: int | None = None  # fixed batch size of every inference; None: any batch size
     out: Path = Path("deploy")
     target: Target = field(default_factory=Target)
     int8: Int8Config = field(default_factory=Int8Config)
@@ -81,6 +81,7 @@ class ExportConfig:
 
 
 def _check_names(kind: str, names: Sequence[str], known: list[str]) -> None:
+    """Raise ConfigError for no names, or for a name that is not `known`, with the nearest one."""
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)

@@ -1,4 +1,4 @@
-"""The exporter: a checkpoint to artifacts, each checked before it takes its place."""
+"""The exporter: writes a checkpoint as artifacts, checks each, and puts it in its place."""
 
 import shutil
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from halnet.export.formats import FORMATS, Format
 from halnet.export.manifest import (
     FAILED_SUFFIX,
     check_manifest,
-    forget_artifact,
     record_artifact,
+    remove_artifact,
 )
 from halnet.files import move_into_place, staging
-from halnet.packages import needs
+from halnet.packages import import_library
 
 if TYPE_CHECKING:
     from halnet.export.int8 import Int8
@@ -29,16 +29,16 @@ QUANTIZED_BY = ("onnxruntime", "onnxruntime-gpu")
 
 
 class Verdict(Protocol):
-    """What a check of an artifact found; see `evaluation.parity.Parity`."""
+    """The result of the check of an artifact. `evaluation.parity.Parity` is one."""
 
     @property
     def data(self) -> str:
-        """What was compared on."""
+        """Name of the crops or photos that the artifact was compared on."""
         ...
 
     @property
     def passed(self) -> bool:
-        """Whether every figure lies inside the tolerance."""
+        """Whether every figure lies inside its tolerance."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Verdict(Protocol):
 
 
 Check = Callable[[Path, str], Verdict]  # called with an artifact and the name of a runtime
-OnStep = Callable[[str], None]  # called with a line that says what is done next
+OnStep = Callable[[str], None]  # called with a line that states the next step
 
 
 @dataclass(frozen=True)
@@ -60,58 +60,57 @@ class Exported:
     size: int  # bytes
     sha256: str
     manifest: Path
-    verdict: Verdict | None  # None: not checked
-    unchecked: str  # why it was not checked; empty where it was
+    verdict: Verdict | None  # None: the artifact was not checked
+    unchecked: str  # why the artifact was not checked; empty if it was
 
     @property
     def failed(self) -> bool:
-        """Whether the check found it outside its tolerance, so that it was put aside."""
+        """Whether the check found a figure outside its tolerance."""
         return self.verdict is not None and not self.verdict.passed
 
 
 def export(
     config: ExportConfig, check: Check | None = None, on_step: OnStep = lambda line: None
 ) -> list[Exported]:
-    """Export a checkpoint in every format and precision asked for.
+    """Export a checkpoint in every requested format and precision.
 
-    All artifacts are written and checked in a staging folder. Then they move into their places and
-    are recorded in the folder's `manifest.json`. An export that fails or is interrupted leaves the
-    folder as it was. An artifact that `check` finds outside its tolerance is kept under a name that
-    no runtime opens. `on_step` is called with a line before each step.
+    All artifacts are written and checked in a staging folder. Then they are moved into their places
+    and recorded in the folder's `manifest.json`. An export that fails or is interrupted leaves the
+    folder as it was. An artifact that fails its `check` is kept under a name that no runtime opens.
+    `on_step` is called with a line before each step.
 
     Raises ArtifactError for a checkpoint or graph that cannot be exported, ConfigError where
-    another export into the folder is running, RuntimeUnavailableError for a missing library.
+    another export into the folder is running, and RuntimeUnavailableError for a missing library.
     """
     exporter = _Exporter(config, on_step)
     jobs = [(name, precision) for precision, name in product(config.precisions, config.formats)]
     with staging(config.out, "export") as folder:
         check_manifest(config.out)
-        made = [exporter.write(name, precision, folder) for name, precision in jobs]
-        checked = [(work, *_check(work, check, on_step)) for work in made]
-        return [_place(*parts) for parts in checked]
+        written = [exporter.write(name, precision, folder) for name, precision in jobs]
+        checked = [(work, *_check(work, check, on_step)) for work in written]
+        return [_put_in_place(*parts) for parts in checked]
 
 
 @dataclass(frozen=True)
 class _Staged:
-    """One artifact, written into the staging folder, and where it belongs."""
+    """One artifact in the staging folder, and where it belongs."""
 
     staged: Path
     path: Path
     format: str
     precision: str
-    stated: dict[str, Any]  # for the manifest
+    entry: dict[str, Any]  # its part of the manifest
 
 
 class _Exporter:
-    """Loads the checkpoint and the writers once; traces and quantizes each graph once."""
+    """Loads the checkpoint and the writers once, and traces and quantizes each graph once."""
 
     def __init__(self, config: ExportConfig, on_step: OnStep) -> None:
-        """Load everything first, so that what is missing is found before the work."""
+        """Load the libraries first, so that a missing one is found before the work."""
         self._config = config
         self._on_step = on_step
         self._writers = {name: FORMATS[name].load_writer() for name in config.formats}
-        if "int8" in config.precisions:
-            _check_int8_libraries(config.int8.sensitivity)
+        _check_libraries(config)
         from halnet.export.graph import simplify
         from halnet.network.checkpoint import load_checkpoint
 
@@ -122,7 +121,7 @@ class _Exporter:
     def write(self, name: str, precision: str, folder: Path) -> _Staged:
         """Write the artifact of one format and precision into `folder`."""
         config, line = self._config, FORMATS[name]
-        calibration = None  # floating point needs none
+        calibration = None  # FP32 and FP16 are not calibrated
         if precision == "int8":
             graph, calibration = self._int8.quantize(line.scheme, line.judged_in, config.out)
         else:
@@ -131,17 +130,17 @@ class _Exporter:
         self._on_step(f"writing {staged.name}")
         metadata = replace(self._checkpoint.metadata, precision=precision)
         self._writers[name](graph, metadata, staged, config.target)
-        stated = {
+        entry = {
             "format": name,
             "precision": precision,
             "batch": config.batch or "dynamic",
             "calibration": calibration,
             "checkpoint_sha256": self._checkpoint.sha256,
         }
-        return _Staged(staged, config.out / staged.name, name, precision, stated)
+        return _Staged(staged, config.out / staged.name, name, precision, entry)
 
     def _trace(self, precision: str, computed: str) -> Any:
-        """Return the graph with weights of `precision` that computes in `computed`."""
+        """Return the graph whose weights fit `precision` and that computes in `computed`."""
         from halnet.export.graph import round_to_half
         from halnet.export.to_onnx import trace
 
@@ -159,19 +158,20 @@ class _Exporter:
         return Int8(self._config.int8, self._checkpoint, graph, self._on_step)
 
 
-def _check_int8_libraries(sensitivity: bool) -> None:
-    """Raise RuntimeUnavailableError where a library of INT8, or of its picture, is missing."""
-    with needs("--precision int8", "export,onnxruntime"):
-        import onnxruntime  # noqa: F401
-    if sensitivity:
-        with needs("--sensitivity", "report"):
-            import matplotlib  # noqa: F401
+def _check_libraries(config: ExportConfig) -> None:
+    """Raise RuntimeUnavailableError where a library that the work needs later is missing."""
+    for library in ("torch", "onnx", "onnxscript"):
+        import_library(library, "halnet export", "export")
+    if "int8" in config.precisions:
+        import_library("onnxruntime", "--precision int8", "export,onnxruntime")
+        if config.int8.sensitivity:
+            import_library("matplotlib", "--sensitivity", "report")
 
 
 def _check(work: _Staged, check: Check | None, on_step: OnStep) -> tuple[Verdict | None, str]:
-    """Return what a check found, or why there was none."""
+    """Return the verdict of a check, or None and why there is none."""
     if check is None:
-        return None, "no check was asked for"
+        return None, "no check was requested"
     on_step(f"checking {work.staged.name}")
     try:
         return check(work.staged, FORMATS[work.format].runtime), ""
@@ -179,34 +179,35 @@ def _check(work: _Staged, check: Check | None, on_step: OnStep) -> tuple[Verdict
         return None, str(error)
 
 
-def _place(work: _Staged, verdict: Verdict | None, unchecked: str) -> Exported:
+def _put_in_place(work: _Staged, verdict: Verdict | None, unchecked: str) -> Exported:
     """Move an artifact into its place, or aside if it failed, and record it in the manifest."""
     line = FORMATS[work.format]
     failed = verdict is not None and not verdict.passed
     aside = work.path.with_name(work.path.name + FAILED_SUFFIX)
     path = aside if failed else work.path
-    _remove(aside, line)  # of an earlier export
-    for suffix in (*line.beside, ""):  # the artifact last: it is refused without the others
-        move_into_place(_beside(work.staged, suffix), _beside(path, suffix))
+    _remove(aside, line)  # an earlier export may have left it
+    for suffix in (*line.beside, ""):  # the artifact last: no runtime opens it without the others
+        move_into_place(_add_suffix(work.staged, suffix), _add_suffix(path, suffix))
     if verdict is None:
-        found: dict[str, Any] = {"unchecked": unchecked}
+        result: dict[str, Any] = {"unchecked": unchecked}
     else:
-        found = {"parity": {verdict.data: verdict.to_dict()}}
+        result = {"parity": {verdict.data: verdict.to_dict()}}
     packages = line.packages + (QUANTIZED_BY if work.precision == "int8" else ())
-    manifest = record_artifact(path, {**work.stated, **found}, packages)
+    manifest = record_artifact(path, {**work.entry, **result}, packages)
     size, digest = size_artifact(path), sha256_artifact(path)
     return Exported(path, work.format, work.precision, size, digest, manifest, verdict, unchecked)
 
 
 def _remove(path: Path, line: Format) -> None:
+    """Delete an artifact, the files that belong to it, and its entry in the manifest."""
     for suffix in ("", *line.beside):
-        file = _beside(path, suffix)
+        file = _add_suffix(path, suffix)
         if file.is_dir():
             shutil.rmtree(file)
         else:
             file.unlink(missing_ok=True)
-    forget_artifact(path)
+    remove_artifact(path)
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _add_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)

@@ -1,7 +1,8 @@
 """The table of formats that a checkpoint can be exported to.
 
 To add a format, write a file beside this one with a function (graph, metadata, path, target) that
-writes one artifact to the path, and add a line to `FORMATS`.
+writes one artifact to the path, and add a line to `FORMATS`. The file imports the library of the
+format at its top, so that an export finds out before its work whether it is installed.
 """
 
 from collections.abc import Callable
@@ -16,19 +17,21 @@ from halnet.runtimes.sidecar import SIDECAR_SUFFIX
 class Format:
     """One line of the table of formats."""
 
-    module: str  # below halnet.export
-    function: str  # in it, called with (graph, metadata, path, target)
-    file_names: dict[str, str]  # precision: name of the artifact
-    runtime: str  # on which it is checked after it is written
-    packages: tuple[str, ...]  # whose versions the manifest states
-    extra: str = "export"  # of halnet, that brings the packages
-    traced: dict[str, str] = field(default_factory=dict)  # precision: what its graph computes in
-    scheme: str = "unsigned"  # of INT8; see `calibration.quantizer`
-    judged_in: str = "onnxruntime"  # runtime that the INT8 budget of this format is measured in
+    module: str  # name of the file that writes the format, below halnet.export
+    function: str  # name of its function, which is called with (graph, metadata, path, target)
+    file_names: dict[str, str]  # name of the artifact in each precision
+    runtime: str  # runtime that checks the artifact after it is written
+    packages: tuple[str, ...]  # packages whose versions the manifest states
+    extra: str = "export"  # extras of halnet that install these packages
+    traced: dict[str, str] = field(
+        default_factory=dict
+    )  # precision: what its graph computes in instead
+    scheme: str = "unsigned"  # of INT8, a name in `calibration.quantizer.SCHEMES`
+    judged_in: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
     def load_writer(self) -> Callable[..., None]:
-        """Return the function; RuntimeUnavailableError where its library is missing."""
+        """Return the function. Raises RuntimeUnavailableError where its library is missing."""
         with needs("halnet export", self.extra):
             writer: Callable[..., None] = getattr(
                 import_module(f"halnet.export.{self.module}"), self.function
@@ -57,7 +60,7 @@ FORMATS = {
         "openvino",
         (*TRACED_BY, "openvino"),
         "export,openvino",
-        traced={"fp16": "fp32"},  # OpenVINO itself stores the weights as FP16
+        traced={"fp16": "fp32"},  # OpenVINO itself stores the weights in FP16
         judged_in="openvino",
     ),
     "tensorrt": Format(
@@ -71,4 +74,4 @@ FORMATS = {
         beside=(SIDECAR_SUFFIX,),
     ),
 }
-PRECISIONS = tuple(dict.fromkeys(p for line in FORMATS.values() for p in line.file_names))
+PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))

@@ -1,7 +1,7 @@
-"""The graph: a network made ready for export, the same mathematics in fewer steps.
+"""The graph: makes a network ready for export, with the same mathematics in fewer steps.
 
-Each step replaces modules of a copy by ones that give the same numbers. `python -m
-halnet.benchmarks.studies.graph_steps` measures what each one gains.
+Each step replaces modules in a copy of the network by modules that give the same numbers.
+`python -m halnet.benchmarks.studies.graph_steps` measures how much time each step saves.
 """
 
 import copy
@@ -19,12 +19,12 @@ from halnet.network.model import AgeNet
 
 
 class SeparateAttention(nn.Module):
-    """Coordinate Attention whose two axes go their own ways, with no concat, split or transpose.
+    """Coordinate Attention that computes its two axes separately, without concat and split.
 
-    The squeeze is a 1 x 1 convolution, so that it may be applied to each axis by itself; in
-    training it is not, because the batch norm's statistics are of both. The means are written as
-    average pools, which runtimes compute in the layout of their convolutions, and the gates meet
-    each other before the features, which are then weighted once.
+    The squeeze is a 1 x 1 convolution, so it can be applied to each axis separately. In training it
+    cannot, because the batch norm's statistics are those of both axes together. The means are
+    written as average pools, which runtimes compute in the memory layout of their convolutions. The
+    two gates are multiplied with each other first, so that the features are weighted only once.
     """
 
     def __init__(self, attention: CoordinateAttention) -> None:
@@ -42,7 +42,7 @@ class SeparateAttention(nn.Module):
 
 
 class GlobalMean(nn.Module):
-    """A global average pool that the exporter writes as one node, not as a strided view's dozen."""
+    """A global average pool that PyTorch exports as one node instead of a dozen."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return N x C x 1 x 1 means of N x C x H x W features."""
@@ -50,7 +50,10 @@ class GlobalMean(nn.Module):
 
 
 class HalfNet(nn.Module):
-    """An AgeNet whose backbone computes in float16; input, softmax and expectation do not."""
+    """An AgeNet whose backbone computes in float16.
+
+    Normalisation, softmax and expectation compute in float32.
+    """
 
     def __init__(self, model: AgeNet) -> None:
         super().__init__()
@@ -58,25 +61,26 @@ class HalfNet(nn.Module):
         self.model.network.half()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the AgeNet does, nearly."""
+        """Return the same outputs as AgeNet, within FP16 rounding."""
         logits = self.model.network(self.model.normalise(images).half())
         return self.model.summarise(logits.float())
 
 
 @torch.no_grad()
 def round_to_half(model: AgeNet) -> AgeNet:
-    """Return a copy with weights that float16 holds, in float32, the sum of each kernel kept.
+    """Return a copy whose float32 weights are float16 values; each kernel keeps its sum.
 
-    To the nearest, a kernel's errors add up wherever the picture is flat, which moves ages by a
-    tenth of a year; here its smallest weight, whose float16 steps are the finest, takes their sum.
+    If each weight were rounded to the nearest value, the errors of a kernel would add up wherever
+    the picture is flat, which shifts ages by a tenth of a year. Here the smallest weight of the
+    kernel, whose float16 steps are the finest, takes the sum of the errors.
     """
     rounded = copy.deepcopy(model)
     for weight in rounded.network.parameters():
-        exact = weight.flatten(2) if weight.ndim == 4 else weight[..., None]  # one row a kernel
+        exact = weight.flatten(2) if weight.ndim == 4 else weight[..., None]  # a row for a kernel
         half = exact.half().float()
-        at = exact.abs().argmin(-1, keepdim=True)
+        smallest = exact.abs().argmin(-1, keepdim=True)
         error = (exact - half).sum(-1, keepdim=True)
-        half.scatter_(-1, at, (half.gather(-1, at) + error).half().float())
+        half.scatter_(-1, smallest, (half.gather(-1, smallest) + error).half().float())
         weight.copy_(half.view_as(weight))
     return rounded
 
@@ -93,7 +97,7 @@ def separate_attention(model: AgeNet) -> None:
 
 def pool_by_mean(model: AgeNet) -> None:
     """Replace adaptive average pools to one pixel by means."""
-    _replace(model, nn.AdaptiveAvgPool2d, _mean_of)
+    _replace(model, nn.AdaptiveAvgPool2d, _to_mean)
 
 
 STEPS: dict[str, Callable[[AgeNet], None]] = {
@@ -104,24 +108,23 @@ STEPS: dict[str, Callable[[AgeNet], None]] = {
 
 
 def simplify(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
-    """Return a copy of a network after the steps, in eval mode."""
+    """Return a copy of a network after these steps, in eval mode."""
     simplified = copy.deepcopy(model).eval()
     for step in steps:
         STEPS[step](simplified)
-    module: Any
-    for (
-        module
-    ) in simplified.modules():  # a graph has no "in place", and takes twice as long to trace
-        if hasattr(module, "inplace"):
-            module.inplace = False
+    # A graph has no operations in place, and a network with them takes twice as long to trace.
+    modules: list[Any] = [module for module in simplified.modules() if hasattr(module, "inplace")]
+    for module in modules:
+        module.inplace = False
     return simplified
 
 
-def _mean_of(pool: Any) -> nn.Module:
+def _to_mean(pool: Any) -> nn.Module:
     return GlobalMean() if pool.output_size in (1, (1, 1)) else pool
 
 
 def _replace(model: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> None:
+    """Replace each module of one kind, in place, by what `make` returns for it."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, kind):

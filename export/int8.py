@@ -1,8 +1,8 @@
-"""INT8: what an export quantizes, by which crops, and inside which budget."""
+"""INT8: quantizes a traced network with calibration crops, within a budget."""
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,12 +28,17 @@ from halnet.export.plots import plot_sensitivity
 from halnet.files import write_text
 from halnet.network.checkpoint import Checkpoint
 
-SENSITIVITY_FILE = "sensitivity"  # with .csv and .png
-RANKED_ON = 200  # photos, spread evenly over the validation split
+SENSITIVITY_FILE = "sensitivity"  # followed by the scheme and .csv or .png
+RANKING_PHOTOS = 200  # spread evenly over the validation split
+# Modules whose `open_age_function` runs a graph in that runtime.
+AGE_FUNCTIONS = {
+    "onnxruntime": "halnet.calibration.sessions",
+    "openvino": "halnet.export.to_openvino",
+}
 
 
 class Int8:
-    """Quantizes one traced network: ranges are measured once, layers ranked once a scheme."""
+    """Quantizes one traced network: measures ranges once, and ranks layers once for each scheme."""
 
     def __init__(
         self,
@@ -42,45 +47,51 @@ class Int8:
         proto: Any,
         on_step: Callable[[str], None],
     ) -> None:
+        """Measure the ranges of the FP32 graph `proto`, an ONNX model traced from `checkpoint`.
+
+        `on_step` is called with a line before each step. Raises DatasetError for photos that cannot
+        calibrate, and what `Quantizer` raises.
+        """
         self._config = config
         self._on_step = on_step
         self._data = PreparedDataset(config.data) if config.data else None
-        self._calibration = self._pick(checkpoint)
+        self._calibration = self._pick_crops(checkpoint)
         on_step(f"measuring ranges on {len(self._calibration)} crops")
         self._proto = equalize(proto, self._calibration.crops)
         self._quantizer = Quantizer(self._proto, self._calibration.crops, config.method)
-        self._ranking = cache(self._rank)
-        self._found = cache(self._search)
+        self._rankings: dict[str, tuple[Sensitivity, ...]] = {}  # by scheme
+        self._searches: dict[tuple[str, str], tuple[Step, tuple[Step, ...]]] = {}
 
     def quantize(self, scheme: str, judged_in: str, out: Path) -> tuple[Any, dict[str, Any]]:
-        """Return the graph with Q/DQ nodes, and what the manifest states of it.
+        """Return the graph with Q/DQ nodes, and how it was calibrated, for the manifest.
 
-        The budget is held in the runtime itself; an engine's, which may not run here, in ONNX
-        Runtime. With `sensitivity`, the ranking is written into the folder `out`. Raises
-        ArtifactError where nothing lies inside the budget.
+        The runtime `judged_in` measures whether a graph meets the budget. With `sensitivity`, the
+        ranking of the layers is written into the folder `out`. Raises ArtifactError where no graph
+        meets the budget.
         """
         config = self._config
-        stated: dict[str, Any] = {
+        entry: dict[str, Any] = {
             **self._calibration.origin,
             "crops": len(self._calibration),
             "method": config.method,
             "scheme": scheme,
         }
         if config.sensitivity:
-            self._write_ranking(self._ranking(scheme), out / f"{SENSITIVITY_FILE}.{scheme}")
+            _write_ranking(self._rank(scheme), out / f"{SENSITIVITY_FILE}.{scheme}")
         if config.keep is not None:
-            stated["kept"] = list(config.keep)
-            return self._quantizer.quantize(scheme, frozenset(config.keep)), stated
-        best, steps = self._found(scheme, judged_in)
-        stated |= {
+            entry["kept"] = list(config.keep)
+            return self._quantizer.quantize(scheme, frozenset(config.keep)), entry
+        best, steps = self._search(scheme, judged_in)
+        entry |= {
             "kept": list(best.kept),
             "budget": asdict(config.budget),
             "judged_in": judged_in,
-            "steps": [{"kept": len(s.kept), **asdict(s.shift)} for s in steps],
+            "steps": [{"kept": len(step.kept), **asdict(step.shift)} for step in steps],
         }
-        return self._quantizer.quantize(scheme, frozenset(best.kept)), stated
+        return self._quantizer.quantize(scheme, frozenset(best.kept)), entry
 
-    def _pick(self, checkpoint: Checkpoint) -> CalibrationCrops:
+    def _pick_crops(self, checkpoint: Checkpoint) -> CalibrationCrops:
+        """Return crops of a folder's photos, of the validation split, or synthetic ones."""
         config = self._config
         if config.photos is not None:
             tested = self._data.select("test") if self._data else ()
@@ -91,50 +102,60 @@ class Int8:
             )
         if self._data is not None:
             return pick_calibration_crops(self._data, config.crops, config.seed)
-        self._on_step("making synthetic crops out of the checkpoint's batch norms")
+        self._on_step("making synthetic crops from the batch norms of the checkpoint")
         return make_synthetic_crops(checkpoint, seed=config.seed)
 
     def _rank(self, scheme: str) -> tuple[Sensitivity, ...]:
-        self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")
-        return rank_layers(self._quantizer, scheme, self._meter(RANKED_ON))
-
-    def _meter(self, limit: int = 0, runtime: str = "onnxruntime") -> AgeShiftMeter:
-        threads = self._config.threads
-        opener = _opener(runtime)
-        if self._data is None:
-            return AgeShiftMeter(self._proto, self._calibration.crops, None, threads, opener)
-        records = self._data.select(SPLIT, limit)
-        labels = [record.age for record in records]
-        return AgeShiftMeter(self._proto, self._data.inner_crops(records), labels, threads, opener)
+        """Return the ranking of the layers, which the first call for a scheme makes."""
+        if scheme not in self._rankings:
+            self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")
+            meter = self._meter("onnxruntime", RANKING_PHOTOS)
+            self._rankings[scheme] = rank_layers(self._quantizer, scheme, meter)
+        return self._rankings[scheme]
 
     def _search(self, scheme: str, runtime: str) -> tuple[Step, tuple[Step, ...]]:
-        meter = self._meter(runtime=runtime)
-
-        def attempt(kept: tuple[str, ...]) -> AgeShift:
-            return meter(self._quantizer.quantize(scheme, frozenset(kept)), timed=True)
-
-        def tell(step: Step) -> None:
-            m = step.shift
-            delta = "" if m.delta_mae is None else f", MAE {m.delta_mae:+.3f}"
-            self._on_step(
-                f"{len(step.kept)} layers in floating point: p99 {m.p99:.2f} years, at most "
-                f"{m.p99_bound:.2f}{delta}, {m.milliseconds:.1f} ms ({scheme}, {runtime})"
+        """Return what `search` finds, which the first call for a scheme and runtime does."""
+        key = scheme, runtime
+        if key not in self._searches:
+            self._searches[key] = search(
+                rank=partial(self._rank, scheme),
+                measure=partial(self._measure, scheme, self._meter(runtime)),
+                budget=self._config.budget,
+                on_step=partial(self._report, scheme, runtime),
             )
+        return self._searches[key]
 
-        return search(lambda: self._ranking(scheme), attempt, self._config.budget, tell)
+    def _measure(self, scheme: str, meter: AgeShiftMeter, kept: tuple[str, ...]) -> AgeShift:
+        """Quantize all layers but those `kept` in floating point, and measure the age shift."""
+        return meter(self._quantizer.quantize(scheme, frozenset(kept)), timed=True)
 
-    @staticmethod
-    def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:
-        write_text(path.with_name(path.name + ".csv"), to_csv(ranking))
-        layers = [(line.layer.name, line.layer.role, line.shift.mean) for line in ranking]
-        plot_sensitivity(layers, ROLES, path.with_name(path.name + ".png"))
+    def _report(self, scheme: str, runtime: str, step: Step) -> None:
+        shift = step.shift
+        delta = "" if shift.delta_mae is None else f", MAE {shift.delta_mae:+.3f} years"
+        self._on_step(
+            f"{len(step.kept)} layers kept in floating point: 99 % of ages shift by at most "
+            f"{shift.p99:.2f} years (upper bound for other photos: {shift.p99_bound:.2f}){delta}, "
+            f"{shift.milliseconds:.1f} ms for one crop ({scheme}, {runtime})"
+        )
+
+    def _meter(self, runtime: str, limit: int = 0) -> AgeShiftMeter:
+        """Return a meter of the validation photos, or of the calibration crops without a dataset.
+
+        `limit` is the number of photos; 0 stands for all.
+        """
+        crops = self._calibration.crops
+        labels: list[int] | None = None
+        if self._data is not None:
+            records = self._data.select(SPLIT, limit)
+            crops, labels = self._data.inner_crops(records), [record.age for record in records]
+        return AgeShiftMeter(self._proto, crops, labels, self._config.threads, _opener(runtime))
 
 
-# Modules whose `open_age_function` runs a graph in that runtime.
-AGE_FUNCTIONS = {
-    "onnxruntime": "halnet.calibration.sessions",
-    "openvino": "halnet.export.to_openvino",
-}
+def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:
+    """Write the ranking as a table and a picture, `path` followed by .csv and .png."""
+    write_text(path.with_name(path.name + ".csv"), to_csv(ranking))
+    layers = [(line.layer.name, line.layer.role, line.shift.mean) for line in ranking]
+    plot_sensitivity(layers, ROLES, path.with_name(path.name + ".png"))
 
 
 def _opener(runtime: str) -> Opener:

@@ -1,4 +1,4 @@
-"""`manifest.json`: what stands in a folder of artifacts, how it was made and what it passed."""
+"""`manifest.json`: lists the artifacts of a folder, how they were made and how they compared."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from halnet.files import write_text
 from halnet.packages import installed_version
 
 MANIFEST_FILE = "manifest.json"
-FAILED_SUFFIX = ".failed"  # of artifacts outside their tolerance: no runtime opens such a name
+FAILED_SUFFIX = ".failed"  # of an artifact outside its tolerance; no runtime opens such a name
 
 
 def check_manifest(folder: Path) -> None:
-    """Raise ArtifactError if the manifest of a folder is damaged."""
+    """Raise ArtifactError if the manifest of a folder is damaged. A missing one is not."""
     _read(folder / MANIFEST_FILE)
 
 
 def list_artifacts(folder: Path) -> list[Path]:
-    """Return the artifacts that a folder's manifest lists, but for those that were put aside.
+    """Return the artifacts that a folder's manifest lists, without those that failed a check.
 
     Raises ArtifactError where there is none.
     """
@@ -29,15 +29,17 @@ def list_artifacts(folder: Path) -> list[Path]:
     names = [name for name in _read(manifest)["artifacts"] if not name.endswith(FAILED_SUFFIX)]
     if not names:
         raise ArtifactError(
-            f"{folder}: expected a {MANIFEST_FILE} that lists artifacts, found none"
+            f"{folder}: expected a {MANIFEST_FILE} that lists artifacts, found none; run halnet "
+            "export into this folder"
         )
     return [folder / name for name in names]
 
 
-def record_artifact(path: Path, stated: Mapping[str, Any], packages: Sequence[str]) -> Path:
-    """Note a new artifact in the manifest of its folder; return the manifest's path.
+def record_artifact(path: Path, entry: Mapping[str, Any], packages: Sequence[str]) -> Path:
+    """Record a new artifact in the manifest of its folder, and return the manifest's path.
 
-    `stated` is what its maker says of it, JSON-ready; hash, size and versions are added.
+    `entry` is JSON-ready and states how the artifact was made. Its hash, its size and the versions
+    of halnet and of the installed `packages` are added.
     """
     manifest = path.parent / MANIFEST_FILE
     content = _read(manifest)
@@ -45,15 +47,15 @@ def record_artifact(path: Path, stated: Mapping[str, Any], packages: Sequence[st
         "sha256": sha256_artifact(path),
         "bytes": size_artifact(path),
         "versions": {"halnet": __version__, **_versions(packages)},
-        "parity": {},  # what was compared on: what halnet verify found
-        **stated,
+        "parity": {},  # name of the data: what a comparison on it found
+        **entry,
     }
     _write(manifest, content)
     return manifest
 
 
-def forget_artifact(path: Path) -> None:
-    """Take an artifact out of the manifest of its folder, if it is there."""
+def remove_artifact(path: Path) -> None:
+    """Remove an artifact from the manifest of its folder, if it is listed there."""
     manifest = path.parent / MANIFEST_FILE
     content = _read(manifest)
     if content["artifacts"].pop(path.name, None) is not None:
@@ -61,9 +63,9 @@ def forget_artifact(path: Path) -> None:
 
 
 def record_parity(path: Path, data: str, parity: Mapping[str, Any]) -> Path | None:
-    """Note a verification on `data`, beside those on other data.
+    """Record what a comparison on `data` found, beside comparisons on other data.
 
-    Returns the manifest, None if there is none that lists this very artifact.
+    Returns the manifest's path, or None where no manifest lists this very file.
     """
     manifest = path.parent / MANIFEST_FILE
     if not manifest.exists():
@@ -78,7 +80,7 @@ def record_parity(path: Path, data: str, parity: Mapping[str, Any]) -> Path | No
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of the packages that are installed; of some, only one of several is."""
+    """Return the versions of those packages that are installed."""
     found = {package: installed_version(package) for package in packages}
     return {package: number for package, number in found.items() if number is not None}
 

@@ -1,11 +1,11 @@
-"""Plot of how far the quantization of each layer alone shifts predicted ages."""
+"""Plot of how far quantizing each layer alone shifts predicted ages."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from halnet.evaluation.figures import LIGHT, Theme, figure
 
-MAX_LAYERS = 30  # that a picture has room to name
+MAX_LAYERS = 30  # layers that the picture has room for
 
 
 def plot_sensitivity(
@@ -14,25 +14,25 @@ def plot_sensitivity(
     path: Path,
     theme: Theme = LIGHT,
 ) -> None:
-    """Draw what quantizing each layer alone does to single ages, and the sums by role.
+    """Draw how far quantizing each layer alone shifts ages, and the sums over each role.
 
-    `layers` are (name, role, mean of abs(delta age) in years), the largest first.
+    `layers` are (name, role, mean age shift in years), the largest shift first. The suffix of
+    `path` decides the kind of file. Raises ConfigError for a suffix that is not supported.
     """
-    colours = dict(zip(roles, theme.roles, strict=True))
-    with figure(path, (10, 6.4), theme, rows=1) as (each, groups):
-        shown = layers[:MAX_LAYERS]
+    colours = dict(zip(roles, theme.palette, strict=True))
+    with figure(path, (10, 6.4), theme, rows=1) as (single, sums):
+        shown, rest = layers[:MAX_LAYERS], layers[MAX_LAYERS:]
         names = [name for name, _, _ in shown]
-        each.barh(names, [mean for _, _, mean in shown], color=[colours[r] for _, r, _ in shown])
-        each.invert_yaxis()
-        each.tick_params(axis="y", labelsize=7)
-        each.set(xlabel="mean of abs(delta age), years")
-        rest = sum(mean for _, _, mean in layers[MAX_LAYERS:])
-        each.set_title(
-            f"One layer in INT8 at a time; {len(layers) - len(shown)} more add up to {rest:.2f}"
-            if len(layers) > len(shown)
-            else "One layer in INT8 at a time"
-        )
-        sums = {role: sum(m for _, r, m in layers if r == role) for role in roles}
-        groups.barh(list(sums), list(sums.values()), color=[colours[role] for role in sums])
-        groups.invert_yaxis()
-        groups.set(xlabel="sum over its layers, years", title="Sum over the layers of a role")
+        bars = [colours[role] for _, role, _ in shown]
+        single.barh(names, [mean for _, _, mean in shown], color=bars)
+        single.invert_yaxis()
+        single.tick_params(axis="y", labelsize=7)
+        title = "One layer in INT8 at a time"
+        if rest:
+            total = sum(mean for _, _, mean in rest)
+            title += f" ({len(rest)} more layers: {total:.2f} years in total)"
+        single.set(xlabel="mean age shift, years", title=title)
+        totals = {role: sum(mean for _, own, mean in layers if own == role) for role in roles}
+        sums.barh(list(totals), list(totals.values()), color=[colours[role] for role in totals])
+        sums.invert_yaxis()
+        sums.set(xlabel="sum of mean age shifts, years", title="Sum over the layers of each role")

@@ -1,4 +1,4 @@
-"""ONNX: a network traced to one graph, from which every other format is made, and its file."""
+"""ONNX: traces a network to one graph, from which every format is made, and writes it as a file."""
 
 import contextlib
 import io
@@ -18,16 +18,18 @@ from halnet.export.config import Target
 from halnet.export.graph import HalfNet
 from halnet.network.model import AgeNet
 
-OPSET = 18  # the floor of PyTorch's exporter; every runtime here reads it
+OPSET = 18  # the oldest that PyTorch's exporter writes; every runtime here reads it
 
 
 def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> Any:
-    """Return the ONNX model of a network: uint8 N x 224 x 224 x 3 to age, stddev, probabilities.
+    """Return the ONNX model of a network, with the inputs and outputs of the artifact contract.
 
-    `precision` is fp32 or fp16, `batch` a fixed N, or None: any.
+    The input is N x 224 x 224 x 3 uint8 RGB. The outputs are age and stddev (N, years) and
+    probabilities (N x 101), all float32. `precision` is "fp32" or "fp16", what the backbone
+    computes in. `batch` is a fixed N; with None, the graph takes any N.
     """
     network: nn.Module = HalfNet(model) if precision == "fp16" else model
-    # A batch of two where it is free: a batch of one would be taken for a constant.
+    # The example of a free batch size is a batch of two: a one would be traced as a constant.
     example = torch.zeros(batch or 2, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -45,19 +47,25 @@ def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> A
         )
     assert program is not None
     proto = program.model_proto
-    for node in proto.graph.node:  # stack traces name the paths of the machine that exported
+    for node in proto.graph.node:  # stack traces contain paths of the machine that exports
         del node.metadata_props[:]
         node.doc_string = ""
     return proto
 
 
 def write_onnx(proto: Any, metadata: Metadata, path: Path, target: Target) -> None:
-    """Write a traced network as an ONNX file: no external data, metadata inside."""
-    del target  # the file runs anywhere
+    """Write a traced network as one ONNX file that contains its weights and its metadata.
+
+    Raises ArtifactError where weights would have to be stored in another file.
+    """
+    del target  # the file runs on any machine
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     onnx.helper.set_model_props(model, metadata.to_properties())
     onnx.checker.check_model(model, full_check=True)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ArtifactError(f"{path}: the exporter left weights outside the file")
+        raise ArtifactError(
+            f"{path}: expected all weights inside the graph, found references to another file; "
+            "trace the network again"
+        )
     path.write_bytes(model.SerializeToString())

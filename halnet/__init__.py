@@ -3,27 +3,41 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from halnet.faces import FaceDetector
+    from halnet.faces import DetectedFace, Detector, FaceDetector
     from halnet.predictor import Predictor
     from halnet.results import Ages, Face
-    from halnet.runtimes import open_runtime
+    from halnet.runtimes.backends import open_runtime
+    from halnet.runtimes.base import RuntimeOptions
 
 __version__ = "0.1.0"
-__all__ = ["Ages", "Face", "FaceDetector", "Predictor", "__version__", "open_runtime"]
+__all__ = [
+    "Ages",
+    "DetectedFace",
+    "Detector",
+    "Face",
+    "FaceDetector",
+    "Predictor",
+    "RuntimeOptions",
+    "__version__",
+    "open_runtime",
+]
 
-_HOMES = {
+_MODULES = {
     "Ages": "halnet.results",
+    "DetectedFace": "halnet.faces",
+    "Detector": "halnet.faces",
     "Face": "halnet.results",
     "FaceDetector": "halnet.faces",
     "Predictor": "halnet.predictor",
-    "open_runtime": "halnet.runtimes",
+    "RuntimeOptions": "halnet.runtimes.base",
+    "open_runtime": "halnet.runtimes.backends",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public names on first use: `import halnet` alone costs next to nothing."""
-    if name in _HOMES:
+    """Load a public name when it is first used, so that `import halnet` alone is fast."""
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'halnet' has no attribute {name!r}")

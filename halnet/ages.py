@@ -1,4 +1,4 @@
-"""Ages: a distribution over whole years to an age, a deviation and calibrated intervals."""
+"""Ages: from a distribution over whole years to an age, a deviation and calibrated intervals."""
 
 import math
 from collections.abc import Sequence
@@ -10,25 +10,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from halnet.errors import ConfigError
 
-AGE_MIN, AGE_MAX = 0, 100  # years: the support, one probability a year
+AGE_MIN, AGE_MAX = 0, 100  # years: a distribution has one probability for each year from 0 to 100
 N_AGES = AGE_MAX - AGE_MIN + 1  # 101
-LEVEL = 0.9  # of the interval that is reported where no other level is asked for
-LEGAL_AGE = 18  # years: age checks and reports ask for the probability to be this old or older
+LEVEL = 0.9  # the default level of an interval: it contains the true age of 90 % of people
+LEGAL_AGE = 18  # years: the age that age checks and reports ask about
 AGES: NDArray[np.float32] = np.arange(AGE_MIN, AGE_MAX + 1, dtype=np.float32)
 AGES.setflags(write=False)
 
 Floats = NDArray[np.floating[Any]]
 
-_MIN_STDDEV = 1e-3  # years: keeps the score of a one-hot distribution finite
-KNOTS = np.arange(5, 80, 10)  # years: the middles of the decades that have an age factor
-_FACTOR_LEVELS = (0.80, 0.85, 0.90, 0.95)  # at which a decade's errors are compared with all
-_ROUNDS = 3
-_PRIOR = 2  # photos: a decade with few of its own leans on the factor 1
-_GRID = np.linspace(AGE_MIN, AGE_MAX, 10 * (AGE_MAX - AGE_MIN) + 1)  # years, where ends are sought
+KNOTS = np.arange(5, 80, 10)  # years: the middle of each decade that has an age factor
+_MIN_STDDEV = 1e-3  # years: keeps the score of a distribution with a single age finite
+_FACTOR_LEVELS = (0.80, 0.85, 0.90, 0.95)  # levels at which a decade is compared with all photos
+_FACTOR_ROUNDS = 3  # how often the age factors are refined
+_PRIOR_PHOTOS = 2  # weight of the factor 1, in photos: it matters only to decades with few photos
+_GRID = np.linspace(AGE_MIN, AGE_MAX, 10 * (AGE_MAX - AGE_MIN) + 1)  # years, tenths of a year
 
 
-def summarise(probabilities: Floats) -> tuple[Floats, Floats]:
-    """Return expectation and standard deviation in years of N x 101 probabilities."""
+def mean_and_stddev(probabilities: Floats) -> tuple[Floats, Floats]:
+    """Return the mean and the standard deviation of N x 101 probabilities.
+
+    Both are arrays of N float32 values in years.
+    """
     p = np.asarray(probabilities, np.float64)
     age = p @ AGES
     variance = (p * (AGES - age[:, None]) ** 2).sum(axis=1)
@@ -37,30 +40,40 @@ def summarise(probabilities: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class AgeCalibration:
-    """What turns a raw distribution into statements that hold at their stated rate.
+    """Turns a raw distribution into intervals and probabilities that are right as often as stated.
 
-    All parts are fitted on the validation split. The standard deviation of a network trained on
-    label distributions mostly mirrors the width of the labels, so it is used as a scale only.
+    All values are fitted on the validation split. The standard deviation of a network that was
+    trained on label distributions mostly shows the width of these labels. It therefore serves as
+    a scale only.
     """
 
-    temperature: float  # divides the log probabilities; minimises the labels' likelihood loss
-    quantiles: tuple[float, ...]  # of the scores, at the levels 1 %, 2 %, ...
-    age_factors: tuple[float, ...] = ()  # by true decade, 0-9 to 70-79; empty: 1 everywhere
+    temperature: float  # divides the log probabilities; it makes the true ages most likely
+    quantiles: tuple[float, ...]  # of the scores (see `interval`), at the levels 1 %, 2 %, ...
+    age_factors: tuple[float, ...] = ()  # by true decade, 0-9 to 70-79; empty: 1 at every age
 
     def factor(self, years: ArrayLike) -> Floats:
-        """Return by how much errors at a true age are larger than elsewhere, in deviations."""
+        """Return how much larger errors are at these true ages (in years) than on average.
+
+        Errors are measured in predicted standard deviations. The result is float64 in the shape of
+        `years`; between the middles of two decades it is interpolated.
+        """
         if not self.age_factors:
             return np.ones_like(np.asarray(years, np.float64))
         return np.asarray(np.interp(np.asarray(years, np.float64), KNOTS, self.age_factors))
 
     def interval(self, age: ArrayLike, stddev: ArrayLike, level: float) -> tuple[Floats, Floats]:
-        """Return (low, high) in years that hold the true age at a rate of `level`.
+        """Return (low, high) in years; the share `level` of such intervals contains the true age.
 
-        Split-conformal prediction [Lei et al., JASA 2018] with the score abs(y - age) / (stddev *
-        factor(y)): the ages y whose score is small enough, so that the rate holds over faces like
-        those of the validation split, and nearly so in each decade of true ages [label-conditional
-        prediction: Vovk, ACML 2012]. A level between two stored ones takes the wider. Within 0 to
-        100 years.
+        `age` and `stddev` are in years and of one shape, which the results have too. The intervals
+        stay within 0 to 100 years. If `level` lies between two stored levels, the higher one is
+        used.
+
+        The method is split-conformal prediction [Lei et al., JASA 2018] with the score
+        abs(y - age) / (stddev * factor(y)). The interval contains the ages y whose score is small
+        enough. The stated share therefore holds for faces like those of the validation split, and
+        approximately in each decade of true ages [label-conditional prediction: Vovk, ACML 2012].
+
+        Raises ConfigError for a level that the model is not calibrated for.
         """
         index = math.ceil(round(level * 100, 6)) - 1
         if not 0 < level < 1 or index >= len(self.quantiles):
@@ -70,87 +83,93 @@ class AgeCalibration:
                 "calibrated for"
             )
         centre: Floats = np.asarray(age, np.float64)
-        reach: Floats = self.quantiles[index] * np.maximum(
+        half_width: Floats = self.quantiles[index] * np.maximum(
             np.asarray(stddev, np.float64), _MIN_STDDEV
         )
-        low: Floats = centre - reach
-        high: Floats = centre + reach
+        low: Floats = centre - half_width
+        high: Floats = centre + half_width
         if self.age_factors:
-            slack = reach[..., None] * self.factor(_GRID) - np.abs(_GRID - centre[..., None])
-            low, high = _outermost(slack, centre)
+            allowed = half_width[..., None] * self.factor(_GRID)
+            low, high = _ends(allowed - np.abs(_GRID - centre[..., None]), centre)
         return np.clip(low, AGE_MIN, AGE_MAX), np.clip(high, AGE_MIN, AGE_MAX)
 
     def probability_at_least(self, probabilities: Floats, years: int) -> Floats:
-        """Return the probability, N values, that the age is `years` or more."""
+        """Return the probability that the age is `years` or more.
+
+        `probabilities` is ... x 101. The result is float64 and has one value for each of them.
+        Raises ConfigError unless `years` is between 0 and 100.
+        """
         if not AGE_MIN <= years <= AGE_MAX:
             raise ConfigError(f"age {years}: expected {AGE_MIN} to {AGE_MAX} years")
-        tempered = _temper(probabilities, self.temperature)
+        tempered = _apply_temperature(probabilities, self.temperature)
         return np.asarray(tempered[..., years - AGE_MIN :].sum(axis=-1))
 
 
-def _outermost(slack: Floats, centre: Floats) -> tuple[Floats, Floats]:
-    """Return the first and last place on the grid where `slack` is not negative, interpolated.
+def _ends(margin: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest age at which `margin` is not negative, interpolated.
 
-    `slack` is (...) x grid and positive near the (...) `centre`; where the grid is too coarse to
-    see that, both ends are the centre.
+    `margin` is ... x 1001, with one value for each age of the grid: the allowed distance from the
+    centre less the actual one. Both ends are the centre where no age of the grid is allowed.
     """
 
-    def first(values: Floats, places: Floats) -> Floats:
+    def first_allowed(values: Floats, ages: Floats) -> Floats:
         index = np.argmax(values >= 0, axis=-1)
         before = np.maximum(index - 1, 0)
         low, high = (np.take_along_axis(values, i[..., None], -1)[..., 0] for i in (before, index))
         share = np.where(index > before, high / np.maximum(high - low, 1e-12), 0.0)
-        return np.asarray(places[index] + share * (places[before] - places[index]))
+        return np.asarray(ages[index] + share * (ages[before] - ages[index]))
 
-    found = (slack >= 0).any(axis=-1)
-    low = np.where(found, first(slack, _GRID), centre)
-    high = np.where(found, first(slack[..., ::-1], _GRID[::-1]), centre)
+    found = (margin >= 0).any(axis=-1)
+    low = np.where(found, first_allowed(margin, _GRID), centre)
+    high = np.where(found, first_allowed(margin[..., ::-1], _GRID[::-1]), centre)
     return low, high
 
 
 def fit_age_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> AgeCalibration:
-    """Fit temperature, age factors and conformal quantiles on N x 101 probabilities, N labels."""
+    """Return the calibration that fits N x 101 probabilities to N true ages in years."""
     truth = np.asarray(labels, np.float64)
-    age, stddev = summarise(probabilities)
+    age, stddev = mean_and_stddev(probabilities)
     scores = np.abs(truth - age) / np.maximum(stddev, _MIN_STDDEV)
     factors = _fit_factors(scores, truth)
     scaled = np.sort(scores / np.interp(truth, KNOTS, factors))
-    # Level a takes the ceil((n + 1) a)-th smallest score; levels that would need more are absent.
+    # Level a needs the ceil((n + 1) a)-th smallest score. Levels that need more than n are absent.
     ranks = (math.ceil(round((len(scaled) + 1) * percent / 100, 6)) for percent in range(1, 100))
     quantiles = tuple(round(float(scaled[rank - 1]), 6) for rank in ranks if rank <= len(scaled))
     return AgeCalibration(_fit_temperature(probabilities, truth), quantiles, factors)
 
 
 def _fit_factors(scores: Floats, labels: Floats) -> tuple[float, ...]:
-    """Return the scores of each decade of labels over those of all, by their high quantiles.
+    """Return for each decade its high score quantiles divided by those of all photos.
 
-    Repeated, since between two decades the factors are mixed.
+    Between the middles of two decades, both of their factors have an effect. The fit is therefore
+    repeated.
     """
     decade = np.clip(labels // 10, 0, len(KNOTS) - 1)
     factors = np.ones(len(KNOTS))
-    for _ in range(_ROUNDS):
+    for _ in range(_FACTOR_ROUNDS):
         scaled = scores / np.interp(labels, KNOTS, factors)
         overall = np.quantile(scaled, _FACTOR_LEVELS)
         for index in range(len(KNOTS)):
             own = scaled[decade == index]
             ratio = (np.quantile(own, _FACTOR_LEVELS) / overall).mean() if len(own) else 1.0
-            factors[index] *= (len(own) * ratio + _PRIOR) / (len(own) + _PRIOR)
+            factors[index] *= (len(own) * ratio + _PRIOR_PHOTOS) / (len(own) + _PRIOR_PHOTOS)
     return tuple(round(float(factor), 4) for factor in factors)
 
 
 def _fit_temperature(probabilities: Floats, labels: Floats) -> float:
-    """Minimise the mean negative log-likelihood of the labels [Guo et al., ICML 2017]."""
+    """Return the temperature that makes the labels most likely [Guo et al., ICML 2017]."""
     index = np.clip(np.rint(labels).astype(int) - AGE_MIN, 0, N_AGES - 1)[:, None]
 
     def loss(temperature: float) -> float:
-        picked = np.take_along_axis(_temper(probabilities, temperature), index, axis=1)
+        tempered = _apply_temperature(probabilities, temperature)
+        picked = np.take_along_axis(tempered, index, axis=1)
         return float(-np.log(np.maximum(picked, 1e-12)).mean())
 
     grid = np.geomspace(0.2, 5.0, 201)
     return round(float(grid[np.argmin([loss(t) for t in grid])]), 4)
 
 
-def _temper(probabilities: Floats, temperature: float) -> Floats:
+def _apply_temperature(probabilities: Floats, temperature: float) -> Floats:
     logits = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-12)) / temperature
     tempered = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(tempered / tempered.sum(axis=-1, keepdims=True))

@@ -1,13 +1,15 @@
-"""Alignment: five facial landmarks onto one fixed template, a crop of 224 x 224 RGB.
+"""Alignment: move five facial landmarks onto a fixed template and cut a crop of 224 x 224 pixels.
 
-Template, in pixels of the 224 x 224 crop, pixel centres at whole numbers:
+These are the coordinates (x, y) of the template, in pixels of the crop. The centre of the top left
+pixel is (0, 0).
 
     left eye (84, 96)   right eye (140, 96)   nose tip (112, 128)
     left mouth corner (89, 161)   right mouth corner (135, 161)
 
-"Left" is the image's left, the subject's right. The proportions are those of the widely used
-ArcFace template made symmetric; the eyes stand 56 pixels apart, a quarter of the width, so that
-forehead, hair line, chin and ears, which all tell age, lie inside the crop.
+"Left" means the left side of the image, which is the right side of the person. The proportions are
+those of the widely used ArcFace template, made symmetric. The distance between the eyes is 56
+pixels, a quarter of the width. Forehead, hairline, chin and ears are therefore inside the crop: all
+of them show the age.
 """
 
 import math
@@ -18,8 +20,8 @@ from numpy.typing import NDArray
 
 from halnet.images import Image
 
-CROP_SIZE = 224  # pixels a side of the crop that the network sees
-MARGIN = 16  # pixels that a prepared crop has more on each side, for augmentation
+CROP_SIZE = 224  # pixels: width and height of the crop that the network sees
+MARGIN = 16  # pixels that a prepared crop has in addition on each side, for augmentation
 PREPARED_SIZE = CROP_SIZE + 2 * MARGIN  # 256 pixels
 
 Matrix = NDArray[np.float64]
@@ -32,20 +34,20 @@ TEMPLATE.setflags(write=False)
 
 
 def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
-    """Cut the aligned crop of one face.
+    """Return the aligned crop of one face.
 
-    `image` is H x W x 3 uint8 RGB; `landmarks` 5 x 2 pixels (x, y) in the template's order.
-    Returns S x S x 3 uint8 RGB with S = 224 + 2 * margin and the template `margin` pixels further
-    in, so the centre of a crop with margin is the crop without. What lies outside the photo is
-    black.
+    `image` is an H x W x 3 uint8 RGB photo. `landmarks` is 5 x 2, x and y in pixels of the photo,
+    in the order of the template. The crop is S x S x 3 uint8 RGB with S = 224 + 2 * margin. The
+    template is moved by `margin` pixels, so the centre of a crop with a margin shows the same as
+    the crop without one. Parts of the crop that are outside the photo are black.
     """
     matrix = similarity(np.asarray(landmarks, np.float64), TEMPLATE + margin)
-    # A bilinear warp that shrinks by more than two skips pixels: average them first.
+    # A bilinear warp that shrinks the photo by two or more skips pixels. Average them first.
     shrink = int(1 / math.hypot(matrix[0, 0], matrix[1, 0]))
     if shrink >= 2:
         height, width = image.shape[:2]
         small = (max(1, width // shrink), max(1, height // shrink))
-        # Pixel centres: x_full = (x_small + 0.5) * scale - 0.5
+        # The centres of pixels follow x_full = (x_small + 0.5) * scale - 0.5.
         scale = np.array([width / small[0], height / small[1]])
         image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
         matrix = matrix.copy()
@@ -56,10 +58,11 @@ def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
 
 
 def similarity(source: Matrix, target: Matrix) -> Matrix:
-    """Least-squares rotation, uniform scale and translation from N x 2 to N x 2 points.
+    """Return the least-squares rotation, scale and translation from N x 2 to N x 2 points.
 
-    Returns the 2 x 3 matrix M with target = M[:, :2] @ source + M[:, 2]. In the plane the
-    solution of Umeyama (PAMI 1991) without reflection has a closed form over complex numbers.
+    The result is the 2 x 3 float64 matrix M with target = M[:, :2] @ source + M[:, 2]. It never
+    mirrors. In the plane, the solution of Umeyama (PAMI 1991) has a closed form over complex
+    numbers, which is used here.
     """
     p = source[:, 0] + 1j * source[:, 1]
     q = target[:, 0] + 1j * target[:, 1]
@@ -71,5 +74,5 @@ def similarity(source: Matrix, target: Matrix) -> Matrix:
 
 
 def inner_crop(crop: Image) -> Image:
-    """Return the 224 x 224 view of a prepared 256 x 256 crop (or of a batch of them)."""
+    """Return the inner 224 x 224 pixels of prepared crops, ... x 256 x 256 x 3, as a view."""
     return crop[..., MARGIN : MARGIN + CROP_SIZE, MARGIN : MARGIN + CROP_SIZE, :]

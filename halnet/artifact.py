@@ -1,8 +1,9 @@
-"""Artifacts: the contract that every model file carries inside it, and the files' names.
+"""Artifacts: the metadata that every model file carries, and the hash and size of such files.
 
-A model file is the whole predictor after alignment: input `image`, N x 224 x 224 x 3 uint8 RGB;
-outputs `age`, `stddev` and `probabilities`, float32. What else a program must know to use it
-(input specification, calibration, origin) travels in the file as text properties `halnet.*`.
+A model file does everything after alignment. Its input `image` takes aligned face crops,
+N x 224 x 224 x 3 uint8 RGB. Its outputs are float32: `age` and `stddev` (N, years) and
+`probabilities` (N x 101, one for each year from 0 to 100). Everything else that a program must know
+(input specification, calibration, origin) is in the file as text properties named `halnet.*`.
 """
 
 import hashlib
@@ -27,9 +28,9 @@ OUTPUT_NAMES = ("age", "stddev", "probabilities")
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How the crops that a model takes are made. Two models that differ here must not be mixed."""
+    """How the crops for a model are made. A model gives wrong ages for crops of another kind."""
 
-    size: int = CROP_SIZE  # pixels a side
+    size: int = CROP_SIZE  # pixels: width and height
     layout: str = "NHWC"
     colour: str = "RGB"
     dtype: str = "uint8"
@@ -37,7 +38,7 @@ class InputSpec:
     detector: str = YUNET_NAME.removesuffix(".onnx")
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that change whenever any of the fields does."""
+        """Return 16 hexadecimal digits that change if any of the fields changes."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -48,18 +49,18 @@ KNOWN_INPUTS = {INPUT.fingerprint(): INPUT}
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a model file says of itself."""
+    """The metadata of a model file."""
 
     calibration: AgeCalibration
-    dataset: str  # name of the dataset it was trained on
-    split_sha256: str  # of the split file's content
+    dataset: str  # name of the dataset that the model was trained on
+    split_sha256: str  # SHA-256 of the split file
     reference_mae: dict[str, float] = field(default_factory=dict)  # split name: years, PyTorch FP32
-    precision: str = "fp32"
-    checkpoint_sha256: str = ""  # of the checkpoint file that the artifact was made from
+    precision: str = "fp32"  # one of PRECISIONS
+    checkpoint_sha256: str = ""  # SHA-256 of the checkpoint file that the artifact was made from
     input: InputSpec = INPUT
 
     def to_properties(self) -> dict[str, str]:
-        """Return the `halnet.*` text properties that a model file carries."""
+        """Return the metadata as the `halnet.*` text properties of a model file."""
         values: dict[str, Any] = {
             "format_version": str(FORMAT_VERSION),
             "precision": self.precision,
@@ -76,12 +77,16 @@ class Metadata:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], source: str | Path) -> Self:
-        """Read the properties of the file `source`, refusing what this library does not know."""
+        """Return the metadata that the text properties of the file `source` contain.
+
+        Raises ArtifactError if the properties are missing or damaged, or if this version of the
+        library does not know their format or the kind of crops that the model takes.
+        """
         version = properties.get(PREFIX + "format_version")
         if version is None:
             raise ArtifactError(
                 f"{source}: expected a HAL-Net model, found no halnet.* metadata; "
-                "make one with halnet export"
+                "make a model with halnet export"
             )
         if version != str(FORMAT_VERSION):
             raise ArtifactError(
@@ -89,26 +94,18 @@ class Metadata:
                 "export the checkpoint again with this version of halnet"
             )
         try:
-            fingerprint = properties[PREFIX + "input_fingerprint"]
-            spec = KNOWN_INPUTS.get(fingerprint)
-            stated = json.loads(properties[PREFIX + "input"])
-            if spec is None or json.dumps(stated, sort_keys=True) != json.dumps(
-                asdict(spec), sort_keys=True
-            ):
-                raise ArtifactError(
-                    f"{source}: expected crops of the input fingerprint "
-                    f"{' or '.join(KNOWN_INPUTS)}, found {fingerprint}; its crops are made another "
-                    "way, so its ages would be wrong: use the halnet version it was exported with"
-                )
+            spec = _read_input(properties, source)
             age_range = json.loads(properties[PREFIX + "age_range"])
             if age_range != [AGE_MIN, AGE_MAX]:
                 raise ArtifactError(
-                    f"{source}: expected ages {AGE_MIN} to {AGE_MAX}, found {age_range}"
+                    f"{source}: expected ages {AGE_MIN} to {AGE_MAX}, found {age_range}; export "
+                    "the checkpoint again with this version of halnet"
                 )
-            if properties[PREFIX + "precision"] not in PRECISIONS:
+            precision = properties[PREFIX + "precision"]
+            if precision not in PRECISIONS:
                 raise ArtifactError(
-                    f"{source}: expected a precision of {', '.join(PRECISIONS)}, found "
-                    f"{properties[PREFIX + 'precision']}"
+                    f"{source}: expected one of the precisions {', '.join(PRECISIONS)}, found "
+                    f"{precision}; export the checkpoint again with this version of halnet"
                 )
             calibration = json.loads(properties[PREFIX + "calibration"])
             return cls(
@@ -120,12 +117,29 @@ class Metadata:
                 dataset=properties[PREFIX + "dataset"],
                 split_sha256=properties[PREFIX + "split_sha256"],
                 reference_mae=dict(json.loads(properties[PREFIX + "reference_mae"])),
-                precision=properties[PREFIX + "precision"],
+                precision=precision,
                 checkpoint_sha256=properties[PREFIX + "checkpoint_sha256"],
                 input=spec,
             )
         except (KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{source}: its halnet.* metadata is damaged: {error!r}") from error
+            raise ArtifactError(
+                f"{source}: the halnet.* metadata is damaged ({error!r}); export the checkpoint "
+                "again"
+            ) from error
+
+
+def _read_input(properties: Mapping[str, str], source: str | Path) -> InputSpec:
+    """Return the input specification; ArtifactError if this library does not make such crops."""
+    fingerprint = properties[PREFIX + "input_fingerprint"]
+    stated = json.dumps(json.loads(properties[PREFIX + "input"]), sort_keys=True)
+    spec = KNOWN_INPUTS.get(fingerprint)
+    if spec is None or stated != json.dumps(asdict(spec), sort_keys=True):
+        raise ArtifactError(
+            f"{source}: expected crops with the input fingerprint {' or '.join(KNOWN_INPUTS)}, "
+            f"found {fingerprint}; this version of halnet makes other crops, for which the model "
+            "gives wrong ages: use the version of halnet that exported it"
+        )
+    return spec
 
 
 def bundled(name: str) -> Path:
@@ -134,15 +148,15 @@ def bundled(name: str) -> Path:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal digits."""
+    """Return the SHA-256 of the content of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_artifact(path: Path) -> str:
-    """Return the SHA-256 of an artifact: of a file its content's, of a folder its listing's.
+    """Return the SHA-256 of an artifact, in hexadecimal digits.
 
-    The listing is what `sha256sum *` prints in the folder.
+    For a folder, it is the SHA-256 of what `sha256sum *` prints in that folder.
     """
     if not path.is_dir():
         return sha256_file(path)
@@ -151,5 +165,5 @@ def sha256_artifact(path: Path) -> str:
 
 
 def size_artifact(path: Path) -> int:
-    """Return the bytes of an artifact, a file or a folder of files."""
+    """Return the size of an artifact in bytes; for a folder, the total of its files."""
     return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else (path,)))

@@ -1,14 +1,14 @@
-"""Closing: what holds something until it is closed, as a context manager."""
+"""Closing: a context manager for objects that have to be closed."""
 
 from types import TracebackType
 from typing import Self
 
 
 class Closing:
-    """Is closed where a `with` block ends."""
+    """Mixin that calls close() when a `with` block ends."""
 
     def close(self) -> None:
-        """Free what is held; nothing by default."""
+        """Release what the object holds. Without an override, this does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,20 +1,25 @@
-"""Drawing: a photo with its faces boxed and their ages written beside them."""
+"""Drawing: boxes and ages of faces on a photo, and a note in its corner."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from halnet.ages import LEVEL
 from halnet.images import Image
 from halnet.results import Face
 
-BOX_COLOUR = (255, 176, 0)  # amber, RGB: told from skin by every kind of colour vision
+BOX_COLOUR = (255, 176, 0)  # RGB, amber: differs from skin for people with colour blindness too
 TEXT_COLOUR = (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_faces(image: Image, faces: Sequence[Face], level: float = 0.9) -> Image:
-    """Return a copy of an H x W x 3 uint8 RGB photo with boxes, ages and intervals."""
+def draw_faces(image: Image, faces: Sequence[Face], level: float = LEVEL) -> Image:
+    """Return a copy of an H x W x 3 uint8 RGB photo with the box and the age of each face.
+
+    The text, such as "38 (22-58)", states the age and its interval at `level` in years. It is
+    inside the photo, even for a face at the border.
+    """
     canvas = image.copy()
     thickness = max(2, round(max(image.shape[:2]) / 250))
     for face in faces:
@@ -25,23 +30,11 @@ def draw_faces(image: Image, faces: Sequence[Face], level: float = 0.9) -> Image
     return canvas
 
 
-def _write(canvas: Image, text: str, x: int, y: int, scale: float) -> None:
-    """Write text on a bar above (x, y), or below where there is no room above, inside the photo."""
-    weight = max(1, round(scale * 1.6))
-    (width, height), baseline = cv2.getTextSize(text, FONT, scale, weight)
-    pad = round(height * 0.4)
-    x = int(np.clip(x, 0, max(0, canvas.shape[1] - width - 2 * pad)))
-    bottom = max(y, height + baseline + pad)
-    top = bottom - height - baseline - pad
-    cv2.rectangle(canvas, (x, top), (x + width + 2 * pad, bottom), BOX_COLOUR, cv2.FILLED)
-    origin = (x + pad, bottom - baseline)
-    cv2.putText(canvas, text, origin, FONT, scale, TEXT_COLOUR, weight, cv2.LINE_AA)
-
-
 def draw_note(image: Image, text: str) -> Image:
     """Return a copy of an H x W x 3 uint8 RGB photo with a line of text in its lower left corner.
 
-    A text that is wider than the photo is made smaller, down to a limit, then cut.
+    A text that is wider than the photo is written smaller. If it is still too wide at the smallest
+    size, its end is cut off.
     """
     canvas = image.copy()
     scale = max(0.4, canvas.shape[1] / 1100)
@@ -49,3 +42,16 @@ def draw_note(image: Image, text: str) -> Image:
     scale = max(0.3, min(scale, scale * 0.95 * canvas.shape[1] / max(width, 1)))
     _write(canvas, text, 0, canvas.shape[0] - 1, scale)
     return canvas
+
+
+def _write(canvas: Image, text: str, x: int, y: int, scale: float) -> None:
+    """Write text on a bar whose lower left corner is (x, y), or next to it to be in the photo."""
+    weight = max(1, round(scale * 1.6))
+    (width, height), baseline = cv2.getTextSize(text, FONT, scale, weight)
+    pad = round(height * 0.4)
+    x = int(np.clip(x, 0, max(0, canvas.shape[1] - width - 2 * pad)))
+    bottom = max(min(y, canvas.shape[0] - 1), height + baseline + pad)
+    top = bottom - height - baseline - pad
+    cv2.rectangle(canvas, (x, top), (x + width + 2 * pad, bottom), BOX_COLOUR, cv2.FILLED)
+    origin = (x + pad, bottom - baseline)
+    cv2.putText(canvas, text, origin, FONT, scale, TEXT_COLOUR, weight, cv2.LINE_AA)

@@ -1,29 +1,35 @@
-"""Errors that HAL-Net raises on purpose: one line with what was wanted, found, and the cure."""
+"""Errors that HAL-Net raises on purpose. Each message is one line.
+
+A message says what was expected, what was found, and what the user can do.
+"""
 
 
 class HalnetError(Exception):
-    """Base of all errors raised on purpose; the command line prints it as one line, status 2."""
+    """Base class of all errors that HAL-Net raises on purpose.
+
+    The command line prints such an error as one line and ends with exit status 2.
+    """
 
 
 class ImageError(HalnetError):
-    """A photo cannot be read: missing, empty, damaged, too large or of an unknown format."""
+    """A photo or video cannot be read: missing, empty, damaged, too large, or an unknown format."""
 
 
 class DetectorError(HalnetError):
-    """The face detector's model is missing, cannot be fetched or is not the expected file."""
+    """The face detector cannot be loaded, or it returned something that is not a face."""
 
 
 class ArtifactError(HalnetError):
-    """A model file (checkpoint or exported artifact) is damaged, foreign or of another contract."""
+    """A model file (a checkpoint or an exported artifact) is missing, damaged or not supported."""
 
 
 class RuntimeUnavailableError(HalnetError):
-    """The runtime, provider or device that was asked for is not there; nothing else was used."""
+    """A requested runtime, provider, device or package is missing. Nothing else is used instead."""
 
 
 class DatasetError(HalnetError):
-    """A dataset folder is not what it should be, or a prepared one does not fit the request."""
+    """A dataset folder is not as expected, or a prepared dataset does not fit the request."""
 
 
 class ConfigError(HalnetError):
-    """Options that contradict each other or the files they point to."""
+    """An option has a wrong value, or options contradict each other or the files they name."""

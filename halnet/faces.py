@@ -1,15 +1,17 @@
-"""Faces: YuNet finds boxes and five landmarks in a photo.
+"""Faces: what a face detector returns, and the detector YuNet.
 
-YuNet [Wu et al., Machine Intelligence Research 2023] in the 2023-03 release of OpenCV Zoo, through
-`cv2.FaceDetectorYN`. The model is fetched once, checked by SHA-256 and kept in the user's cache.
+YuNet [Wu et al., Machine Intelligence Research 2023] finds boxes and five landmarks. HAL-Net uses
+the release 2023-03 of OpenCV Zoo through `cv2.FaceDetectorYN`. The model is downloaded once,
+checked by its SHA-256, and kept in a cache folder.
 """
 
 import hashlib
 import os
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,20 +26,48 @@ YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/" + YUNET_NAME
 )
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-YUNET_VARIABLE = "HALNET_YUNET"  # environment variable: path of a local copy
+YUNET_VARIABLE = "HALNET_YUNET"  # environment variable: path of a local copy of the YuNet file
+CACHE_VARIABLE = "HALNET_CACHE"  # environment variable: folder where a downloaded file is kept
 
-DETECTION_SIDE = 640  # pixels: larger photos are shrunk to this for detection
-SCORE_THRESHOLD = 0.6  # YuNet's confidence, 0 to 1
-NMS_THRESHOLD = 0.3  # overlap (IoU) above which two boxes are one face
+DETECTION_SIDE = 640  # pixels: a photo with a longer side is shrunk to this for detection
+SCORE_THRESHOLD = 0.6  # confidence, 0 to 1: YuNet drops faces below it
+NMS_THRESHOLD = 0.3  # overlap (IoU) above which YuNet takes two boxes for one face
 
 
 @dataclass(frozen=True, eq=False)
 class DetectedFace:
-    """One face in a photo."""
+    """A face that a detector found in a photo. All coordinates are in pixels of the photo.
 
-    box: tuple[float, float, float, float]  # x, y of the top left corner, width, height, pixels
-    landmarks: Landmarks  # 5 x 2 float32, x and y in pixels, order of alignment.TEMPLATE
-    score: float  # detection confidence, 0 to 1
+    `landmarks` are x and y of the left eye, right eye, nose tip, left mouth corner and right mouth
+    corner. "Left" means the left side of the picture, which is the right side of the person.
+
+    Lists and other number types are converted. Raises DetectorError if the box is not four finite
+    numbers with a width and height above 0, if the landmarks are not 5 x 2 finite numbers or are
+    all in one place, or if the score is not a number.
+    """
+
+    box: tuple[float, float, float, float]  # x and y of the top left corner, width, height
+    landmarks: Landmarks  # 5 x 2 float32: x and y
+    score: float  # confidence of the detection, from 0 to 1
+
+    def __post_init__(self) -> None:
+        box = _numbers("box", self.box, (4,), "four finite numbers (x, y, width, height)")
+        if box[2] <= 0 or box[3] <= 0:
+            raise DetectorError(
+                "box of a detected face: expected x, y, width, height with width and height above "
+                f"0, found {box.tolist()}"
+            )
+        places = "5 x 2 finite numbers (x and y of eyes, nose tip and mouth corners)"
+        landmarks = _numbers("landmarks", self.landmarks, (5, 2), places)
+        if (landmarks == landmarks[0]).all():
+            raise DetectorError(
+                "landmarks of a detected face: expected five different places, found "
+                f"{landmarks[0].tolist()} five times"
+            )
+        score = _numbers("score", self.score, (), "a finite number (confidence from 0 to 1)")
+        object.__setattr__(self, "box", tuple(box.tolist()))
+        object.__setattr__(self, "landmarks", np.asarray(self.landmarks, np.float32))
+        object.__setattr__(self, "score", float(score))
 
     @property
     def area(self) -> float:
@@ -45,13 +75,41 @@ class DetectedFace:
         return self.box[2] * self.box[3]
 
 
+def _numbers(
+    name: str, value: object, shape: tuple[int, ...], expected: str
+) -> NDArray[np.float64]:
+    """Return finite numbers of this shape; DetectorError if `value` is anything else."""
+    message = f"{name} of a detected face: expected {expected}, found "
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DetectorError(f"{message}{type(value).__name__}") from error
+    if numbers.shape != shape:
+        raise DetectorError(f"{message}an array of shape {numbers.shape}")
+    if not np.isfinite(numbers).all():
+        raise DetectorError(f"{message}{numbers.tolist()}")
+    return numbers
+
+
+class Detector(Protocol):
+    """Any callable that finds the faces of a photo: a function, or an object such as FaceDetector.
+
+    `Predictor(detector=...)` accepts it. If several threads share a predictor, they call its
+    detector at the same time.
+    """
+
+    def __call__(self, photo: Image, /) -> Sequence[DetectedFace]:
+        """Return the faces of an H x W x 3 uint8 RGB photo in any order, or an empty sequence."""
+        ...
+
+
 class FaceDetector:
-    """Finds all faces of a photo, largest first. Safe to share between threads.
+    """YuNet, which finds all faces of a photo. Several threads may share one detector.
 
-    `model` is a local copy of the YuNet file; without it `HALNET_YUNET`, then the user's cache,
-    then one download. `min_face` drops faces whose box is narrower, in pixels of the photo.
+    `model` is the path of a YuNet file; without it, see `yunet_path`. Faces with a box narrower
+    than `min_face`, in pixels of the photo, are left out.
 
-    Raises DetectorError where no valid model can be had.
+    Raises DetectorError if there is no valid YuNet file and none can be downloaded.
     """
 
     def __init__(self, model: str | Path | None = None, min_face: float = 0.0) -> None:
@@ -66,19 +124,19 @@ class FaceDetector:
         except cv2.error as error:
             raise DetectorError(f"{path}: OpenCV cannot load it: {error.err}") from error
 
-    def __call__(self, image: Image) -> tuple[DetectedFace, ...]:
+    def __call__(self, photo: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
-        height, width = image.shape[:2]
+        height, width = photo.shape[:2]
         scale = min(1.0, DETECTION_SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = image if scale == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        small = photo if scale == 1.0 else cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         with self._lock:
             self._net.setInputSize(size)
             found: NDArray[np.float32] | None = self._net.detect(bgr)[1]  # type: ignore[assignment]
         if found is None:
             return ()
-        # A row: x, y, width, height, five (x, y), score.
+        # A row is x, y, width, height, five times (x, y), score.
         rows = found.copy()
         rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
         faces = (
@@ -89,23 +147,48 @@ class FaceDetector:
             )
             for row in rows
         )
-        wide = [face for face in faces if face.box[2] >= self._min_face]
-        return tuple(sorted(wide, key=lambda face: -face.area))
+        return largest_first(faces, self._min_face)
+
+
+def largest_first(found: Iterable[DetectedFace], min_face: float = 0.0) -> tuple[DetectedFace, ...]:
+    """Return the faces whose box is at least `min_face` pixels wide, the largest box first.
+
+    Raises DetectorError if `found`, which a detector returned, is not a sequence of DetectedFace.
+    """
+    expected = "the face detector must return a sequence of halnet.DetectedFace values"
+    try:
+        faces = list(found)
+    except TypeError as error:
+        raise DetectorError(f"{expected}, but it returned {type(found).__name__}") from error
+    for face in faces:
+        if not isinstance(face, DetectedFace):
+            raise DetectorError(f"{expected}, but one of them is {type(face).__name__}")
+    wide = [face for face in faces if face.box[2] >= min_face]
+    return tuple(sorted(wide, key=lambda face: -face.area))
 
 
 def yunet_path(model: str | Path | None = None) -> Path:
-    """Return the path of a verified YuNet file: `model`, $HALNET_YUNET, the cache or a download."""
+    """Return the path of a YuNet file, after its SHA-256 was checked.
+
+    This is `model`, or the file that the environment variable HALNET_YUNET names. Without both, it
+    is a file in a cache folder, which is downloaded on first use. The environment variable
+    HALNET_CACHE names that folder; without it, the user's cache folder for halnet is used (on
+    Linux, ~/.cache/halnet).
+
+    Raises DetectorError if the file cannot be read or downloaded, or is not the expected one.
+    """
     local = model or os.environ.get(YUNET_VARIABLE)
-    if local:
-        return _check_local(Path(local))
-    return _fetch()
+    return _check_local(Path(local)) if local else _download()
 
 
 def _check_local(path: Path) -> Path:
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise DetectorError(f"{path}: YuNet model cannot be read: {error.strerror}") from error
+        raise DetectorError(
+            f"{path}: the YuNet model cannot be read: {error.strerror}; download it from "
+            f"{YUNET_URL}"
+        ) from error
     if found != YUNET_SHA256:
         raise DetectorError(
             f"{path}: expected {YUNET_NAME} with SHA-256 {YUNET_SHA256[:12]}..., "
@@ -114,31 +197,31 @@ def _check_local(path: Path) -> Path:
     return path
 
 
-@cache
-def _fetch() -> Path:
+def _download() -> Path:
+    """Return the file in the cache folder, after downloading it if it is not there yet."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
     try:
-        # Downloads beside the target, checks the hash, renames: never a partial file in the cache.
+        # pooch writes beside the target, checks the hash and renames: the cache never holds a part.
         path = pooch.retrieve(
             YUNET_URL,
             known_hash=f"sha256:{YUNET_SHA256}",
             fname=YUNET_NAME,
-            path=os.environ.get("HALNET_CACHE") or pooch.os_cache("halnet"),
+            path=os.environ.get(CACHE_VARIABLE) or pooch.os_cache("halnet"),
             downloader=pooch.HTTPDownloader(progressbar=_DownloadBar(), timeout=30),
         )
-    except (OSError, ValueError) as error:  # no network, or another file under that address
+    except (OSError, ValueError) as error:  # there is no network, or the file is another one
         raise DetectorError(
-            f"the face detector {YUNET_NAME} could not be fetched from {YUNET_URL} "
-            f"({type(error).__name__}); download it by other means and name its path with "
+            f"the face detector {YUNET_NAME} could not be downloaded from {YUNET_URL} "
+            f"({type(error).__name__}); download it by other means, and name its path with "
             f"--detector or {YUNET_VARIABLE}"
         ) from error
     return Path(path)
 
 
 class _DownloadBar:
-    """What pooch asks of a progress bar, drawn by rich; silent where there is no terminal."""
+    """The progress bar that pooch calls, drawn by rich. Without a terminal, it prints nothing."""
 
     total: float = 0
 
@@ -147,7 +230,7 @@ class _DownloadBar:
         from rich.progress import Progress
 
         self._bar = Progress(console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(f"fetching {YUNET_NAME}", total=None)
+        self._task = self._bar.add_task(f"downloading {YUNET_NAME}", total=None)
 
     def update(self, amount: float) -> None:
         self._bar.start()

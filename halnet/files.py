@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, by one program at a time."""
+"""Files and folders that are written completely or not at all, by one program at a time."""
 
 import csv
 import fcntl
@@ -14,14 +14,15 @@ from typing import Any
 from halnet.errors import ConfigError
 
 STAGING_PREFIX = ".halnet-staging-"
-NAMES = "surrogateescape"  # how Python keeps the bytes of file names that are not UTF-8
+NAME_ERRORS = "surrogateescape"  # Python's way to keep the bytes of file names that are not UTF-8
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place when the block succeeds.
+    """Yield a temporary path beside `path`. The file there replaces `path` when the block ends.
 
-    When the block fails, or the program is interrupted in it, what stood at `path` still does.
+    If the block fails or is interrupted, what was at `path` before stays there. Missing folders are
+    made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -36,16 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all, lines ended by a line feed.
+    """Write a UTF-8 text file completely or not at all. Lines end with a line feed.
 
-    Names of files that are not UTF-8 keep their bytes.
+    File names in the text that are not UTF-8 keep their bytes.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=NAMES, newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors=NAME_ERRORS, newline="\n")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return rows as CSV text with lines ended by a line feed; a missing value is empty."""
+    """Return rows as CSV text. Lines end with a line feed, and a missing value is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     if header:
@@ -56,10 +57,10 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: 
 
 @contextmanager
 def staging(folder: Path, work: str) -> Iterator[Path]:
-    """Yield an empty folder inside `folder` to write into before `move_into_place` is called.
+    """Yield an empty folder inside `folder`, to write into before `move_into_place` is called.
 
-    Only one program at a time can hold it. Raises ConfigError for a second one, with the name of
-    the `work` that is running. What a killed program left behind is removed.
+    Only one program at a time may do this in a folder. For a second one, this raises ConfigError
+    with the name of the `work` that is running. Files that a killed program left there are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -71,8 +72,8 @@ def staging(folder: Path, work: str) -> Iterator[Path]:
                 f"{folder}: another {work} into this folder is under way; wait for it, or name "
                 "another folder"
             ) from error
-        for left in folder.glob(STAGING_PREFIX + "*"):
-            shutil.rmtree(left)
+        for abandoned in folder.glob(STAGING_PREFIX + "*"):
+            shutil.rmtree(abandoned)
         stage = Path(tempfile.mkdtemp(dir=folder, prefix=STAGING_PREFIX))
         try:
             yield stage
@@ -83,9 +84,9 @@ def staging(folder: Path, work: str) -> Iterator[Path]:
 
 
 def move_into_place(staged: Path, target: Path) -> None:
-    """Move a file or folder to its place, in the place of what stood there.
+    """Move a file or folder to `target`, and replace what was there.
 
-    A folder cannot be exchanged in one step: if the second fails, the first is undone.
+    A folder cannot be replaced in one step. If the second step fails, the first one is undone.
     """
     if not target.is_dir():
         staged.replace(target)

@@ -1,4 +1,4 @@
-"""Photos: a path or the bytes of a file to upright RGB pixels, bounded before decoding."""
+"""Images: from a path or the bytes of a file to upright RGB pixels of limited size."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from halnet.errors import ImageError
 Image = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000  # a 100-megapixel photo decodes to 300 MB
-MAX_BYTES = 200_000_000  # a file larger than this is not read at all
+MAX_BYTES = 200_000_000  # a larger file is not read at all
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 FORMATS = "JPEG, PNG, WebP or BMP"
 _HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
@@ -22,7 +22,7 @@ _HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1",
 
 @contextmanager
 def quiet_opencv(level: int = cv2.utils.logging.LOG_LEVEL_ERROR) -> Iterator[None]:
-    """Let OpenCV write nothing below `level` to stderr in the block."""
+    """Keep OpenCV from printing messages less severe than `level` while the block runs."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(level)
     try:
@@ -31,40 +31,36 @@ def quiet_opencv(level: int = cv2.utils.logging.LOG_LEVEL_ERROR) -> Iterator[Non
         cv2.utils.logging.setLogLevel(before)
 
 
-def load_image(
-    source: str | Path | bytes | Image,
-    max_pixels: int = MAX_PIXELS,
-    name: str = "the image bytes",
-) -> Image:
-    """Return a photo as H x W x 3 uint8 RGB, upright.
+def load_image(source: str | Path | bytes | Image, name: str = "the image bytes") -> Image:
+    """Return a photo as upright H x W x 3 uint8 RGB.
 
-    `source` is a path, the bytes of a JPEG, PNG, WebP or BMP file, or an array: H x W x 3 uint8
-    RGB, passed through. Gray, CMYK and 16-bit files become 8-bit RGB, transparency is dropped,
-    of an animation the first frame is taken, and EXIF orientation is applied. Width and height
-    are read from the header and bounded by `max_pixels` before anything is decoded. `name` is what
-    bytes are called in errors.
+    `source` is a path, the bytes of a JPEG, PNG, WebP or BMP file, or an H x W x 3 uint8 RGB array,
+    which is returned as it is. Gray, CMYK and 16-bit files become 8-bit RGB. Transparency is
+    dropped, EXIF orientation is applied, and an animation gives its first frame. Width and height
+    are read from the header and checked before anything is decoded. `name` stands for the bytes in
+    error messages.
 
-    Raises ImageError for whatever is not such a photo.
+    Raises ImageError for anything else, and for a photo with more than MAX_PIXELS pixels.
     """
     if isinstance(source, np.ndarray):
-        return _check_array(source, max_pixels)
+        return _check_array(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), name, max_pixels)
+        return _decode(bytes(source), name)
     path = Path(source)
-    return _decode(_read(path), str(path), max_pixels)
+    return _decode(_read(path), str(path))
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
-    """Return an H x W x 3 uint8 RGB image as the bytes of a file: `suffix` is .jpg or .png."""
+    """Return an H x W x 3 uint8 RGB image as the bytes of a file. `suffix` is .jpg or .png."""
     return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _check_array(array: Image, max_pixels: int) -> Image:
+def _check_array(array: Image) -> Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ImageError(
-            f"an image array must be H x W x 3 uint8 RGB, got {array.dtype} of shape {array.shape}"
+            f"image array: expected H x W x 3 uint8 RGB, found {array.dtype} of shape {array.shape}"
         )
-    _check_pixels(array.shape[1], array.shape[0], "the image array", max_pixels)
+    _check_pixels(array.shape[1], array.shape[0], "image array")
     return array
 
 
@@ -74,13 +70,16 @@ def _read(path: Path) -> bytes:
         if path.is_dir():
             raise ImageError(f"{path}: expected a photo, found a folder")
         if size > MAX_BYTES:
-            raise ImageError(f"{path}: {size:,} bytes are more than the {MAX_BYTES:,} allowed")
+            raise ImageError(
+                f"{path}: {size:,} bytes are more than the {MAX_BYTES:,} allowed; make the photo "
+                "smaller first"
+            )
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> Image:
+def _decode(data: bytes, name: str) -> Image:
     if not data:
         raise ImageError(f"{name}: the file is empty")
     size = image_size(data)
@@ -88,7 +87,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
             raise ImageError(f"{name}: a HEIC or AVIF photo; save it as JPEG first")
         raise ImageError(f"{name}: not a {FORMATS} image, or its header is damaged")
-    _check_pixels(*size, name, max_pixels)
+    _check_pixels(*size, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -98,28 +97,28 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _check_pixels(width: int, height: int, name: str, max_pixels: int) -> None:
-    if width * height > max_pixels:
+def _check_pixels(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; "
+            f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed; "
             "make the photo smaller first"
         )
 
 
 def _is_truncated(data: bytes) -> bool:
-    """Tell a file whose end is missing: decoders fill what is lost with gray and go on."""
-    if data.startswith(b"\xff\xd8"):  # the end marker must follow the first scan
+    """Return whether the end of a file is missing. Decoders fill the lost part with gray."""
+    if data.startswith(b"\xff\xd8"):  # JPEG: the end marker must follow the first scan
         scan = max((start for _, start in _jpeg_segments(data)), default=0)
         return data.find(b"\xff\xd9", scan) < 0
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data
     if data.startswith(b"RIFF"):
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
-    return len(data) < int.from_bytes(data[2:6], "little")  # BMP states its own length
+    return len(data) < int.from_bytes(data[2:6], "little")  # BMP: the header has the length
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) as the file's header states them, None if it has no known header."""
+    """Return (width, height) in pixels from the header of a file; None without a known header."""
     for magic, reader in _HEADERS.items():
         if data.startswith(magic):
             try:
@@ -136,7 +135,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 def _bmp_size(data: bytes) -> tuple[int, int]:
     width, height = struct.unpack("<ii", data[18:26])
-    return abs(width), abs(height)  # a negative height means top-down rows
+    return abs(width), abs(height)  # a negative height means that the top row comes first
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -154,14 +153,14 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     for marker, start in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack(">HH", data[start + 3 : start + 7])
             return width, height
     return None
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (marker, offset of the segment's length field) up to the compressed data."""
+    """Yield (marker, offset of the length field) of each segment before the compressed data."""
     offset = 2
     while data[offset] == 0xFF:
         marker = data[offset + 1]

@@ -9,7 +9,8 @@ import numpy as np
 
 from halnet.alignment import align
 from halnet.closing import Closing
-from halnet.faces import DetectedFace, FaceDetector
+from halnet.errors import ConfigError
+from halnet.faces import DetectedFace, Detector, FaceDetector, largest_first
 from halnet.images import Image, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
@@ -17,7 +18,7 @@ from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec
 
 Photo = str | Path | bytes | Image
 
-BATCH = 32  # crops a call of the runtime: bounds memory, whatever the number of faces
+BATCH = 32  # crops in one call of the runtime: limits memory, even for a photo with many faces
 
 logger = logging.getLogger("halnet")
 
@@ -25,13 +26,21 @@ logger = logging.getLogger("halnet")
 class Predictor(Closing):
     """Finds the faces of photos and estimates their ages.
 
-    `model` is a model file, an open `Runtime`, or None: the model that comes with the package, on
-    the fastest runtime installed. `runtime`, `device`, `threads` and `mode` go to `open_runtime`;
-    `detector` is a local YuNet file (else it is fetched once), `min_face` the narrowest face in
-    pixels. `flip` averages each crop with its mirror image: a little more exact, at twice the cost.
-    What runs is in `spec`, and logged. Safe to share between threads.
+    Every argument fixes one choice. Whatever is left out is chosen for you.
 
-    Raises what `open_runtime` raises; a photo that cannot be read raises ImageError.
+    - `model`: a model file, or an open `Runtime`. Default: the model that comes with halnet.
+    - `runtime`, `device`, `threads`, `mode`: how to run a model file; see `RuntimeOptions`.
+    - `detector`: a face detector (any callable, see `Detector`), or the path of a YuNet file.
+      Default: YuNet, which is downloaded on first use (see `halnet.faces.yunet_path`).
+    - `min_face`: faces with a box narrower than this, in pixels, are left out.
+    - `flip`: whether each crop is averaged with its mirror image. This reduces the error a little
+      and takes twice the time.
+
+    `spec` and the log state what was chosen. Several threads may share one predictor, if its
+    detector allows it; YuNet does.
+
+    Raises ConfigError for a wrong argument, ArtifactError if the runtime cannot run the model file,
+    and RuntimeUnavailableError if the runtime or the device is missing.
     """
 
     def __init__(
@@ -42,10 +51,15 @@ class Predictor(Closing):
         device: str = "auto",
         threads: int | None = None,
         mode: str = "latency",
-        detector: str | Path | FaceDetector | None = None,
+        detector: str | Path | Detector | None = None,
         min_face: float = 0.0,
         flip: bool = False,
     ) -> None:
+        if not (detector is None or isinstance(detector, str | Path) or callable(detector)):
+            raise ConfigError(
+                "detector: expected a callable that takes a photo, or the path of a YuNet file, "
+                f"found {type(detector).__name__}"
+            )
         if model is None or isinstance(model, str | Path):
             model = open_model(model, RuntimeOptions(runtime, device, threads, mode))
         self._runtime = model
@@ -57,14 +71,17 @@ class Predictor(Closing):
 
     @property
     def spec(self) -> RuntimeSpec:
-        """What runs, on what, and the model's metadata."""
+        """The runtime, device and model file that were chosen, with the metadata of the model."""
         return self._runtime.spec
 
     @property
-    def detector(self) -> FaceDetector:
-        """The face detector, loaded on first use; DetectorError where it cannot be had."""
-        if not isinstance(self._detector, FaceDetector):
-            self._detector = FaceDetector(self._detector, self._min_face)
+    def detector(self) -> Detector:
+        """The face detector. YuNet is loaded on first use.
+
+        Raises DetectorError if there is no valid YuNet file and none can be downloaded.
+        """
+        if self._detector is None or isinstance(self._detector, str | Path):
+            self._detector = FaceDetector(self._detector)
         return self._detector
 
     @overload
@@ -74,9 +91,13 @@ class Predictor(Closing):
     def __call__(self, photo: list[Any] | tuple[Any, ...]) -> list[list[Face]]: ...
 
     def __call__(self, photo: Photo | list[Any] | tuple[Any, ...]) -> list[Face] | list[list[Face]]:
-        """Return the faces of a photo, largest first, none if there is none; a list for a list.
+        """Return the faces of a photo with their ages, the largest first.
 
-        A photo is a path, the bytes of an image file, or an H x W x 3 uint8 RGB array.
+        A photo is a path, the bytes of an image file, or an H x W x 3 uint8 RGB array. A photo
+        without faces gives an empty list. A list of photos gives a list of such lists.
+
+        Raises ImageError if a photo cannot be read, and DetectorError if YuNet cannot be loaded or
+        the detector returns something else than faces.
         """
         if isinstance(photo, list | tuple):
             return [self(item) for item in photo]
@@ -84,11 +105,15 @@ class Predictor(Closing):
         return self.predict_faces(image, self.detect(image))
 
     def detect(self, image: Image) -> tuple[DetectedFace, ...]:
-        """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
-        return self.detector(image)
+        """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first.
+
+        Faces that are narrower than `min_face` are left out. Raises DetectorError if YuNet cannot
+        be loaded or the detector returns something else than faces.
+        """
+        return largest_first(self.detector(image), self._min_face)
 
     def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
-        """Return the ages of faces already found in an H x W x 3 uint8 RGB photo."""
+        """Return the ages of faces that were found in an H x W x 3 uint8 RGB photo, in order."""
         if not faces:
             return []
         ages = self.predict_crops(np.stack([align(image, face.landmarks) for face in faces]))
@@ -106,7 +131,10 @@ class Predictor(Closing):
         ]
 
     def predict_crops(self, crops: Crops) -> Ages:
-        """Return the ages of N x 224 x 224 x 3 uint8 RGB crops that `align` has made."""
+        """Return the ages of N x 224 x 224 x 3 uint8 RGB crops, which `align` made.
+
+        Raises ConfigError for arrays of another shape or type, and for an empty one.
+        """
         starts = range(0, max(len(crops), 1), BATCH)
         parts = [self._run(crops[start : start + BATCH]) for start in starts]
         outputs = join_outputs(parts)
@@ -121,5 +149,5 @@ class Predictor(Closing):
         return average_outputs(outputs, self._runtime.run(crops[:, :, ::-1]))
 
     def close(self) -> None:
-        """Free what the runtime holds."""
+        """Release the model."""
         self._runtime.close()

@@ -1,6 +1,8 @@
-"""Result files: what a predictor said of many photos, as CSV or JSON lines, written as it comes.
+"""Result files: the results of many photos as CSV or JSON lines.
 
-A file that an interrupted run left is gone on with; a line cut off in the middle is done again.
+Each result is written as soon as it is there, and a later run can continue a file that an
+interrupted run left. It predicts the last photo in the file again, since the file may hold only a
+part of its result.
 """
 
 import csv
@@ -13,7 +15,7 @@ from typing import Any, TextIO
 from halnet.batches import PhotoResult
 from halnet.closing import Closing
 from halnet.errors import ConfigError
-from halnet.files import NAMES, csv_text, write_text
+from halnet.files import NAME_ERRORS, csv_text, write_text
 from halnet.runtimes.base import RuntimeSpec
 
 NO_FACE = "no face found"
@@ -24,14 +26,15 @@ COLUMNS = (
 
 
 def model_name(spec: RuntimeSpec) -> str:
-    """Return what says which model made a result: checkpoint and precision."""
+    """Return the name that results give to their model: its checkpoint's hash and its precision."""
     return f"{spec.metadata.checkpoint_sha256[:12]} {spec.metadata.precision}"
 
 
 def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any]]:
-    """Return a row a face, or one that says why there is none; see COLUMNS.
+    """Return one row for each face, with values for COLUMNS.
 
-    Years and pixels; `face` counts from 1, the largest; `time` is in seconds into a video.
+    Ages are in years, boxes in pixels. `face` counts from 1, which is the largest face. `time` is
+    in seconds since the start of a video. A result without faces gives one row with an `error`.
     """
     common = {"photo": str(result.photo), "level": level, "model": model}
     if result.time is not None:
@@ -48,21 +51,24 @@ def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any
 
 
 def to_csv(results: Iterable[PhotoResult], level: float, model: str) -> str:
-    """Return results as CSV text, a row a face; see `to_rows`."""
+    """Return results as CSV text with one row for each face; see `to_rows`."""
     return csv_text(COLUMNS, (row for result in results for row in to_rows(result, level, model)))
 
 
 def to_entry(result: PhotoResult, level: float, model: str) -> dict[str, Any]:
-    """Return a result as JSON-ready values, with what made it."""
+    """Return a result as JSON-ready values, together with the level and the name of the model."""
     return {**result.to_dict(level), "level": level, "model": model}
 
 
 class ResultFile(Closing):
-    """A CSV or JSON lines file that results are appended to. Use it as a context manager.
+    """A CSV or JSON lines file to which results are appended. Use it as a context manager.
 
-    `kind` is csv or jsonl. Raises ConfigError for a file that is there already, unless `resume`:
-    then `done` names the photos that are in it; one that the last line belongs to is done again. It
-    must have been begun with the same model and level.
+    `kind` is "csv" or "jsonl". A file that exists is continued if `resume` is true. Then `done` has
+    the names of the photos whose results are complete in it, and the result of the last photo is
+    removed, since it may be incomplete.
+
+    Raises ConfigError for a file that exists if `resume` is false, for a file that was written with
+    another model or level, and for a file of another kind.
     """
 
     def __init__(self, path: Path, kind: str, level: float, model: str, resume: bool) -> None:
@@ -71,16 +77,16 @@ class ResultFile(Closing):
         self._model = model
         self.done: frozenset[str] = frozenset()
         if path.exists() and not resume:
-            raise ConfigError(f"{path}: is there already; --resume goes on with it")
+            raise ConfigError(f"{path}: exists already; add --resume to continue it")
         if path.exists():
-            self.done = self._take_up(path)
+            self.done = self._remove_last_photo(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", errors=NAMES, newline="")
+        self._file: TextIO = path.open("a", encoding="utf-8", errors=NAME_ERRORS, newline="")
         if kind == "csv" and path.stat().st_size == 0:
             self._append(csv_text(COLUMNS, []))
 
     def write(self, result: PhotoResult) -> None:
-        """Append what became of a photo that is not in the file; it is on disk on return."""
+        """Append a result, unless its photo is in `done`. It is in the file when this returns."""
         if str(result.photo) in self.done:
             return
         if self._kind == "csv":
@@ -89,32 +95,39 @@ class ResultFile(Closing):
         else:
             self._append(_jsonl_text([to_entry(result, self._level, self._model)]))
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def _append(self, text: str) -> None:
         self._file.write(text)
         self._file.flush()
 
-    def _take_up(self, path: Path) -> frozenset[str]:
-        """Cut off the photo that was under way; return the names of the others."""
-        text = path.read_text(encoding="utf-8", errors=NAMES)
-        whole = text[: text.rfind("\n") + 1]  # a line may be cut off
+    def _remove_last_photo(self, path: Path) -> frozenset[str]:
+        """Remove the last photo from a file, and return the names of the photos that stay in it."""
+        text = path.read_text(encoding="utf-8", errors=NAME_ERRORS)
+        complete = text[: text.rfind("\n") + 1]  # without a last line that was cut off
         try:
-            entries = _read_csv(whole) if self._kind == "csv" else _read_jsonl(whole)
+            entries = _read_csv(complete) if self._kind == "csv" else _read_jsonl(complete)
         except (csv.Error, ValueError) as error:
-            raise ConfigError(f"{path}: not a file that this command wrote ({error})") from error
+            raise ConfigError(
+                f"{path}: expected a file that halnet predict wrote, found another one ({error}); "
+                "name another file"
+            ) from error
         for entry in entries[:1]:
-            begun = entry.get("model"), float(entry.get("level") or 0)
-            if begun != (self._model, self._level):
-                raise ConfigError(
-                    f"{path}: was begun with the model {begun[0]} and level {begun[1]:g}, found "
-                    f"{self._model} and {self._level:g} now; name another file"
-                )
+            self._check_origin(path, entry)
         kept = [entry for entry in entries if entry["photo"] != entries[-1]["photo"]]
         write_text(path, csv_text(COLUMNS, kept) if self._kind == "csv" else _jsonl_text(kept))
         return frozenset(entry["photo"] for entry in kept)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _check_origin(self, path: Path, entry: dict[str, Any]) -> None:
+        """Raise ConfigError if an entry was made with another model or level."""
+        model, level = entry.get("model"), float(entry.get("level") or 0)
+        if (model, level) != (self._model, self._level):
+            raise ConfigError(
+                f"{path}: expected results of the model {self._model} with level {self._level:g}, "
+                f"found results of the model {model} with level {level:g}; name another file"
+            )
 
 
 def _read_csv(text: str) -> list[dict[str, Any]]:
@@ -122,7 +135,7 @@ def _read_csv(text: str) -> list[dict[str, Any]]:
         return []
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
+        raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
     return list(reader)
 
 
@@ -133,5 +146,5 @@ def _jsonl_text(entries: Iterable[dict[str, Any]]) -> str:
 def _read_jsonl(text: str) -> list[dict[str, Any]]:
     entries = [json.loads(line) for line in text.splitlines()]
     if not all(isinstance(entry, dict) and "photo" in entry for entry in entries):
-        raise ValueError("expected an object with a photo on each line")
+        raise ValueError("not every line has an object with a photo")
     return entries

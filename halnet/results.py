@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.ages import AgeCalibration, Floats, summarise
+from halnet.ages import LEVEL, AgeCalibration, Floats, mean_and_stddev
 from halnet.alignment import Landmarks
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What every runtime returns for N crops, by the artifact contract."""
+    """The outputs of a model for N crops. Every runtime returns them."""
 
     age: NDArray[np.float32]  # N, years
     stddev: NDArray[np.float32]  # N, years
-    probabilities: NDArray[np.float32]  # N x 101, one a year from 0 to 100
+    probabilities: NDArray[np.float32]  # N x 101, one for each year from 0 to 100
 
     def __len__(self) -> int:
         return len(self.age)
 
 
 def join_outputs(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
-    """Return the outputs of successive batches as one, or the first `count` of them."""
+    """Return the outputs of successive batches as one; with `count`, only the first ones."""
     return Outputs(
         np.concatenate([part.age for part in parts])[:count],
         np.concatenate([part.stddev for part in parts])[:count],
@@ -33,24 +33,31 @@ def join_outputs(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
 
 
 def average_outputs(first: Outputs, second: Outputs) -> Outputs:
-    """Return the outputs of the mean of two distributions, such as a crop's and its mirror's."""
+    """Return the outputs for the mean of two distributions, as of a crop and its mirror image."""
     probabilities = (first.probabilities + second.probabilities) / np.float32(2)
-    age, stddev = summarise(probabilities)
+    age, stddev = mean_and_stddev(probabilities)
     return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
 
 
 @dataclass(frozen=True, eq=False)
 class Ages(Outputs):
-    """Outputs for N crops together with the model's calibration."""
+    """The ages of N crops, with the calibration of the model."""
 
     calibration: AgeCalibration
 
-    def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
-        """Return N low and N high ends, in years, that hold the true age at the rate `level`."""
+    def interval(self, level: float = LEVEL) -> tuple[Floats, Floats]:
+        """Return (low, high), N float64 values each, in years.
+
+        The share `level` of such intervals contains the true age. Raises ConfigError for a level
+        that the model is not calibrated for.
+        """
         return self.calibration.interval(self.age, self.stddev, level)
 
     def probability(self, *, at_least: int) -> Floats:
-        """Return N probabilities that the age is `at_least` years or more."""
+        """Return N float64 probabilities that the age is `at_least` years or more.
+
+        Raises ConfigError unless `at_least` is between 0 and 100.
+        """
         return self.calibration.probability_at_least(self.probabilities, at_least)
 
 
@@ -60,23 +67,30 @@ class Face:
 
     age: float  # years
     stddev: float  # years, of the raw distribution
-    probabilities: NDArray[np.float32]  # 101, one a year from 0 to 100
+    probabilities: NDArray[np.float32]  # 101, one for each year from 0 to 100
     box: tuple[float, float, float, float]  # x, y, width, height in pixels of the upright photo
-    landmarks: Landmarks  # 5 x 2, x and y in pixels, order of alignment.TEMPLATE
-    score: float  # confidence of the detection, 0 to 1
+    landmarks: Landmarks  # 5 x 2, x and y in pixels, in the order of alignment.TEMPLATE
+    score: float  # confidence of the detection, from 0 to 1
     calibration: AgeCalibration
 
-    def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """Return (low, high) in years that hold the true age at the rate `level`."""
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return (low, high) in years.
+
+        The share `level` of such intervals contains the true age. Raises ConfigError for a level
+        that the model is not calibrated for.
+        """
         low, high = self.calibration.interval(self.age, self.stddev, level)
         return float(low), float(high)
 
     def probability(self, *, at_least: int) -> float:
-        """Return the probability that the age is `at_least` years or more."""
+        """Return the probability that the age is `at_least` years or more.
+
+        Raises ConfigError unless `at_least` is between 0 and 100.
+        """
         return float(self.calibration.probability_at_least(self.probabilities, at_least))
 
-    def to_dict(self, level: float = 0.9) -> dict[str, Any]:
-        """Return the face as JSON-ready values: years and pixels, rounded to what they carry."""
+    def to_dict(self, level: float = LEVEL) -> dict[str, Any]:
+        """Return JSON-ready values, rounded to what is meaningful: years and pixels."""
         low, high = self.interval(level)
         return {
             "age": round(self.age, 2),

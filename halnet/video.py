@@ -1,4 +1,4 @@
-"""Video: the frames of a file, a camera or a network stream, as upright RGB pixels with a time."""
+"""Video: the frames of a file, a camera or a network stream as RGB pixels, each with its time."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ from halnet.images import MAX_PIXELS, Image, quiet_opencv
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"})
 SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
-TIMEOUT = 10.0  # seconds without a frame after which a live source has stopped
+TIMEOUT = 10.0  # seconds without a frame after which a live source counts as stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class Frame:
 
 
 def is_video(source: str | Path) -> bool:
-    """Tell whether a name is that of a video file, a camera ("0") or a network stream.
+    """Return whether a name stands for a video file, a camera ("0") or a network stream.
 
-    A file or folder that exists and is named like a camera is none.
+    A file or folder that exists and whose name is a number is not taken for a camera.
     """
     text = str(source)
     if _scheme(text) in SCHEMES or Path(text).suffix.lower() in SUFFIXES:
@@ -41,13 +41,13 @@ def is_video(source: str | Path) -> bool:
 
 
 def is_live(source: str | Path) -> bool:
-    """Tell whether a video is a camera or a network stream, which has no end of its own."""
+    """Return whether a name stands for a camera or a network stream, which go on without an end."""
     text = str(source)
     return is_video(source) and (_scheme(text) in SCHEMES or text.isdecimal())
 
 
 def display_name(source: str | Path) -> str:
-    """Return how a source is named in results: a camera as camera:0, an address without secrets."""
+    """Return the name of a source in results, such as "camera:0", or an address without secrets."""
     text = str(source)
     if _scheme(text) in SCHEMES:
         parts = urlsplit(text)
@@ -56,20 +56,21 @@ def display_name(source: str | Path) -> str:
 
 
 class Video(Closing):
-    """The frames of one source, in turn. Close it, or use it as a context manager.
+    """The frames of one source, in order. Close it, or use it as a context manager.
 
-    `source` is a video file, the number of a camera or the address of a stream (RTSP, HTTP). Of a
-    file every frame is given, or one each `every` seconds. A live source is read all the time and
-    gives the newest frame: whoever is slow misses frames, and never falls behind.
+    `source` is a video file, the number of a camera, or the address of a stream (RTSP or HTTP). A
+    file gives every frame, or one frame every `every` seconds. A live source always gives its
+    newest frame: a slow reader skips frames instead of falling behind. `timeout` is in seconds.
 
-    Raises ImageError for a source that cannot be opened, and in the midst of a live one that stops.
+    Raises ImageError if the source cannot be opened. Iteration raises it if a file has no frame
+    that can be decoded, or a live source sends no frame for `timeout` seconds.
     """
 
     def __init__(self, source: str | Path, every: float = 0.0, timeout: float = TIMEOUT) -> None:
         self.name = display_name(source)
         self._every = every
         self._timeout = timeout
-        self._reader: _Newest | None = None
+        self._reader: _FrameReader | None = None
         text = str(source)
         self.live = is_live(source)
         camera = self.live and text.isdecimal()
@@ -78,24 +79,24 @@ class Video(Closing):
         self._capture = _open(int(text) if camera else text, self.live and not camera, timeout)
         if not self._capture.isOpened():
             self._capture.release()
-            cure = "is it a video, whole, in a codec that OpenCV reads?"
+            cure = "check that it is a complete video in a format that OpenCV reads"
             if camera:
-                cure = "is it plugged in, free, and may this user read it?"
+                cure = "check that the camera is connected, not in use, and readable by this user"
             elif self.live:
-                cure = "is the address right, and does it send?"
+                cure = "check that the address is right and that the source is sending"
             raise ImageError(f"{self.name}: cannot be opened; {cure}")
         self._check_size()
 
     @property
     def rate(self) -> float:
-        """Frames a second that this gives, by the file's header; 0 where it is not known."""
+        """Frames per second that iteration gives, from the header; 0 if it is unknown."""
         stated = float(self._capture.get(cv2.CAP_PROP_FPS))
         if not 0 < stated < 1000:
             return 0.0
         return min(stated, 1 / self._every) if self._every else stated
 
     def __len__(self) -> int:
-        """Return about how many frames a file gives, by its header; 0 where it is not known."""
+        """Return roughly how many frames a file gives, from its header; 0 if it is unknown."""
         count, rate = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), self.rate
         stated = float(self._capture.get(cv2.CAP_PROP_FPS))
         if self.live or not count > 0 or not rate:
@@ -103,12 +104,12 @@ class Video(Closing):
         return round(count * rate / stated)
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._newest() if self.live else self._all()
+        return self._newest_frames() if self.live else self._file_frames()
 
-    def _all(self) -> Iterator[Frame]:
+    def _file_frames(self) -> Iterator[Frame]:
         due, found = 0.0, False
         while self._capture.grab():
-            # The time of the frame just grabbed; a small part of a frame is rounding.
+            # The time of the frame that was just grabbed. It may be slightly off by rounding.
             moment = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
             if moment + 1e-3 < due:
                 continue
@@ -119,10 +120,12 @@ class Video(Closing):
             yield Frame(_rgb(image), moment)
             due = due + self._every if self._every else 0.0
         if not found:
-            raise ImageError(f"{self.name}: no frame can be decoded")
+            raise ImageError(
+                f"{self.name}: no frame can be decoded; check that the file is complete"
+            )
 
-    def _newest(self) -> Iterator[Frame]:
-        self._reader = self._reader or _Newest(self._capture)
+    def _newest_frames(self) -> Iterator[Frame]:
+        self._reader = self._reader or _FrameReader(self._capture)
         start, due = None, 0.0
         while (frame := self._reader.next(self._timeout)) is not None:
             moment, image = frame
@@ -139,25 +142,25 @@ class Video(Closing):
             self.close()
             raise ImageError(
                 f"{self.name}: frames of {width} x {height} pixels are more than the "
-                f"{MAX_PIXELS:,} allowed"
+                f"{MAX_PIXELS:,} allowed; make the video smaller first"
             )
 
     def close(self) -> None:
-        """Let the source go."""
+        """Release the source."""
         if self._reader is not None:
             self._reader.stop(self._timeout)
         self._capture.release()
 
 
-class _Newest:
-    """Reads a capture in a thread of its own, so that its buffers never fill; keeps one frame."""
+class _FrameReader:
+    """Reads all frames of a live source in a thread, so that no buffer fills; keeps the newest."""
 
     def __init__(self, capture: Any) -> None:
         self._capture = capture
         self._changed = threading.Condition()
         self._frame: tuple[float, Any] | None = None
         self._ended = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread = threading.Thread(target=self._read, name="halnet-video", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
@@ -171,20 +174,23 @@ class _Newest:
                 self._changed.notify_all()
 
     def next(self, timeout: float) -> tuple[float, Any] | None:
-        """Return the newest frame not yet given; None where the source has ended or sends none."""
+        """Return the newest frame that was not returned before, with the time when it was read.
+
+        Returns None if the source has ended, or sends nothing for `timeout` seconds.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
             return frame
 
     def stop(self, timeout: float) -> None:
-        """Read no more; a read under way is waited for, since it uses the capture."""
+        """Stop reading. This waits for a read that is in progress, because it uses the capture."""
         self._ended = True
         self._thread.join(timeout + 1.0)
 
 
 def _open(source: int | str, network: bool, timeout: float) -> Any:
-    # FFmpeg writes of every damaged packet to stderr by itself; what matters is said by us.
+    # FFmpeg prints a message for each damaged packet. Errors that matter are raised here instead.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with quiet_opencv(cv2.utils.logging.LOG_LEVEL_SILENT):
         if not network:

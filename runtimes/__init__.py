@@ -1,4 +1,4 @@
-"""Runtimes: interchangeable back ends behind one protocol."""
+"""Runtimes: back ends that run a model file, all with the same interface."""
 
 from halnet.runtimes.backends import BACKENDS, open_model, open_runtime
 from halnet.runtimes.base import BatchLimits, Crops, Runtime, RuntimeOptions, RuntimeSpec

@@ -1,11 +1,12 @@
-"""The table of back ends: which one runs a model file, whether it is installed, and opening it.
+"""The table of back ends: which one runs a model file, which are installed, and how to open one.
 
-To add a back end, write a file beside this one with a subclass of `base.RuntimeBase` and a function
-`devices`, both of which import their SDK inside functions only, and add a line to `BACKENDS`.
+To add a back end, write a file beside this one and add a line to `BACKENDS`. The file has a
+subclass of `base.RuntimeBase` and a function `devices`. Both import their library inside functions
+only. If a model can be described without running it, the file also has a function `describe`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -19,22 +20,22 @@ from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec
 class Backend:
     """One line of the table of back ends."""
 
-    module: str  # below halnet.runtimes
-    factory: str  # class in it, called with (model, RuntimeOptions)
-    endings: tuple[str, ...]  # of the names of the model files, or folders, that it runs
-    devices: dict[str, tuple[str, ...]]  # kind of device: distributions, any of which runs on it
-    cure: str  # how to install it
+    module: str  # name of the module in halnet.runtimes
+    factory: str  # class in this module, which is called with (model, RuntimeOptions)
+    endings: tuple[str, ...]  # how the names of its model files, or folders, end
+    devices: dict[str, tuple[str, ...]]  # kind of device: packages, any of which supports it
+    cure: str  # command that installs it
     modes: tuple[str, ...] = ("latency",)
     reads_file: bool = True  # False: no model file has to exist
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The distributions, any of which brings the library."""
+        """The packages (distributions), any of which contains the library."""
         return tuple(dict.fromkeys(name for names in self.devices.values() for name in names))
 
 
-# In the order in which "auto" chooses. ONNX Runtime stands first, since an .onnx artifact is
-# checked on it when it is exported: "auto" runs what was checked.
+# "auto" takes the first of these that is installed and runs the file on the device. ONNX Runtime is
+# before OpenVINO because an export checks an .onnx artifact on ONNX Runtime.
 BACKENDS = {
     "onnxruntime": Backend(
         "ort",
@@ -67,7 +68,7 @@ BACKENDS = {
     ),
     "fake": Backend("fake", "FakeRuntime", (".fake",), {"cpu": ("halnet",)}, "", reads_file=False),
 }
-BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # of the model that comes with the package
+BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # the model that is installed with halnet
 
 
 def open_runtime(
@@ -77,9 +78,14 @@ def open_runtime(
     threads: int | None = None,
     mode: str = "latency",
 ) -> Runtime:
-    """Load a model file, or folder, into a back end; see `open_model`, which takes the same.
+    """Open a model with a runtime.
 
-    What is asked for is what runs; what is left "auto" is chosen, and `spec` says what was.
+    `model` is a model file or folder; None stands for the model that is installed with halnet. The
+    other arguments are the fields of `RuntimeOptions`. What is "auto" is chosen, and the `spec` of
+    the result states the choice.
+
+    Raises ConfigError for a name that does not exist, ArtifactError for a file that the runtime
+    cannot run, and RuntimeUnavailableError if the runtime or the device is missing.
     """
     return open_model(model, RuntimeOptions(runtime, device, threads, mode))
 
@@ -87,25 +93,15 @@ def open_runtime(
 def open_model(
     model: str | Path | None = None, options: RuntimeOptions = RuntimeOptions()
 ) -> Runtime:
-    """Load a model file, or folder, into a back end; None: the model that comes with the package.
-
-    The runtime "auto" is the first of `BACKENDS` that runs this kind of file on the device and is
-    installed.
-
-    Raises ConfigError for a name that does not exist, ArtifactError for a file that the back end
-    cannot run, RuntimeUnavailableError where the back end or the device is missing.
-    """
-    if options.runtime not in ("auto", *BACKENDS):
-        raise ConfigError(f"runtime {options.runtime}: expected one of {', '.join(BACKENDS)}, auto")
+    """Open a model as `open_runtime` does, with all options in one value."""
+    name = options.runtime
+    if name not in ("auto", *BACKENDS):
+        raise ConfigError(f"runtime {name}: expected one of {', '.join(BACKENDS)}, auto")
+    if name == "auto":
+        device = options.device
+        name = bundled_runtime(device) if model is None else choose_runtime(model, device)
     if model is None:
-        name = bundled_runtime(options.device) if options.runtime == "auto" else options.runtime
         model = bundled_model(name)
-    else:
-        name = (
-            choose_runtime(model, options.device)
-            if options.runtime == "auto"
-            else (options.runtime)
-        )
     backend = BACKENDS[name]
     _check_file(Path(model), name)
     if options.mode not in backend.modes:
@@ -115,14 +111,15 @@ def open_model(
             + (f"; {', '.join(others)} supports {options.mode}" if others else "")
         )
     module = import_module(f"halnet.runtimes.{backend.module}")
-    loaded: Runtime = getattr(module, backend.factory)(model, replace(options, runtime=name))
-    return loaded
+    opened: Runtime = getattr(module, backend.factory)(model, options)
+    return opened
 
 
 def choose_runtime(model: str | Path, device: str = "auto") -> str:
-    """Return the first installed back end that runs this kind of file on this kind of device.
+    """Return the first back end that is installed and runs this kind of file on this device.
 
-    Where none is installed, this is the first that could run it: opening that one names the cure.
+    If none is installed, this is the first one that could run the file. To open it then raises an
+    error that says what to install. Raises ArtifactError if no back end runs such files.
     """
     able = runtimes_for(model)
     if not able:
@@ -131,20 +128,20 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
             f"{model}: expected a model whose name ends in one of {known}; "
             "make one with halnet export"
         )
-    # An unknown device is refused by the back end, which knows the devices that exist.
+    # An unknown device is left to the back end, which raises an error with the devices that exist.
     return (installed(able, device) or installed(able) or able)[0]
 
 
 def runtimes_for(model: str | Path) -> list[str]:
-    """Return the back ends that run files of this name, in their order; none for other names."""
+    """Return the back ends that run files with such a name, in the order of the table."""
     name = Path(model).name
     return [key for key, backend in BACKENDS.items() if name.endswith(backend.endings)]
 
 
 def installed(names: Iterable[str] = tuple(BACKENDS), device: str = "auto") -> list[str]:
-    """Return those back ends, in their order, whose libraries for a kind of device are installed.
+    """Return those of these back ends that are installed with support for this kind of device.
 
-    None of the libraries is imported.
+    The order stays. No library is imported.
     """
     found = []
     for name in names:
@@ -156,35 +153,42 @@ def installed(names: Iterable[str] = tuple(BACKENDS), device: str = "auto") -> l
 
 
 def bundled_runtimes() -> list[str]:
-    """Return the back ends that run the model that comes with the package, in their order."""
+    """Return the back ends that run the bundled model, in the order of the table."""
     able = {name for file in BUNDLED_FILES for name in runtimes_for(file)}
     return [name for name in BACKENDS if name in able]
 
 
 def bundled_runtime(device: str = "auto") -> str:
-    """Return the first installed back end that runs the bundled model on this kind of device."""
+    """Return the first back end that is installed and runs the bundled model on this device.
+
+    Raises RuntimeUnavailableError if none is installed.
+    """
     able = installed(bundled_runtimes(), device)
     if not able:
         raise RuntimeUnavailableError(
-            f"no runtime is installed that runs the bundled model on device {device}; "
-            "pip install 'halnet[onnxruntime]' installs the smallest one, for a CPU"
+            f"no runtime that runs the bundled model on device {device} is installed; "
+            "pip install 'halnet[onnxruntime]' installs the smallest one, for CPUs"
         )
     return able[0]
 
 
 def bundled_model(runtime: str) -> Path:
-    """Return the bundled model file for a back end; ConfigError where there is none for it."""
+    """Return the bundled model file for a back end; ConfigError if there is none."""
     for file in BUNDLED_FILES:
         if runtime in runtimes_for(file):
             return bundled(file)
     raise ConfigError(
         f"runtime {runtime}: the bundled model runs on {', '.join(bundled_runtimes())}; "
-        "make another model file with halnet export and name it"
+        f"for {runtime}, make a model file with halnet export and name it"
     )
 
 
 def describe(model: str | Path) -> RuntimeSpec:
-    """Return what a model file says of itself, even where no device here can run it."""
+    """Return the metadata of a model file, even if no device of this machine can run it.
+
+    Raises ArtifactError for a file that is not a model, and RuntimeUnavailableError if a library
+    that reads it is missing.
+    """
     name = choose_runtime(model)
     module = import_module(f"halnet.runtimes.{BACKENDS[name].module}")
     if hasattr(module, "describe"):
@@ -197,20 +201,20 @@ def describe(model: str | Path) -> RuntimeSpec:
 
 @dataclass(frozen=True)
 class Availability:
-    """The state of a back end on this machine."""
+    """Whether a back end can run on this machine."""
 
-    runtime: str
-    version: str | None  # of its library; None: not installed
-    devices: tuple[str, ...]  # that it can run on now
-    problem: str  # why it cannot run, with the cure; empty where it can
+    runtime: str  # name in BACKENDS
+    version: str | None  # version of its library; None: not installed
+    devices: tuple[str, ...]  # devices that it can run on now
+    problem: str  # why it cannot run and what to do; empty if it can
 
 
 def survey() -> list[Availability]:
-    """Return the state of every back end, asking the installed libraries for their devices."""
-    return [_look(name, backend) for name, backend in BACKENDS.items()]
+    """Return whether each back end can run here. This imports the libraries that are installed."""
+    return [_availability(name, backend) for name, backend in BACKENDS.items()]
 
 
-def _look(name: str, backend: Backend) -> Availability:
+def _availability(name: str, backend: Backend) -> Availability:
     number = installed_version(*backend.packages)
     if number is None:
         return Availability(name, None, (), backend.cure)
@@ -222,7 +226,7 @@ def _look(name: str, backend: Backend) -> Availability:
 
 
 def _kind(device: str) -> str:
-    """Return "cuda" for "cuda:1", "gpu" for "GPU.0"."""
+    """Return the kind of a device: "cuda" for "cuda:1", "gpu" for "GPU.0"."""
     return device.lower().replace(":", ".").split(".", maxsplit=1)[0]
 
 

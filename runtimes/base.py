@@ -1,4 +1,4 @@
-"""The protocol that every back end follows, and what they share."""
+"""The protocol of a runtime, and what the back ends share."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How many crops a model file takes in one inference."""
+    """How many crops a model file accepts in one inference."""
 
     minimum: int = 1
     maximum: int | None = None  # None: any number
@@ -32,11 +32,15 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Which back end runs a model, and how. What is not "auto" is what runs, or an error."""
+    """How to run a model: with which runtime, on which device.
 
-    runtime: str = "auto"  # a name in `backends.BACKENDS`, or "auto"
-    device: str = "auto"  # "auto", "cpu", or a device that the back end knows: "cuda:1", "gpu"
-    threads: int | None = None  # of one inference on a CPU; None: one for each core
+    What you name is used. If that is not possible, an error says why. What is "auto" is chosen.
+    Raises ConfigError if `threads` is below 1.
+    """
+
+    runtime: str = "auto"  # "auto", or a name in `halnet.runtimes.BACKENDS`
+    device: str = "auto"  # "auto", "cpu", or another device of the runtime, such as "cuda:1", "gpu"
+    threads: int | None = None  # CPU threads of one inference; None: one for each core
     mode: str = "latency"  # "latency" for single calls, "throughput" for many crops in one call
 
     def __post_init__(self) -> None:
@@ -46,12 +50,12 @@ class RuntimeOptions:
 
 @dataclass(frozen=True)
 class RuntimeSpec:
-    """What runs, on what: what was asked for is what is stated here."""
+    """What runs: the runtime, its device and the model file."""
 
-    runtime: str  # name in the table of back ends, "onnxruntime"
-    version: str  # of the library
-    provider: str  # as the library names it: "CPUExecutionProvider", "cuda:0"
-    threads: int  # of one inference; 0 where the library decides
+    runtime: str  # name in `halnet.runtimes.BACKENDS`, such as "onnxruntime"
+    version: str  # version of the library
+    provider: str  # the device, as the library names it: "CPUExecutionProvider", "cuda:0"
+    threads: int  # CPU threads of one inference; 0 if the library decides
     model: str  # path of the model file
     metadata: Metadata
     batch_limits: BatchLimits = BatchLimits()
@@ -59,19 +63,19 @@ class RuntimeSpec:
 
 
 class Runtime(Protocol):
-    """A model loaded into one back end. Close it, or use it as a context manager."""
+    """A model that a back end has loaded. Close it, or use it as a context manager."""
 
     @property
     def spec(self) -> RuntimeSpec:
-        """What runs, on what."""
+        """What runs: the runtime, its device and the model file."""
         ...
 
     def run(self, images: Crops) -> Outputs:
-        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops, N at least 1."""
+        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops. N is at least 1."""
         ...
 
     def close(self) -> None:
-        """Free what the back end holds; a second call does nothing."""
+        """Release the model. A second call does nothing."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -85,15 +89,15 @@ class Runtime(Protocol):
 
 
 class RuntimeBase(Closing):
-    """Context manager, input check and batches, shared by the back ends."""
+    """Base class of the back ends: it checks the crops and divides them into batches."""
 
     spec: RuntimeSpec
 
     def run(self, images: Crops) -> Outputs:
-        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops, N at least 1.
+        """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops. N is at least 1.
 
-        More crops than the model takes go in several inferences; fewer are filled up with copies
-        of the last. Raises ConfigError for anything else than such crops.
+        If there are more crops than the model accepts, they are divided into several inferences. If
+        there are fewer, the last crop is repeated. Raises ConfigError for anything else than crops.
         """
         crops = check_crops(images)
         limits = self.spec.batch_limits
@@ -108,37 +112,39 @@ class RuntimeBase(Closing):
         return join_outputs(parts, len(crops))
 
     def _infer(self, crops: Crops) -> Outputs:
-        """Return the outputs for contiguous crops, as many as the model takes."""
+        """Return the outputs for C-contiguous crops, as many as the model accepts at once."""
         raise NotImplementedError
 
 
 def check_crops(images: Crops) -> Crops:
-    """Return `images`, C-contiguous, if they are N x 224 x 224 x 3 uint8; else ConfigError."""
+    """Return `images` as a C-contiguous array; ConfigError unless it is N x 224 x 224 x 3 uint8."""
     expected = (INPUT.size, INPUT.size, 3)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
         raise ConfigError(
-            f"crops must be N x {INPUT.size} x {INPUT.size} x 3 uint8 RGB, "
-            f"got {images.dtype} of shape {images.shape}"
+            f"crops: expected N x {INPUT.size} x {INPUT.size} x 3 uint8 RGB, "
+            f"found {images.dtype} of shape {images.shape}"
         )
     if len(images) == 0:
-        raise ConfigError("crops must be at least one, got an empty batch")
+        raise ConfigError("crops: expected at least one, found an empty array")
     return np.ascontiguousarray(images)
 
 
 def check_signature(
     model: str | Path, inputs: list[tuple[str, str]], outputs: tuple[str, ...], uint8: str
 ) -> None:
-    """Raise ArtifactError unless (name, type) of the inputs and the outputs are the contract's.
+    """Raise ArtifactError unless a model has the input and the outputs of an artifact.
 
-    `uint8` is what the library calls that type.
+    `inputs` are pairs of a name and a type, `outputs` are names, and `uint8` is how the library
+    names that type.
     """
     if inputs != [(INPUT_NAME, uint8)] or outputs != OUTPUT_NAMES:
         raise ArtifactError(
             f"{model}: expected the input {INPUT_NAME} (uint8) and the outputs "
-            f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}"
+            f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}; "
+            "make a model with halnet export"
         )
 
 
 def thread_count(threads: int | None) -> int:
-    """Return the threads asked for, or as many as there are cores."""
+    """Return `threads`; for None, the number of cores."""
     return threads or os.cpu_count() or 1

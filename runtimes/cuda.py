@@ -1,7 +1,7 @@
-"""The NVIDIA driver, asked through its own library: which GPUs are there.
+"""The NVIDIA GPUs of this machine, as the driver lists them.
 
-No CUDA library is loaded before this has answered: several of them print, fall back or end the
-process where there is no driver.
+The driver's own library is asked before any CUDA library is loaded. Without a driver, several CUDA
+libraries print messages, silently run on the CPU, or end the process.
 """
 
 import ctypes
@@ -10,49 +10,53 @@ from dataclasses import dataclass
 from halnet.errors import RuntimeUnavailableError
 
 DRIVER = "libcuda.so.1"
-# Of the driver's enumeration CUdevice_attribute.
+# Values of CUdevice_attribute in the API of the driver.
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as the driver sees it."""
+    """One GPU, as the driver lists it."""
 
     index: int
     name: str
-    capability: tuple[int, int]  # compute capability, (8, 6)
+    capability: tuple[int, int]  # compute capability, such as (8, 6)
 
     @property
     def device(self) -> str:
-        """Return "cuda:0"."""
+        """The name of the device, such as "cuda:0"."""
         return f"cuda:{self.index}"
 
     @property
     def architecture(self) -> str:
-        """Return "SM86", as TensorRT names compute capability 8.6."""
+        """The compute capability as TensorRT names it, such as "SM86" for 8.6."""
         return "SM{}{}".format(*self.capability)
 
 
 def find_gpus() -> list[Gpu]:
-    """Return the GPUs of this machine; RuntimeUnavailableError where there is no driver or GPU."""
+    """Return the GPUs of this machine; RuntimeUnavailableError without a driver or a GPU."""
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError as error:
         raise RuntimeUnavailableError(
-            f"there is no CUDA device: the NVIDIA driver ({DRIVER}) is not installed here"
+            f"there is no CUDA device: the NVIDIA driver ({DRIVER}) is not installed; install it"
         ) from error
     count = ctypes.c_int()
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status or not count.value:
         raise RuntimeUnavailableError(
-            f"there is no CUDA device: the NVIDIA driver finds none (status {status}); see "
+            f"there is no CUDA device: the NVIDIA driver finds none (status {status}); check with "
             "nvidia-smi"
         )
     return [_describe(driver, index) for index in range(count.value)]
 
 
 def pick_gpu(device: str, runtime: str) -> Gpu:
-    """Return the GPU that "auto", "cuda" or "cuda:N" names; RuntimeUnavailableError else."""
+    """Return the GPU that `device` names: "auto", "cuda" or "cuda:N".
+
+    `runtime` is the subject of error messages. Raises RuntimeUnavailableError for any other name
+    and for a GPU that is not there.
+    """
     kind, _, number = device.lower().partition(":")
     index = int(number) if number.isdigit() else 0
     if kind not in ("auto", "cuda") or (number and not number.isdigit()):

@@ -1,14 +1,15 @@
 """A runtime without a model, for tests of programs that use the predictor.
 
-The age of a crop is its mean brightness scaled to 0..100 years, so that different crops have
-different, predictable ages; the distribution is a Gaussian of 5 years around it.
+The age of a crop is its mean brightness, scaled to 0 to 100 years. Different crops therefore have
+different, predictable ages. The distribution is a Gaussian around it with a standard deviation of 5
+years.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from halnet.ages import AGES, AgeCalibration, summarise
+from halnet.ages import AGES, AgeCalibration, mean_and_stddev
 from halnet.artifact import Metadata
 from halnet.errors import RuntimeUnavailableError
 from halnet.results import Outputs
@@ -18,7 +19,7 @@ STDDEV = 5.0  # years
 
 
 class FakeRuntime(RuntimeBase):
-    """Follows the protocol with arithmetic in place of a network."""
+    """A runtime that computes ages from brightness and reads no model file."""
 
     def __init__(
         self, model: str | Path = "fake", options: RuntimeOptions = RuntimeOptions()
@@ -27,7 +28,7 @@ class FakeRuntime(RuntimeBase):
             raise RuntimeUnavailableError(
                 f"runtime fake: expected device cpu, found {options.device}"
             )
-        del model  # there is none in it
+        del model  # it is not needed
         metadata = Metadata(
             calibration=AgeCalibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
             dataset="none",
@@ -38,14 +39,14 @@ class FakeRuntime(RuntimeBase):
         )
 
     def _infer(self, crops: Crops) -> Outputs:
-        """Return a Gaussian around the mean brightness of each crop."""
+        """Return a Gaussian around the scaled brightness of each crop."""
         centre = crops.mean(axis=(1, 2, 3)) / 255 * 100
         weights = np.exp(-((AGES - centre[:, None]) ** 2) / (2 * STDDEV**2))
         probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        age, stddev = summarise(probabilities)
+        age, stddev = mean_and_stddev(probabilities)
         return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
 
 
 def devices() -> list[str]:
-    """Return ["cpu"]."""
+    """Return the devices of this runtime, ["cpu"]."""
     return ["cpu"]

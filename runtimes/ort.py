@@ -1,4 +1,4 @@
-"""ONNX Runtime back end: `.onnx` artifacts on the CPU or a CUDA device."""
+"""The back end ONNX Runtime: it runs `.onnx` artifacts on the CPU or a CUDA device."""
 
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,19 @@ from halnet.runtimes.cuda import find_gpus, pick_gpu
 from halnet.runtimes.onnx_file import read_onnx
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-# Threads would else spin on, on other programs' cores, for up to a second after each run.
+# Without this, the threads keep their cores busy for up to a second after each run.
 STOP_SPINNING = "session.force_spinning_stop"
-# ONNX Runtime would else run on the CPU what the GPU cannot, or all of it, without a word.
+# Without this, ONNX Runtime silently runs on the CPU what the GPU cannot run, or the whole model.
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
 
 
 class OnnxRuntime(RuntimeBase):
-    """An ONNX artifact in an `onnxruntime.InferenceSession`. Safe to share between threads."""
+    """An ONNX artifact in an `onnxruntime.InferenceSession`. Several threads may share it."""
 
     def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         ort = _import_onnxruntime()
         session = ort.SessionOptions()
-        session.log_severity_level = 3  # errors come as exceptions
+        session.log_severity_level = 3  # print errors only; they are raised as exceptions too
         session.inter_op_num_threads = 1
         provider, settings, name = _provider(ort, options.device)
         count = thread_count(options.threads)
@@ -49,14 +49,15 @@ class OnnxRuntime(RuntimeBase):
             )
         except Exception as error:
             raise ArtifactError(
-                f"{model}: ONNX Runtime cannot load it: {_first_line(error)}"
+                f"{model}: ONNX Runtime cannot load it: {_first_line(error)}; export the "
+                "checkpoint again"
             ) from error
         found = self._session.get_providers()[0]
         if found != provider:
             raise RuntimeUnavailableError(
                 f"runtime onnxruntime: expected {provider}, found {found}; the CUDA and cuDNN "
-                f"libraries of onnxruntime-gpu {ort.__version__} cannot be loaded: install them, "
-                "or ask for device cpu"
+                f"libraries of onnxruntime-gpu {ort.__version__} cannot be loaded; install them, "
+                "or use the device cpu"
             )
         properties = self._session.get_modelmeta().custom_metadata_map
         metadata = Metadata.from_properties(properties, model)
@@ -79,7 +80,7 @@ class OnnxRuntime(RuntimeBase):
         return BatchLimits(fixed, fixed) if isinstance(fixed, int) else BatchLimits()
 
     def close(self) -> None:
-        """Let the session go."""
+        """Release the session."""
         self._session = None
 
     def _infer(self, crops: Crops) -> Outputs:
@@ -88,8 +89,8 @@ class OnnxRuntime(RuntimeBase):
 
 
 def devices() -> list[str]:
-    """Return the devices that this build of ONNX Runtime can run on here, the CPU first."""
-    # It lists CUDA also where there is no GPU, so the driver is asked.
+    """Return the devices that this build of ONNX Runtime can use here, the CPU first."""
+    # The build for GPUs lists CUDA even without a GPU, so the driver is asked too.
     found = ["cpu"]
     if CUDA in _import_onnxruntime().get_available_providers():
         try:
@@ -104,7 +105,7 @@ def _import_onnxruntime() -> Any:
 
 
 def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:
-    """Return provider, its settings and the name of what it runs on."""
+    """Return the provider, its settings, and the provider and device as the spec names them."""
     if device == "auto":
         device = devices()[-1]
     if device == "cpu":
@@ -115,12 +116,12 @@ def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:
         )
     if CUDA not in ort.get_available_providers():
         raise RuntimeUnavailableError(
-            f"runtime onnxruntime: {device} needs the build for GPUs; pip uninstall onnxruntime, "
-            "then pip install 'halnet[gpu]': the two cannot be installed side by side"
+            f"runtime onnxruntime: device {device} needs the build for GPUs; pip uninstall "
+            "onnxruntime, then pip install 'halnet[gpu]' (never install both builds together)"
         )
     gpu = pick_gpu(device, "onnxruntime")
     if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # those of pip's nvidia packages, where they are installed
+        ort.preload_dlls()  # CUDA libraries that pip installed as NVIDIA's packages
     # TF32 would round the inputs of convolutions.
     settings = {"device_id": str(gpu.index), "use_tf32": "0"}
     return CUDA, settings, f"{CUDA} {gpu.device} ({gpu.name})"

@@ -1,4 +1,4 @@
-"""OpenVINO back end: IR folders (`*_openvino_model/`) and `.onnx` files on CPU, GPU or NPU."""
+"""The back end OpenVINO: it runs `*_openvino_model/` and `.onnx` artifacts on CPU, GPU or NPU."""
 
 import sys
 import threading
@@ -23,28 +23,29 @@ from halnet.runtimes.base import (
 )
 from halnet.runtimes.onnx_file import read_onnx
 
-XML_FILE = "halnet.xml"  # in the folder, with halnet.bin beside it
+XML_FILE = "halnet.xml"  # name of the graph in a folder; the weights are in halnet.bin
 
 
 class OpenVINORuntime(RuntimeBase):
-    """A model compiled for one device. Safe to share between threads.
+    """A model that OpenVINO has compiled for one device. Several threads may share it.
 
-    Computes in the precision of the artifact, not in bf16 or f16 where the device would like to:
-    ages would move unseen. `mode` "throughput" spreads the crops of a call over all the requests
-    that the device likes to have in flight.
+    It computes in the precision of the artifact. By default, OpenVINO would use bf16 or f16 on some
+    devices, which changes the ages. In the mode "throughput", the crops of a call are divided among
+    as many requests as OpenVINO recommends for the device.
     """
 
     def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         ov = import_openvino()
         core = ov.Core()
-        name = _pick(core, options.device)
+        name = _choose_device(core, options.device)
         network, metadata = _read(core, Path(model))
         config = compile_config(name, _precision(metadata, name), options.mode, options.threads)
         try:
             self._compiled: Any = core.compile_model(network, name, config)
         except RuntimeError as error:
             raise ArtifactError(
-                f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}"
+                f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}; export the "
+                "checkpoint again, or use another device"
             ) from error
         self._queue: Any = (
             ov.AsyncInferQueue(self._compiled) if options.mode == "throughput" else None
@@ -62,13 +63,13 @@ class OpenVINORuntime(RuntimeBase):
         )
 
     def close(self) -> None:
-        """Let the compiled model go."""
+        """Release the compiled model."""
         self._compiled = self._queue = None
 
     def _infer(self, crops: Crops) -> Outputs:
         if self._queue is not None and self.spec.batch_limits.minimum == 1:
             return self._infer_queue(crops)
-        # A request of its own for each call: calls may come from several threads.
+        # Each call has its own request, because calls may come from several threads.
         request = self._compiled.create_infer_request()
         request.infer({INPUT_NAME: crops})
         return _outputs(request)
@@ -88,7 +89,7 @@ class OpenVINORuntime(RuntimeBase):
 
 
 def compile_config(device: str, precision: str, mode: str, threads: int | None) -> dict[str, Any]:
-    """Return the properties that a model is compiled with: `precision` f32 or f16."""
+    """Return the properties that a model is compiled with. `precision` is f32 or f16."""
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": mode.upper(),
         "INFERENCE_PRECISION_HINT": precision,
@@ -104,23 +105,24 @@ def devices() -> list[str]:
 
 
 def import_openvino(what: str = "runtime openvino", extra: str = "openvino") -> Any:
-    """Return the library; RuntimeUnavailableError where it is not installed.
+    """Import OpenVINO and return it; RuntimeUnavailableError if it is not installed.
 
-    By itself it sends an event to an analytics server whenever it is imported. It does not where
-    its package for that is missing, so here that package is.
+    `what` and `extra` are those of `halnet.packages.needs`. OpenVINO sends an event to an analytics
+    server on each import, unless its package openvino_telemetry is missing. Here, that package is
+    hidden from it.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_library("openvino", what, extra)
 
 
-def _pick(core: Any, device: str) -> str:
+def _choose_device(core: Any, device: str) -> str:
     name = "CPU" if device == "auto" else device.upper()
     present: list[str] = core.available_devices
     # "GPU" stands for the first of "GPU.0" and "GPU.1".
     if name not in present and not any(other.startswith(name + ".") for other in present):
         raise RuntimeUnavailableError(
-            f"runtime openvino: expected device {', '.join(present).lower()}, found {device}; a "
-            "GPU or NPU needs Intel's driver for it"
+            f"runtime openvino: expected device {', '.join(present).lower()}, found {device}; "
+            "for a GPU or NPU, install Intel's driver"
         )
     return name
 
@@ -130,7 +132,7 @@ def _is_cpu(name: str) -> bool:
 
 
 def _precision(metadata: Metadata, name: str) -> str:
-    """Return the type to compute in: a CPU widens an FP16 artifact's weights to f32."""
+    """Return the type to compute in. A CPU converts the weights of an FP16 artifact to f32."""
     return "f16" if metadata.precision == "fp16" and not _is_cpu(name) else "f32"
 
 
@@ -141,7 +143,9 @@ def _read(core: Any, path: Path) -> tuple[Any, Metadata]:
         else:
             network = core.read_model(path / XML_FILE if path.is_dir() else path)
     except RuntimeError as error:
-        raise ArtifactError(f"{path}: OpenVINO cannot read it: {_last_line(error)}") from error
+        raise ArtifactError(
+            f"{path}: OpenVINO cannot read it: {_last_line(error)}; export the checkpoint again"
+        ) from error
     metadata = Metadata.from_properties(_properties(network), path)
     inputs = [(port.any_name, port.element_type.to_string()) for port in network.inputs]
     outputs = tuple(port.any_name for port in network.outputs)
@@ -150,7 +154,7 @@ def _read(core: Any, path: Path) -> tuple[Any, Metadata]:
 
 
 def _properties(network: Any) -> Mapping[str, str]:
-    """Return the halnet.* properties: an IR's own section, or what was metadata of an ONNX file."""
+    """Return the halnet.* properties, from a section of an IR or the metadata of an ONNX file."""
     found: dict[str, str] = {}
     for section, prefix in ((PREFIX.rstrip("."), PREFIX), ("framework", "")):
         if network.has_rt_info(section):
@@ -171,7 +175,7 @@ def _batch_limits(network: Any) -> BatchLimits:
 
 
 def _outputs(request: Any) -> Outputs:
-    """Copy what a request found: its memory is used again."""
+    """Return a copy of the outputs of a request, which uses its memory again."""
     return Outputs(*(np.array(request.get_tensor(name).data) for name in OUTPUT_NAMES))
 
 

@@ -1,7 +1,6 @@
-"""PyTorch back end: `.safetensors` checkpoints on the CPU or a CUDA device.
+"""The back end PyTorch: it runs `.safetensors` checkpoints on the CPU or a CUDA device.
 
-It runs what was trained, eagerly and in float32: the reference that every artifact is compared
-with.
+It runs the trained network eagerly and in float32. Every artifact is compared with it.
 """
 
 from copy import deepcopy
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halnet.artifact import OUTPUT_NAMES
-from halnet.errors import RuntimeUnavailableError
+from halnet.packages import needs
 from halnet.results import Outputs
 from halnet.runtimes.base import Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class PyTorchRuntime(RuntimeBase):
-    """A checkpoint run eagerly by PyTorch.
+    """A checkpoint that PyTorch runs eagerly. Several threads may share it.
 
-    `model` is the path of a checkpoint, or one that is loaded already. The option `threads` sets
-    PyTorch's number of threads for the whole process.
+    `model` is the path of a checkpoint, or a loaded checkpoint. The option `threads` sets the
+    number of threads of PyTorch in the whole process.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class PyTorchRuntime(RuntimeBase):
             torch.set_num_threads(options.threads)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         on_cpu = target.type == "cpu"
-        # A module moves in place: a loaded checkpoint stays where its owner has it.
+        # `to` moves a module in place, but the loaded checkpoint of a caller must not move.
         network = checkpoint.model if on_cpu else deepcopy(checkpoint.model).to(target)
         self._torch = torch
         self._device = target
@@ -59,7 +58,7 @@ class PyTorchRuntime(RuntimeBase):
 
     def _infer(self, crops: Crops) -> Outputs:
         torch = self._torch
-        # Without the flag, cuDNN would round the inputs of convolutions to TF32 on CUDA.
+        # Without this flag, cuDNN rounds the inputs of convolutions to TF32 on CUDA.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             batch = torch.from_numpy(crops).to(self._device)
             outputs = dict(zip(OUTPUT_NAMES, self._network(batch), strict=True))
@@ -73,13 +72,8 @@ def devices() -> list[str]:
 
 
 def _import_torch() -> Any:
-    try:
+    with needs("runtime pytorch", "pytorch"):
         import safetensors.torch  # noqa: F401
         import torch
         import torchvision  # noqa: F401
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"runtime pytorch needs {error.name}, which is not installed; "
-            "pip install 'halnet[pytorch]'"
-        ) from error
     return torch

@@ -1,8 +1,7 @@
-"""Sidecars: what a TensorRT engine was built from, by and for, as a JSON file beside it.
+"""Sidecars: the JSON file beside a TensorRT engine, with its metadata and what it was built for.
 
-An engine is native code to its loader, tied to a library's version and to GPUs. The sidecar says to
-which and carries the artifact's metadata: nothing may stand in the engine's own file, which the
-vendor's tools read.
+An engine contains native code for certain GPUs and one version of the library. The metadata cannot
+be in the engine's own file, because the tools of the vendor read that file.
 """
 
 import json
@@ -17,45 +16,47 @@ SIDECAR_SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What an engine was built from, by and for."""
+    """The content of a sidecar."""
 
     library: str  # "tensorrt_rtx" or "tensorrt"
-    version: str  # of the library; another one cannot load the engine
-    capabilities: tuple[str, ...]  # compute capabilities, ("SM86",)
-    batches: tuple[int, int, int]  # least, best and most crops a run
-    engine_sha256: str
-    onnx_sha256: str
-    properties: dict[str, str]  # halnet.*: the artifact's metadata
+    version: str  # version of the library; no other version can load the engine
+    capabilities: tuple[str, ...]  # compute capabilities of the GPUs, such as ("SM86",)
+    batches: tuple[int, int, int]  # minimum, optimal and maximum batch size
+    engine_sha256: str  # SHA-256 of the engine, which is checked before it is loaded
+    properties: dict[str, str]  # the metadata of the artifact, `halnet.*`
+    onnx_sha256: str = ""  # SHA-256 of the ONNX graph that it was built from; for the record only
 
     def to_json(self) -> str:
-        """Return the sidecar's text."""
+        """Return the sidecar as JSON text."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def read(cls, engine: Path) -> Self:
-        """Read the sidecar of an engine; ArtifactError where it is missing or damaged."""
+        """Read the sidecar of an engine; ArtifactError if it is missing or damaged."""
         path = sidecar_path(engine)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            least, best, most = (int(value) for value in values["batches"])
+            minimum, optimal, maximum = (int(value) for value in values["batches"])
             return cls(
                 library=str(values["library"]),
                 version=str(values["version"]),
                 capabilities=tuple(str(value) for value in values["capabilities"]),
-                batches=(least, best, most),
+                batches=(minimum, optimal, maximum),
                 engine_sha256=str(values["engine_sha256"]),
-                onnx_sha256=str(values["onnx_sha256"]),
                 properties={str(k): str(v) for k, v in values["properties"].items()},
+                onnx_sha256=str(values.get("onnx_sha256", "")),
             )
         except OSError as error:
             raise ArtifactError(
-                f"{engine}: expected its sidecar {path.name} beside it, found none; copy the two "
-                "together"
+                f"{engine}: expected its sidecar {path.name} in the same folder, found none; copy "
+                "both files together"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{path}: damaged; export the checkpoint again") from error
+            raise ArtifactError(
+                f"{path}: the sidecar is damaged; export the checkpoint again"
+            ) from error
 
 
 def sidecar_path(engine: Path) -> Path:
-    """Return `halnet.engine.json` for `halnet.engine`."""
+    """Return the path of the sidecar: `halnet.engine.json` for `halnet.engine`."""
     return engine.with_name(engine.name + SIDECAR_SUFFIX)

@@ -1,6 +1,7 @@
-"""TensorRT back end: `.engine` files on an NVIDIA GPU, for TensorRT for RTX and the full TensorRT.
+"""The back end TensorRT: it runs `.engine` files on NVIDIA GPUs.
 
-What an engine's sidecar says does not belong here is refused before it is loaded.
+It supports TensorRT for RTX and the full TensorRT. An engine is loaded only if its sidecar shows
+that it was built for this version of the library and this GPU.
 """
 
 import ctypes
@@ -31,11 +32,11 @@ from halnet.runtimes.base import (
 from halnet.runtimes.cuda import Gpu, find_gpus, pick_gpu
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
-LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface, in order of choice
+LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface; the first is preferred
 
 
 class TensorRTRuntime(RuntimeBase):
-    """An engine on one GPU. Calls from several threads take turns."""
+    """An engine on one GPU. Several threads may share it; their calls take turns."""
 
     def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         path = Path(model)
@@ -44,21 +45,20 @@ class TensorRTRuntime(RuntimeBase):
         trt = import_tensorrt(sidecar.library)
         if trt.__version__ != sidecar.version:
             raise ArtifactError(
-                f"{path}: was built by {sidecar.library} {sidecar.version}, which alone can load "
-                f"it, found {trt.__version__}; export the checkpoint again"
+                f"{path}: expected {sidecar.library} {sidecar.version}, which built the engine, "
+                f"found {trt.__version__}; export the checkpoint again"
             )
         gpu = pick_gpu(options.device, "tensorrt")
         _check_capability(path, sidecar, gpu)
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sidecar.engine_sha256:
             raise ArtifactError(
-                f"{path}: is not the engine that {sidecar_path(path).name} describes; an engine is "
-                "native code, so it is not loaded: export the checkpoint again"
+                f"{path}: expected the engine that {sidecar_path(path).name} describes, found "
+                "another one, which is not loaded because it contains native code; export the "
+                "checkpoint again"
             )
-        cuda = import_library(
-            "cuda.bindings.runtime", "runtime tensorrt: cuda-bindings", "tensorrt-rtx"
-        )
-        with _errors_as(path):
+        cuda = import_library("cuda.bindings.runtime", "runtime tensorrt", "tensorrt-rtx")
+        with _loading(path):
             _check(cuda.cudaSetDevice(gpu.index))
             self._logger = trt.Logger(trt.Logger.ERROR)
             self._runtime = trt.Runtime(self._logger)
@@ -85,7 +85,7 @@ class TensorRTRuntime(RuntimeBase):
         )
 
     def close(self) -> None:
-        """Free the GPU's memory."""
+        """Release the engine and the memory of the GPU."""
         if self._buffers is not None:
             self._buffers.free()
             self._buffers = None
@@ -94,12 +94,12 @@ class TensorRTRuntime(RuntimeBase):
     def _infer(self, crops: Crops) -> Outputs:
         with self._lock:
             if self._buffers is None:
-                raise ArtifactError(f"{self.spec.model}: the runtime is closed")
+                raise ArtifactError(f"{self.spec.model}: the runtime is closed; open it again")
             return self._buffers.run(crops)
 
 
 class _Buffers:
-    """Pinned host and device memory for the largest batch, and the stream that everything is on."""
+    """The memory for the largest batch, on host and device, and the stream of all operations."""
 
     def __init__(self, cuda: Any, context: Any, gpu: int, maximum: int) -> None:
         self._cuda, self._context, self._gpu = cuda, context, gpu
@@ -121,15 +121,20 @@ class _Buffers:
             context.set_tensor_address(name, self._device[name])
 
     def run(self, crops: Crops) -> Outputs:
-        """Copy in, run and copy out on the stream, then wait for it."""
+        """Copy the crops to the device, run the engine, and copy the outputs back."""
         cuda, count = self._cuda, len(crops)
-        _check(cuda.cudaSetDevice(self._gpu))  # of this thread
+        _check(cuda.cudaSetDevice(self._gpu))  # each thread has its own current device
         self._host[INPUT_NAME][:count] = crops
         self._copy(INPUT_NAME, count, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
         if not self._context.set_input_shape(INPUT_NAME, crops.shape):
-            raise ArtifactError(f"TensorRT refuses a batch of {count}: beyond the engine's profile")
+            raise ArtifactError(
+                f"TensorRT refused a batch of {count} crops, which the engine was not built for; "
+                "export the checkpoint again"
+            )
         if not self._context.execute_async_v3(int(self._stream)):
-            raise RuntimeUnavailableError("TensorRT could not run the engine; see its log above")
+            raise RuntimeUnavailableError(
+                "TensorRT could not run the engine; the messages that it printed say why"
+            )
         for name in OUTPUT_NAMES:
             self._copy(name, count, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
         _check(cuda.cudaStreamSynchronize(self._stream))
@@ -143,7 +148,7 @@ class _Buffers:
         _check(self._cuda.cudaMemcpyAsync(*ends, size, kind, self._stream))
 
     def free(self) -> None:
-        """Give everything back."""
+        """Release all memory and the stream."""
         self._host = {}
         for name, address in self._device.items():
             _check(self._cuda.cudaFree(address))
@@ -152,7 +157,7 @@ class _Buffers:
 
 
 def describe(engine: Path) -> RuntimeSpec:
-    """Return what the sidecar of an engine says; neither the library nor a GPU is needed."""
+    """Return the content of the sidecar of an engine. This needs no library and no GPU."""
     sidecar = Sidecar.read(engine)
     return RuntimeSpec(
         "tensorrt",
@@ -166,18 +171,19 @@ def describe(engine: Path) -> RuntimeSpec:
 
 
 def devices() -> list[str]:
-    """Return the GPUs; RuntimeUnavailableError where there is none to run an engine on."""
+    """Return the GPUs, such as ["cuda:0"]; RuntimeUnavailableError if there is none."""
     import_tensorrt()
     try:
         return [gpu.device for gpu in find_gpus()]
     except RuntimeUnavailableError as error:
-        raise RuntimeUnavailableError(f"builds engines, but runs none: {error}") from error
+        raise RuntimeUnavailableError(f"can build engines but not run them: {error}") from error
 
 
 def import_tensorrt(library: str | None = None) -> Any:
-    """Return TensorRT's module: the one named, or the first of `LIBRARIES` that is installed.
+    """Import TensorRT and return the module.
 
-    Importing it is safe without a driver. Raises RuntimeUnavailableError where it is missing.
+    This is `library`, or the first of `LIBRARIES` that is installed. It can be imported without a
+    driver. Raises RuntimeUnavailableError if it is missing or cannot be loaded.
     """
     for name in (library,) if library else LIBRARIES:
         try:
@@ -185,21 +191,21 @@ def import_tensorrt(library: str | None = None) -> Any:
         except ModuleNotFoundError:
             continue
         except (ImportError, OSError) as error:
-            raise RuntimeUnavailableError(f"runtime tensorrt: {name}: {error}") from error
-    cure = (
-        "install NVIDIA's tensorrt"
-        if library == "tensorrt"
-        else "pip install 'halnet[tensorrt-rtx]'"
+            raise RuntimeUnavailableError(
+                f"runtime tensorrt: {name} is installed but cannot be loaded: {error}"
+            ) from error
+    cure = "pip install tensorrt" if library == "tensorrt" else "pip install 'halnet[tensorrt-rtx]'"
+    raise RuntimeUnavailableError(
+        f"runtime tensorrt needs {library or LIBRARIES[0]}, which is not installed; {cure}"
     )
-    raise RuntimeUnavailableError(f"runtime tensorrt is not installed; {cure}")
 
 
 def _check_capability(path: Path, sidecar: Sidecar, gpu: Gpu) -> None:
     found = gpu.architecture
     if sidecar.capabilities and found not in sidecar.capabilities:
         raise ArtifactError(
-            f"{path}: was built for {', '.join(sidecar.capabilities)}, found {found} ({gpu.name}); "
-            f"export with --capability {found}"
+            f"{path}: expected a GPU of {', '.join(sidecar.capabilities)}, found {found} "
+            f"({gpu.name}); export the checkpoint with --capability {found}"
         )
 
 
@@ -208,11 +214,13 @@ def _check_signature(trt: Any, engine: Any, path: Path) -> None:
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     found = {name: engine.get_tensor_dtype(name) for name in names}
     if found != expected:
-        raise ArtifactError(f"{path}: expected the tensors {expected}, found {found}")
+        raise ArtifactError(
+            f"{path}: expected the tensors {expected}, found {found}; export the checkpoint again"
+        )
 
 
 def _context(trt: Any, engine: Any) -> Any:
-    """Return the execution context; TensorRT for RTX replays each batch size as a CUDA graph."""
+    """Return the execution context. TensorRT for RTX records a CUDA graph for each batch size."""
     if not hasattr(trt, "CudaGraphStrategy"):
         return engine.create_execution_context()
     settings = engine.create_runtime_config()
@@ -221,21 +229,26 @@ def _context(trt: Any, engine: Any) -> Any:
 
 
 @contextmanager
-def _errors_as(path: Path) -> Iterator[None]:
+def _loading(path: Path) -> Iterator[None]:
+    """Turn an error of the library into ArtifactError."""
     try:
         yield
     except RuntimeError as error:
-        raise ArtifactError(f"{path}: TensorRT cannot load it: {error}") from error
+        raise ArtifactError(
+            f"{path}: TensorRT cannot load it: {error}; export the checkpoint again"
+        ) from error
 
 
 def _check(answer: tuple[Any, ...]) -> Any:
-    """Return the value of a CUDA call's (status, value); RuntimeUnavailableError if it failed."""
+    """Return the value of (status, value) from a CUDA call; RuntimeUnavailableError on failure."""
     status, *values = answer
     if int(status):
-        raise RuntimeUnavailableError(f"runtime tensorrt: CUDA says {status!r}")
+        raise RuntimeUnavailableError(
+            f"runtime tensorrt: a CUDA call failed with {status!r}; check the GPU with nvidia-smi"
+        )
     return values[0] if values else None
 
 
 def _array_at(address: int, size: int) -> NDArray[np.uint8]:
-    """Return `size` bytes of memory at an address as an array."""
+    """Return the `size` bytes of memory at an address as an array, without copying them."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))

@@ -1,6 +1,8 @@
-"""Fixtures: photos that the tests draw, a prepared dataset, and the real data if present."""
+"""Fixtures: synthetic datasets, models and artifacts, and the real data if it is available."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.artifact import INPUT
+from halnet.datasets.cropping import PreparedPhoto
 from halnet.datasets.prepared_dataset import crop_path
-from halnet.datasets.preparing import Prepared, prepare, write_index
+from halnet.datasets.preparing import Origin, prepare, write_index
 from halnet.errors import DetectorError
 from halnet.faces import yunet_path
 
@@ -19,29 +21,28 @@ SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"
 AAF = SHARED / "datasets" / "All-Age-Faces Dataset"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
-
-# Modules that take longest, which the processes of a run take up first; see the Makefile.
+# The slowest modules. With several processes (see the Makefile), they are started first.
 SLOWEST = ("test_readme", "test_trainer", "test_int8", "test_browser", "test_experiments")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
+    def priority(item: pytest.Item) -> int:
         name = item.path.stem
         return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
 
-    items.sort(key=place)
+    items.sort(key=priority)
 
 
 @pytest.fixture(scope="session")
 def aaf() -> Path:
     if not AAF.is_dir():
-        pytest.skip(f"needs the All-Age-Faces photos in {AAF} (HALNET_DATA names another place)")
+        pytest.skip(f"needs the All-Age-Faces photos in {AAF}; HALNET_DATA names another folder")
     return AAF
 
 
 @pytest.fixture(scope="session")
 def yunet() -> Path:
-    """The YuNet model: beside the real photos, as HALNET_YUNET names it, or fetched once."""
+    """The YuNet model: from the folder of the real photos, HALNET_YUNET or a download."""
     try:
         return yunet_path(YUNET if YUNET.exists() else None)
     except DetectorError as error:
@@ -50,13 +51,13 @@ def yunet() -> Path:
 
 @pytest.fixture(scope="session")
 def aaf_sample(aaf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every 190th photo of All-Age-Faces, 61 in all, as a folder of its own."""
+    """A folder in the form of All-Age-Faces with every 190th photo, 61 photos in all."""
     return link_sample(aaf, tmp_path_factory.mktemp("aaf"), 190)
 
 
 @pytest.fixture(scope="session")
 def aaf_larger(aaf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every 55th photo, 243 in all: enough of them to validate a training on."""
+    """A folder with every 55th photo, 243 photos in all, which are enough for a training."""
     return link_sample(aaf, tmp_path_factory.mktemp("aaf_larger"), 55)
 
 
@@ -77,7 +78,7 @@ def aaf_prepared(aaf_sample: Path, yunet: Path, tmp_path_factory: pytest.TempPat
 
 
 def synthetic_crop(age: int, seed: int, size: int = 256) -> np.ndarray:
-    """A picture whose brightness grows with the age, with noise of its own."""
+    """An image whose brightness grows with the age, with random noise."""
     rng = np.random.default_rng(seed)
     image = np.full((size, size, 3), 40 + 2 * age, np.float64) + rng.normal(0, 12, (size, size, 3))
     return np.clip(image, 0, 255).astype(np.uint8)
@@ -91,9 +92,8 @@ def make_prepared(root: Path, count: int = 240, dataset: str = "synthetic") -> P
         path = crop_path(root, source)
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), synthetic_crop(age, i)[:, :, ::-1])
-        results.append(Prepared(source, age, ("female", "male")[i % 2], 0.9, 1))
-    identity = {"dataset": dataset, "seed": 0, "listing_sha256": "0"}
-    write_index(root, {**identity, "input_fingerprint": INPUT.fingerprint()}, results)
+        results.append(PreparedPhoto(source, age, ("female", "male")[i % 2], 0.9, 1))
+    write_index(root, Origin(dataset, seed=0, listing_sha256="0"), results)
     return root
 
 
@@ -104,13 +104,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def calibratable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset with enough validation photos, 20, to calibrate INT8 on."""
+    """A dataset with 20 validation photos, which are enough to calibrate INT8."""
     return make_prepared(tmp_path_factory.mktemp("calibratable"), 400)
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with random weights whose ages differ widely from crop to crop."""
+    """A checkpoint with random weights, which predicts very different ages for different crops."""
     torch = pytest.importorskip("torch")
     from halnet.ages import fit_age_calibration
     from halnet.artifact import Metadata
@@ -123,7 +123,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         for norm in norms:
-            norm.momentum = None  # the plain average: activations of order one in every layer
+            norm.momentum = None  # exact statistics give activations of order 1 in each layer
         model.train()
         small = torch.randint(0, 256, (16, 3, 7, 7), dtype=torch.uint8).float()
         model(torch.nn.functional.interpolate(small, (224, 224)).permute(0, 2, 3, 1))
@@ -144,7 +144,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def graphs(checkpoint: Path) -> dict[str, Any]:
-    """The checkpoint's network traced in FP32 and in FP16, neither to be changed."""
+    """The graphs of the checkpoint in FP32 and in FP16. Tests must not change them."""
     pytest.importorskip("onnxscript")
     from halnet.export.graph import simplify
     from halnet.export.to_onnx import trace
@@ -156,7 +156,7 @@ def graphs(checkpoint: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def artifacts(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The checkpoint as an artifact of each format that can be written here."""
+    """An artifact of the checkpoint in each format that can be written on this machine."""
     pytest.importorskip("onnxscript")
     from halnet.export import ExportConfig, export
 
@@ -178,6 +178,35 @@ def openvino_artifact(artifacts: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def drawn_axes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Any, Callable[[Path], None]], list[Any]]:
+    """A function that draws a figure and returns its axes.
+
+    It takes the module that imports `figure`, and a function that draws into a file.
+    """
+    from halnet.evaluation.figures import figure
+
+    def draw(module: Any, draw_file: Callable[[Path], None]) -> list[Any]:
+        kept: list[Any] = []
+
+        @contextmanager
+        def keep(*args: Any, **options: Any) -> Iterator[Any]:
+            with figure(*args, **options) as axes:
+                yield axes
+                kept.extend(axes)
+
+        path = tmp_path_factory.mktemp("figure") / "figure.png"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "figure", keep)
+            draw_file(path)
+        assert path.exists()
+        return kept
+
+    return draw
+
+
+@pytest.fixture(scope="session")
 def crops() -> np.ndarray:
     """Five different crops."""
     rng = np.random.default_rng(0)
@@ -187,7 +216,7 @@ def crops() -> np.ndarray:
 
 @pytest.fixture
 def tiny_graph() -> Any:
-    """A network of every role but the gates: uint8 crops to an age, small enough to be exact."""
+    """A tiny network with a layer of each role except gates, from uint8 crops to an age."""
     pytest.importorskip("onnx")
     import onnx
     from onnx import TensorProto, helper, numpy_helper

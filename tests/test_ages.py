@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from halnet.ages import AGES, AgeCalibration, fit_age_calibration, summarise
+from halnet.ages import AGES, AgeCalibration, fit_age_calibration, mean_and_stddev
 from halnet.errors import ConfigError
 
 
@@ -10,17 +10,17 @@ def gaussians(centres: np.ndarray, sigma: float) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def test_summarise() -> None:
+def test_the_mean_and_the_standard_deviation_of_a_distribution() -> None:
     probabilities = np.zeros((2, 101), np.float32)
     probabilities[0, 30] = 1
     probabilities[1, [20, 40]] = 0.25, 0.75
-    age, stddev = summarise(probabilities)
+    age, stddev = mean_and_stddev(probabilities)
     np.testing.assert_allclose(age, [30, 35], atol=1e-5)
     np.testing.assert_allclose(stddev, [0, np.sqrt(0.25 * 15**2 + 0.75 * 5**2)], atol=1e-4)
 
 
 def test_conformal_quantile_is_the_textbook_rank() -> None:
-    """With nine labels the 90 % quantile is the ceil(10 * 0.9) = 9th score, with none above."""
+    """With nine labels, the 90 % quantile is the ceil(10 * 0.9) = 9th score, the highest one."""
     probabilities = gaussians(np.full(9, 50), 4.0)
     labels = 50 + np.arange(1, 10)  # scores 1/4 ... 9/4 of a deviation of 4 years, one decade
     calibration = fit_age_calibration(probabilities, labels)
@@ -32,8 +32,11 @@ def test_conformal_quantile_is_the_textbook_rank() -> None:
     assert (float(low), float(high)) == pytest.approx((41, 59), abs=0.01)
 
 
-def test_intervals_hold_in_every_decade() -> None:
-    """Ages of 10 to 19 scatter three times as wide as all others, and nothing else says so."""
+def test_intervals_have_their_coverage_in_every_decade() -> None:
+    """Errors at ages 10 to 19 are three times as large as at all others.
+
+    The predicted standard deviation does not show this.
+    """
     rng = np.random.default_rng(3)
     labels = np.rint(rng.uniform(0, 79, 12000))
     young = (labels >= 10) & (labels < 20)
@@ -41,46 +44,46 @@ def test_intervals_hold_in_every_decade() -> None:
     probabilities = gaussians(centres, 3.0)
     calibration = fit_age_calibration(probabilities[:6000], labels[:6000])
     assert int(np.argmax(calibration.age_factors)) == 1
-    age, stddev = summarise(probabilities[6000:])
+    age, stddev = mean_and_stddev(probabilities[6000:])
     low, high = calibration.interval(age, stddev, 0.9)
     truth, young = labels[6000:], young[6000:]
     inside = (low <= truth) & (truth <= high)
     assert inside.mean() == pytest.approx(0.9, abs=0.015)
     assert 0.85 < inside[young].mean() < 0.95  # with one factor for all: 0.6
     assert 0.87 < inside[~young].mean() < 0.95
-    # Where the answer is far from the teens, the interval has nothing to do with them.
+    # Predictions that are far from the teens have intervals of the usual width.
     assert high[age > 60].mean() - low[age > 60].mean() < 16
     assert high[(age > 20) & (age < 24)].mean() - low[(age > 20) & (age < 24)].mean() > 16
 
 
-def test_ends_are_where_the_score_is_the_quantile() -> None:
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_score_at_both_ends_is_the_quantile(level: float) -> None:
     calibration = AgeCalibration(1.0, (2.0,) * 99, (0.5, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0))
     age, stddev = np.array([4.0, 18.0, 50.03, 97.0]), np.array([1.0, 4.0, 3.0, 6.0])
-    for level in (0.5, 0.9):
-        low, high = calibration.interval(age, stddev, level)
-        for end, limit in ((low, 0), (high, 100)):
-            score = np.abs(end - age) / (stddev * calibration.factor(end))
-            np.testing.assert_allclose(score[end != limit], 2.0, rtol=2e-3)
+    low, high = calibration.interval(age, stddev, level)
+    for end, limit in ((low, 0), (high, 100)):
+        score = np.abs(end - age) / (stddev * calibration.factor(end))
+        np.testing.assert_allclose(score[end != limit], 2.0, rtol=2e-3)
     assert high[3] == 100
-    (one, other) = (float(v) for v in calibration.interval(50.03, 3.0, 0.9))
+    one, other = (float(value) for value in calibration.interval(50.03, 3.0, level))
     assert (one, other) == pytest.approx((float(low[2]), float(high[2])))
-    thin = calibration.interval(50.03, 1e-6, 0.9)  # thinner than the grid can see
-    assert thin[0] <= 50.03 <= thin[1]
-    assert thin[1] - thin[0] < 0.1
+    narrow = calibration.interval(50.03, 1e-6, level)  # narrower than a step of the grid
+    assert narrow[0] <= 50.03 <= narrow[1]
+    assert narrow[1] - narrow[0] < 0.1
 
 
-def test_intervals_hold_new_ages_at_their_level() -> None:
-    """Ages scatter twice as wide as the stated deviation; the intervals must find that out."""
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
+def test_intervals_have_their_coverage_on_new_ages(level: float) -> None:
+    """Errors are twice as large as the predicted deviation, so the intervals must be wider."""
     rng = np.random.default_rng(1)
     centres = rng.uniform(30, 70, 4000)
     labels = centres + rng.normal(0, 6, 4000)
     probabilities = gaussians(centres, 3.0)
     calibration = fit_age_calibration(probabilities[:2000], labels[:2000])
-    age, stddev = summarise(probabilities[2000:])
-    for level in (0.5, 0.8, 0.9, 0.95):
-        low, high = calibration.interval(age, stddev, level)
-        inside = ((low <= labels[2000:]) & (labels[2000:] <= high)).mean()
-        assert inside == pytest.approx(level, abs=0.025)
+    age, stddev = mean_and_stddev(probabilities[2000:])
+    low, high = calibration.interval(age, stddev, level)
+    inside = ((low <= labels[2000:]) & (labels[2000:] <= high)).mean()
+    assert inside == pytest.approx(level, abs=0.025)
 
 
 def test_temperature_widens_an_overconfident_distribution() -> None:
@@ -93,7 +96,7 @@ def test_temperature_widens_an_overconfident_distribution() -> None:
     assert calibrated.temperature == pytest.approx(1.0, rel=0.1)
 
 
-def test_probability_at_least() -> None:
+def test_the_probability_of_an_age_or_more() -> None:
     probabilities = np.zeros((1, 101))
     probabilities[0, [10, 17, 18, 60]] = 0.1, 0.2, 0.3, 0.4
     plain = AgeCalibration(1.0, ())
@@ -110,10 +113,14 @@ def test_levels_without_calibration_are_refused(level: float) -> None:
         calibration.interval(30, 4, level)
 
 
-def test_a_level_between_two_takes_the_wider_and_intervals_stay_on_the_scale() -> None:
+def test_a_level_between_two_stored_ones_gives_the_wider_interval() -> None:
     calibration = AgeCalibration(1.0, tuple(float(i) for i in range(1, 100)))
     assert calibration.interval(50, 1, 0.101)[1] == 50 + 11
     assert calibration.interval(50, 1, 0.29)[1] == 50 + 29  # 0.29 * 100 is 28.999999999999996
+
+
+def test_intervals_stay_within_the_ages_of_the_model() -> None:
+    calibration = AgeCalibration(1.0, tuple(float(i) for i in range(1, 100)))
     low, high = calibration.interval(np.array([5.0, 95.0]), np.array([1.0, 1.0]), 0.2)
     assert low.tolist() == [0, 75]
     assert high.tolist() == [25, 100]

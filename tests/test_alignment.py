@@ -8,7 +8,7 @@ from halnet.alignment import MARGIN, TEMPLATE, align, inner_crop, similarity
 
 
 def dots(points: np.ndarray, size: int, radius: int) -> np.ndarray:
-    """White dots on black, anti-aliased to a sixteenth of a pixel."""
+    """Return an image with white dots on black, anti-aliased to a sixteenth of a pixel."""
     image = np.zeros((size, size, 3), np.uint8)
     for x, y in points:
         centre = (round(x * 16), round(y * 16))
@@ -47,7 +47,7 @@ def test_similarity_does_not_mirror() -> None:
     ("scale", "degrees"), [(1.0, 0), (1.3, 30), (0.5, -20), (4.3, 10), (9.6, -35)]
 )
 def test_landmarks_land_on_the_template(scale: float, degrees: float) -> None:
-    """Also where the crop shrinks the photo nearly tenfold, which averages pixels first."""
+    """This is also true if the crop shrinks the photo nearly tenfold, after averaging pixels."""
     size = int(600 * max(1, scale))
     points = transform(TEMPLATE - 112, scale, degrees, np.array([size / 2, size / 2 + 7]))
     crop = align(dots(points, size, max(2, round(4 * scale))), points.astype(np.float32))
@@ -58,7 +58,7 @@ def test_landmarks_land_on_the_template(scale: float, degrees: float) -> None:
 
 
 def test_shrinking_averages_instead_of_skipping() -> None:
-    """A checkerboard of single pixels, shrunk eightfold, is gray."""
+    """A checkerboard of single pixels becomes gray when it is shrunk eightfold."""
     image = np.zeros((2000, 2000, 3), np.uint8)
     image[::2, ::2] = image[1::2, 1::2] = 255
     points = transform(TEMPLATE - 112, 8, 0, np.array([1000, 1000]))
@@ -77,9 +77,9 @@ def test_the_prediction_crop_lies_inside_the_prepared_crop() -> None:
     assert np.abs(difference).max() <= 1
 
 
-def test_outside_of_the_photo_is_black() -> None:
+def test_parts_outside_the_photo_are_black() -> None:
     image = np.full((100, 100, 3), 255, np.uint8)
-    points = (TEMPLATE - [90, 60]).astype(np.float32)  # the photo covers a part of the crop
+    points = (TEMPLATE - [90, 60]).astype(np.float32)  # the photo covers only a part of the crop
     crop = align(image, points)
     assert crop[10, 10].tolist() == [0, 0, 0]
     assert crop[100, 120].tolist() == [255, 255, 255]

@@ -1,10 +1,13 @@
+import hashlib
 import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from halnet.ages import AgeCalibration
-from halnet.artifact import INPUT, Metadata
+from halnet.artifact import INPUT, InputSpec, Metadata, sha256_artifact, size_artifact
 from halnet.errors import ArtifactError
 
 METADATA = Metadata(
@@ -17,42 +20,61 @@ METADATA = Metadata(
 )
 
 
-def test_properties_round_trip() -> None:
+def test_metadata_is_the_same_after_writing_and_reading_it() -> None:
     properties = METADATA.to_properties()
     assert all(key.startswith("halnet.") for key in properties)
     assert Metadata.from_properties({**properties, "other": "x"}, "file") == METADATA
 
 
-def test_the_fingerprint_is_fixed_and_covers_every_field() -> None:
-    """A changed value here means that artifacts in use would be refused: mean it."""
+def test_the_fingerprint_is_fixed() -> None:
+    """If this value changes, halnet refuses all artifacts that are in use."""
     assert INPUT.fingerprint() == "60964a9c2dd01642"
-    moved = tuple((x + 1, y) for x, y in INPUT.template)
-    for changed in (
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
         replace(INPUT, size=256),
         replace(INPUT, layout="NCHW"),
         replace(INPUT, colour="BGR"),
         replace(INPUT, dtype="float32"),
-        replace(INPUT, template=moved),
+        replace(INPUT, template=tuple((x + 1, y) for x, y in INPUT.template)),
         replace(INPUT, detector="other"),
-    ):
-        assert changed.fingerprint() != INPUT.fingerprint()
+    ],
+)
+def test_the_fingerprint_depends_on_every_field(changed: InputSpec) -> None:
+    assert changed.fingerprint() != INPUT.fingerprint()
 
 
-def test_foreign_metadata_is_refused() -> None:
-    good = METADATA.to_properties()
-    bgr = replace(METADATA, input=replace(INPUT, colour="BGR")).to_properties()
-    forged = {**good, "halnet.input": bgr["halnet.input"]}
-    cases = [
-        ({}, "found no halnet.* metadata"),
-        ({**good, "halnet.format_version": "2"}, "expected format version 1, found 2"),
-        (bgr, "found .*its ages would be wrong"),
-        (forged, "its ages would be wrong"),
-        ({**good, "halnet.age_range": "[0, 80]"}, "expected ages 0 to 100"),
-        ({**good, "halnet.precision": "bf16"}, "found bf16"),
-        ({**good, "halnet.calibration": "{"}, "metadata is damaged"),
-        ({**good, "halnet.calibration": json.dumps({"temperature": 1})}, "metadata is damaged"),
-        ({k: v for k, v in good.items() if k != "halnet.dataset"}, "metadata is damaged"),
-    ]
-    for properties, message in cases:
-        with pytest.raises(ArtifactError, match=message):
-            Metadata.from_properties(properties, "model.onnx")
+GOOD = METADATA.to_properties()
+BGR = replace(METADATA, input=replace(INPUT, colour="BGR")).to_properties()
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({}, r"found no halnet\.\* metadata"),
+        ({**GOOD, "halnet.format_version": "2"}, "expected format version 1, found 2"),
+        (BGR, "found .* the model gives wrong ages"),
+        ({**GOOD, "halnet.input": BGR["halnet.input"]}, "the model gives wrong ages"),  # forged
+        ({**GOOD, "halnet.age_range": "[0, 80]"}, "expected ages 0 to 100"),
+        ({**GOOD, "halnet.precision": "bf16"}, "found bf16"),
+        ({**GOOD, "halnet.calibration": "{"}, "metadata is damaged"),
+        ({**GOOD, "halnet.calibration": json.dumps({"temperature": 1})}, "metadata is damaged"),
+        ({k: v for k, v in GOOD.items() if k != "halnet.dataset"}, "metadata is damaged"),
+    ],
+)
+def test_foreign_or_damaged_metadata_is_refused(properties: dict[str, str], message: str) -> None:
+    with pytest.raises(ArtifactError, match=f"^model.onnx: .*{message}"):
+        Metadata.from_properties(properties, "model.onnx")
+
+
+def test_a_folder_has_the_hash_of_its_listing_and_the_size_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b.xml").write_bytes(b"graph")
+    (tmp_path / "a.bin").write_bytes(b"weights")
+    listing = subprocess.run(
+        "sha256sum *", shell=True, cwd=tmp_path, capture_output=True, check=True
+    ).stdout
+    assert sha256_artifact(tmp_path) == hashlib.sha256(listing).hexdigest()
+    assert sha256_artifact(tmp_path / "a.bin") == hashlib.sha256(b"weights").hexdigest()
+    assert (size_artifact(tmp_path), size_artifact(tmp_path / "a.bin")) == (12, 7)

@@ -1,4 +1,4 @@
-"""The edge install: a fresh environment with numpy, OpenCV and ONNX Runtime, without PyTorch."""
+"""The edge install: a new environment with NumPy, OpenCV and ONNX Runtime, without PyTorch."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
 ROOT = Path(__file__).parents[1]
 
-# The stored face stands in for YuNet, which may not be to be had here.
+# The stored face replaces YuNet, which cannot be downloaded everywhere.
 PREDICT = """
 import importlib.util
 from halnet import Predictor
@@ -28,7 +28,7 @@ print(f"{result.age:.3f}")
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that `make edge` makes."""
+    """Return the Python of an environment that `make edge` makes."""
     venv = tmp_path_factory.mktemp("edge") / "venv"
     done = subprocess.run(
         ["make", "edge", f"EDGE={venv}", f"PYTHON={sys.executable}"],
@@ -59,45 +59,53 @@ def test_the_same_age_without_pytorch(edge: Path) -> None:
     assert float(done.stdout) == pytest.approx(expected.age, abs=0.01)
 
 
-def test_what_needs_more_names_the_cure(edge: Path, prepared: Path, tmp_path: Path) -> None:
-    halnet = edge.with_name("halnet")
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("predict x.jpg --runtime openvino", "openvino"),
+        ("predict x.jpg --runtime pytorch", "pytorch"),
+        ("predict x.jpg --model {tmp}/halnet.engine", "tensorrt-rtx"),
+        ("export --out {tmp}/deploy", "export"),
+        ("train --data {data} --out {tmp}/run", "train"),
+    ],
+)
+def test_the_error_for_a_missing_package_says_what_to_install(
+    command: str, extra: str, edge: Path, prepared: Path, tmp_path: Path
+) -> None:
     engine = tmp_path / "halnet.engine"
     engine.touch()
-    sidecar = Sidecar(
-        "tensorrt_rtx", "1", (), (1, 1, 1), "", "", FakeRuntime().spec.metadata.to_properties()
-    )
+    properties = FakeRuntime().spec.metadata.to_properties()
+    sidecar = Sidecar("tensorrt_rtx", "1", (), (1, 1, 1), "", properties)
     sidecar_path(engine).write_text(sidecar.to_json())
-    for args, cure in (
-        (("predict", "x.jpg", "--runtime", "openvino"), "pip install 'halnet[openvino]'"),
-        (("predict", "x.jpg", "--model", engine), "pip install 'halnet[tensorrt-rtx]'"),
-        (("export", "--out", tmp_path / "out"), "pip install 'halnet[export]'"),
-        (("train", "--data", prepared, "--out", tmp_path / "run"), "pip install 'halnet[train]'"),
-        (("predict", "x.jpg", "--runtime", "pytorch"), "pip install 'halnet[train]'"),
-    ):
-        done = run(edge, halnet, *args)
-        assert done.returncode == 2
-        assert cure in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    args = command.format(tmp=tmp_path, data=prepared).split()
+    done = run(edge, edge.with_name("halnet"), *args)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"which is not installed; pip install 'halnet[{extra}]'")
+    assert not (tmp_path / "deploy").exists()
+    assert not (tmp_path / "run").exists()
 
 
-def test_info_names_what_is_missing(edge: Path) -> None:
+def test_info_says_what_to_install(edge: Path) -> None:
     done = run(edge, edge.with_name("halnet"), "info", "--json")
     assert done.returncode == 0, done.stderr
     found = {entry["runtime"]: entry for entry in json.loads(done.stdout)["runtimes"]}
     assert found["onnxruntime"]["devices"] == ["cpu"]
     assert not found["onnxruntime"]["problem"]
-    for name, extra in (
-        ("openvino", "openvino"), ("tensorrt", "tensorrt-rtx"), ("pytorch", "train")
-    ):  # fmt: skip
-        assert found[name]["version"] is None
-        assert found[name]["problem"] == f"pip install 'halnet[{extra}]'"
+    missing = {name: entry["problem"] for name, entry in found.items() if entry["version"] is None}
+    assert missing == {
+        "openvino": "pip install 'halnet[openvino]'",
+        "tensorrt": "pip install 'halnet[tensorrt-rtx]'",
+        "pytorch": "pip install 'halnet[pytorch]'",
+    }
 
 
-def test_a_photo_through_detection(edge: Path, yunet: Path) -> None:
+def test_the_example_finds_and_predicts_a_face(edge: Path, yunet: Path) -> None:
     from halnet.artifact import bundled
 
     script = ROOT / "examples" / "edge.py"
     done = run(edge, script, bundled("portrait.jpg"), HALNET_YUNET=str(yunet))
     assert done.returncode == 0, done.stderr
     assert "onnxruntime" in done.stdout
-    assert "years, 90 % between" in done.stdout
+    assert "portrait.jpg: 38." in done.stdout
+    assert "years, 90 % interval " in done.stdout

@@ -13,7 +13,7 @@ from halnet.runtimes.backends import open_runtime
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_demo_where_no_detector_can_be_had(tmp_path: Path) -> None:
+def test_the_demo_runs_without_a_face_detector(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"],
         capture_output=True,
@@ -24,18 +24,18 @@ def test_the_demo_where_no_detector_can_be_had(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     out = done.stdout
-    assert "none.onnx: YuNet model cannot be read" in out
+    assert "none.onnx: the YuNet model cannot be read" in out
     assert "the landmarks stored beside the portrait are used instead" in out
     for name in ("halnet.onnx", "halnet_openvino_model"):
         assert f"{os.path.join('build', 'demo', name)} agrees with halnet.safetensors" in out
     (age,) = (line for line in out.splitlines() if "age of the portrait (stored" in line)
-    assert len({age.split()[-i] for i in (2, 4, 6)}) == 1, "all runtimes print the same age"
+    assert len({age.split()[-i] for i in (2, 4, 6)}) == 1  # all runtimes give the same age
     assert max(len(line.rstrip()) for line in out.splitlines()[3:]) <= 130
     assert (tmp_path / "build" / "demo" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_programs_that_know_nothing_of_us(
+def test_a_program_without_halnet_can_use_an_artifact(
     runtime: str, onnx_artifact: Path, openvino_artifact: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
     artifact = {"onnxruntime": onnx_artifact, "openvino": openvino_artifact / "halnet.xml"}[runtime]

@@ -3,6 +3,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from halnet import faces
 from halnet.benchmarks.samples import portrait
 from halnet.errors import DetectorError
-from halnet.faces import FaceDetector, yunet_path
+from halnet.faces import DetectedFace, FaceDetector, largest_first, yunet_path
 
-CONTENT = b"stands for the model" * 1000
+CONTENT = b"the content of the model" * 1000
+LANDMARKS = [[10, 12], [30, 12], [20, 20], [12, 30], [28, 30]]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
-    """A local server in the place of the real address; yields the requests it had."""
+    """Replace the real address by a local server; yield the requests that it receives."""
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,35 +41,35 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str
     monkeypatch.delenv("HALNET_YUNET", raising=False)
     monkeypatch.setattr(faces, "YUNET_SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setattr(faces, "YUNET_URL", f"http://127.0.0.1:{httpd.server_port}/model")
-    faces._fetch.cache_clear()
     yield requests
-    faces._fetch.cache_clear()
     httpd.shutdown()
 
 
-def test_the_model_is_fetched_once(server: list[str], tmp_path: Path) -> None:
+def test_the_model_is_downloaded_once(server: list[str], tmp_path: Path) -> None:
     path = yunet_path()
     assert path.read_bytes() == CONTENT
     assert path.parent == tmp_path / "cache"
-    faces._fetch.cache_clear()  # another process
     assert yunet_path() == path
     assert server == ["/model"]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_another_file_under_the_address_is_refused(
-    server: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("name", ["other", "missing"])
+def test_another_file_at_the_address_is_refused(
+    name: str, server: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("other", "missing"):
-        monkeypatch.setattr(faces, "YUNET_URL", faces.YUNET_URL.rsplit("/", 1)[0] + "/" + name)
-        with pytest.raises(DetectorError, match="could not be fetched.*--detector or HALNET_YUNET"):
-            yunet_path()
-        assert not list((tmp_path / "cache").glob("*"))
+    monkeypatch.setattr(faces, "YUNET_URL", faces.YUNET_URL.rsplit("/", 1)[0] + "/" + name)
+    with pytest.raises(DetectorError, match="could not be downloaded.*--detector or HALNET_YUNET"):
+        yunet_path()
+    assert server == [f"/{name}"]
+    assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_without_a_network(server: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_says_what_to_do(
+    server: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(faces, "YUNET_URL", "http://127.0.0.1:1/model")
-    with pytest.raises(DetectorError, match="could not be fetched"):
+    with pytest.raises(DetectorError, match="could not be downloaded.*--detector or HALNET_YUNET"):
         yunet_path()
 
 
@@ -88,13 +90,13 @@ def test_the_stored_face_of_the_portrait_is_what_yunet_finds(yunet: Path) -> Non
     (found,) = FaceDetector(yunet)(image)
     np.testing.assert_allclose(found.landmarks, stored.landmarks, atol=0.5)
     np.testing.assert_allclose(found.box, stored.box, atol=1)
-    # Seen from the camera: the eye on the left, then on the right, then nose and mouth below.
+    # The first eye is on the left side of the picture; nose and mouth are below the eyes.
     (lx, ly), (rx, ry), (_, ny), (_, my), _ = found.landmarks
     assert lx < rx
     assert max(ly, ry) < ny < my
 
 
-def test_all_faces_largest_first_at_any_size(yunet: Path) -> None:
+def test_faces_of_any_size_are_found_and_the_largest_is_first(yunet: Path) -> None:
     image, _ = portrait()
     face = image[30:230, 120:320]
     canvas = np.full((1500, 2000, 3), 90, np.uint8)
@@ -109,5 +111,75 @@ def test_all_faces_largest_first_at_any_size(yunet: Path) -> None:
     assert len(FaceDetector(yunet, min_face=200)(canvas)) == 1
 
 
-def test_no_face(yunet: Path) -> None:
+def test_a_photo_without_a_face_gives_none(yunet: Path) -> None:
     assert FaceDetector(yunet)(np.full((300, 200, 3), 128, np.uint8)) == ()
+
+
+def test_a_detected_face_converts_its_values() -> None:
+    face = DetectedFace(np.array([5, 6, 40, 50]), LANDMARKS, np.float32(0.5))  # type: ignore[arg-type]
+    assert face.box == (5, 6, 40, 50)
+    assert [type(value) for value in (*face.box, face.score)] == [float] * 5
+    assert face.landmarks.dtype == np.float32
+    assert face.landmarks.tolist() == LANDMARKS
+    assert face.area == 2000
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"box": (1, 2, 3)}, r"box of .* four finite numbers .*, found an array of shape \(3,\)"),
+        ({"box": None}, "box of .* four finite numbers"),
+        ({"box": "face"}, "box of .* four finite numbers .*, found str"),
+        ({"box": (0, 0, 40, float("nan"))}, r"box of .*, found \[0.0, 0.0, 40.0, nan\]"),
+        (
+            {"box": (50, 50, 10, -20)},
+            r"width and height above 0, found \[50.0, 50.0, 10.0, -20.0\]",
+        ),
+        (
+            {"landmarks": np.zeros((68, 2))},
+            r"landmarks of .* 5 x 2 .*, found an array of shape \(68, 2\)",
+        ),
+        (
+            {"landmarks": np.ravel(LANDMARKS)},
+            r"landmarks of .* 5 x 2 .*, found an array of shape \(10,\)",
+        ),
+        ({"landmarks": [[1, 2], [3]]}, "landmarks of .* 5 x 2 finite numbers .*, found list"),
+        ({"landmarks": np.full((5, 2), np.inf)}, "landmarks of .* 5 x 2 finite numbers .* found"),
+        (
+            {"landmarks": np.full((5, 2), 7)},
+            r"five different places, found \[7.0, 7.0\] five times",
+        ),
+        ({"score": float("nan")}, "score of .* a finite number"),
+        ({"score": (0.5, 0.6)}, r"score of .* a finite number .*, found an array of shape \(2,\)"),
+    ],
+)
+def test_a_detected_face_with_wrong_values_is_refused(
+    changed: dict[str, Any], message: str
+) -> None:
+    values: dict[str, Any] = {"box": (5, 6, 40, 50), "landmarks": LANDMARKS, "score": 0.5}
+    with pytest.raises(DetectorError, match=message) as error:
+        DetectedFace(**{**values, **changed})
+    assert "\n" not in str(error.value)
+
+
+def test_the_largest_face_is_first_and_narrow_ones_are_dropped() -> None:
+    sizes = [(20, 90), (50, 60), (60, 10)]
+    faces = [DetectedFace((0, 0, *size), LANDMARKS, 0.5) for size in sizes]  # type: ignore[arg-type]
+    assert [face.area for face in largest_first(iter(faces))] == [3000, 1800, 600]
+    assert [face.box[2] for face in largest_first(faces, min_face=50)] == [50, 60]
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (None, "it returned NoneType"),
+        (7, "it returned int"),
+        ([{"box": (0, 0, 9, 9)}], "one of them is dict"),
+        (np.zeros((1, 15)), "one of them is ndarray"),
+    ],
+)
+def test_something_else_than_faces_is_refused(returned: Any, found: str) -> None:
+    with pytest.raises(
+        DetectorError, match=f"a sequence of halnet.DetectedFace values, but {found}"
+    ):
+        largest_first(returned)

@@ -1,56 +1,67 @@
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from halnet import Ages, Face, FaceDetector, Predictor
+from halnet import Ages, DetectedFace, Detector, Face, FaceDetector, Predictor
 from halnet.alignment import align
+from halnet.artifact import bundled, sha256_file
 from halnet.benchmarks.samples import portrait, sample_crops
-from halnet.errors import ConfigError, ImageError, RuntimeUnavailableError
-from halnet.faces import DetectedFace
-from halnet.predictor import bundled_model, bundled_runtime
+from halnet.errors import ConfigError, DetectorError, ImageError
 from halnet.runtimes.fake import FakeRuntime
 
+SMALL = (0.0, 0.0, 20.0, 20.0)  # box of the second face
 
-class TwoFaces(FaceDetector):
-    """Stands for the detector: the portrait's face and a smaller copy of its box."""
+
+def detect(photo: np.ndarray) -> list[DetectedFace]:
+    """Find the face of the portrait, and before it a small one; find none in a black photo."""
+    face = portrait()[1]
+    moved = face.landmarks + np.array([60, 40], np.float32)
+    return [DetectedFace(SMALL, moved, 0.7), face] if photo.max() > 0 else []
+
+
+class ForeignDetector:
+    """A detector that keeps state and has nothing to do with FaceDetector."""
 
     def __init__(self) -> None:
-        self.face = portrait()[1]
+        self.photos: list[np.ndarray] = []
 
-    def __call__(self, image: np.ndarray) -> tuple[DetectedFace, ...]:
-        if image.max() == 0:
-            return ()
-        moved = self.face.landmarks + np.float32([60, 40])
-        return (self.face, DetectedFace((0, 0, 20, 20), moved, 0.7))
+    def __call__(self, photo: np.ndarray) -> Sequence[DetectedFace]:
+        self.photos.append(photo)
+        return tuple(detect(photo))
 
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor(FakeRuntime(), detector=TwoFaces())
+    return Predictor(FakeRuntime(), detector=detect)
 
 
-def test_a_photo_gives_its_faces(predictor: Predictor) -> None:
+def test_a_photo_gives_its_faces_with_the_largest_first(predictor: Predictor) -> None:
     image, found = portrait()
     faces = predictor(image)
     assert [type(face) for face in faces] == [Face, Face]
     first = faces[0]
     crop = align(image, found.landmarks)
-    assert first.age == pytest.approx(crop.mean() / 255 * 100, abs=0.05)  # the fake's definition
+    assert first.age == pytest.approx(
+        crop.mean() / 255 * 100, abs=0.05
+    )  # the definition of the fake runtime
     assert first.stddev == pytest.approx(5.0, abs=0.01)
     assert first.box == found.box
     assert first.score == found.score
     assert first.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert faces[1].box == SMALL
     assert first.age != faces[1].age
-    # The fake's quantile at 90 % is 1.8 deviations
+    # The quantile of the fake runtime at 90 % is 1.8 standard deviations.
     assert first.interval(0.9) == pytest.approx((first.age - 9, first.age + 9), abs=0.05)
     assert first.probability(at_least=0) == pytest.approx(1)
     assert 0.4 < first.probability(at_least=round(first.age)) < 0.65
 
 
-def test_a_list_gives_a_list(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_list_of_photos_gives_a_list_of_lists(predictor: Predictor, tmp_path: Path) -> None:
     image, _ = portrait()
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), image[:, :, ::-1])
@@ -60,14 +71,87 @@ def test_a_list_gives_a_list(predictor: Predictor, tmp_path: Path) -> None:
     assert [f.age for f in by_array] == [f.age for f in by_path] == [f.age for f in by_bytes]
 
 
-def test_a_bad_photo_raises(predictor: Predictor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", [detect, ForeignDetector()])
+def test_any_callable_is_a_detector(detector: Detector) -> None:
+    image, face = portrait()
+    with Predictor(FakeRuntime(), detector=detector) as predictor:
+        assert predictor.detector is detector
+        (expected,) = predictor.predict_faces(image, [face])
+        largest, smallest = predictor(image)
+        assert predictor(np.zeros((64, 64, 3), np.uint8)) == []
+    assert (largest.age, largest.box, largest.score) == (expected.age, face.box, face.score)
+    assert (smallest.box, smallest.score) == (SMALL, 0.7)
+
+
+def test_a_detector_is_given_the_upright_rgb_photo() -> None:
+    foreign = ForeignDetector()
+    data = cv2.imencode(".png", np.full((30, 40, 3), (10, 20, 30), np.uint8))[1].tobytes()  # BGR
+    Predictor(FakeRuntime(), detector=foreign)(data)
+    (photo,) = foreign.photos
+    assert (photo.shape, photo.dtype) == ((30, 40, 3), np.uint8)
+    assert photo[0, 0].tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize(("min_face", "count"), [(20.0, 2), (20.5, 1), (10_000.0, 0)])
+def test_the_narrowest_face_applies_to_every_detector(min_face: float, count: int) -> None:
+    image, _ = portrait()
+    predictor = Predictor(FakeRuntime(), detector=detect, min_face=min_face)
+    assert len(predictor.detect(image)) == len(predictor(image)) == count
+
+
+def test_the_narrowest_face_applies_to_the_detector_of_a_path(yunet: Path) -> None:
+    image, face = portrait()
+    for min_face, count in ((face.box[2] - 2, 1), (face.box[2] + 2, 0)):
+        predictor = Predictor(FakeRuntime(), detector=yunet, min_face=min_face)
+        assert isinstance(predictor.detector, FaceDetector)
+        assert len(predictor.detect(image)) == count
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "must return a sequence of halnet.DetectedFace values, but it returned NoneType"),
+        ([[0, 0, 9, 9]], "must return a sequence of halnet.DetectedFace .* one of them is list"),
+    ],
+)
+def test_a_detector_that_returns_something_else_is_one_clear_error(
+    returned: Any, message: str
+) -> None:
+    predictor = Predictor(FakeRuntime(), detector=lambda photo: returned)
+    with pytest.raises(DetectorError, match=message):
+        predictor(portrait()[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (((0, 0, 9), np.eye(5, 2), 0.5), "box of a detected face: expected four finite numbers"),
+        (((0, 0, 9, 9), np.eye(6, 2), 0.5), "landmarks of a detected face: expected 5 x 2 finite"),
+        (((0, 0, 9, 9), np.full((5, 2), np.nan), 0.5), "landmarks of .* found .*nan"),
+    ],
+)
+def test_a_detector_with_a_wrong_face_is_one_clear_error(
+    values: tuple[Any, Any, Any], message: str
+) -> None:
+    predictor = Predictor(FakeRuntime(), detector=lambda photo: [DetectedFace(*values)])
+    with pytest.raises(DetectorError, match=message) as error:
+        predictor(portrait()[0])
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_a_detector_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="detector: expected a callable .* found int"):
+        Predictor(FakeRuntime(), detector=640)  # type: ignore[arg-type]
+
+
+def test_a_bad_photo_is_an_error(predictor: Predictor, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file"):
         predictor(tmp_path / "missing.jpg")
     with pytest.raises(ImageError, match="not a JPEG"):
         predictor(b"nonsense")
 
 
-def test_crops_in_any_number(predictor: Predictor) -> None:
+def test_any_number_of_crops_is_predicted(predictor: Predictor) -> None:
     crops = sample_crops()
     ages = predictor.predict_crops(crops)
     assert isinstance(ages, Ages)
@@ -78,52 +162,21 @@ def test_crops_in_any_number(predictor: Predictor) -> None:
     assert ages.probability(at_least=0).shape == (72,)
 
 
-def test_json_values(predictor: Predictor) -> None:
+def test_a_face_becomes_json_values(predictor: Predictor) -> None:
     entry = predictor(portrait()[0])[0].to_dict(0.9)
     assert set(entry) == {"age", "stddev", "interval", "level", "box", "landmarks", "score"}
     assert entry["interval"][0] < entry["age"] < entry["interval"][1]
     assert len(entry["landmarks"]) == 5
 
 
-def test_the_bundled_model_fits_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bundled_model("pytorch").name == "halnet.safetensors"
-    assert bundled_model("onnxruntime").name == "halnet.onnx"
-    with pytest.raises(ConfigError, match="the bundled model is for openvino, onnxruntime, pytor"):
-        bundled_model("tensorrt")
-    monkeypatch.setattr("halnet.runtimes._version", lambda packages: None)
-    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'halnet\[onnxruntime\]'"):
-        bundled_runtime()
-
-
-@pytest.mark.parametrize(
-    ("present", "device", "expected"),
-    [
-        (("onnxruntime", "openvino", "torch"), "auto", "openvino"),
-        (("onnxruntime", "torch"), "auto", "onnxruntime"),
-        (("torch",), "cpu", "pytorch"),
-        (("onnxruntime", "openvino", "torch"), "cuda:0", "pytorch"),
-        (("onnxruntime-gpu", "torch"), "cuda", "onnxruntime"),
-        (("onnxruntime", "openvino"), "gpu", "openvino"),
-    ],
-)
-def test_the_bundled_model_goes_to_the_fastest_that_can(
-    present: tuple[str, ...], device: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def version(packages: tuple[str, ...]) -> str | None:
-        return "1" if set(packages) & set(present) else None
-
-    monkeypatch.setattr("halnet.runtimes._version", version)
-    assert bundled_runtime(device) == expected
-
-
-def test_what_was_picked_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_states_what_was_chosen(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "halnet")
     with Predictor(threads=1) as predictor:
         spec = predictor.spec
     assert f"on {spec.runtime} {spec.version}, {spec.provider}" in caplog.text
 
 
-def test_one_predictor_for_several_threads() -> None:
+def test_several_threads_may_share_a_predictor() -> None:
     image, face = portrait()
     with Predictor(threads=1) as predictor, ThreadPoolExecutor(4) as pool:
         (expected,) = predictor.predict_faces(image, [face])
@@ -133,7 +186,7 @@ def test_one_predictor_for_several_threads() -> None:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "pytorch"])
 def test_the_bundled_model_on_the_bundled_portrait(runtime: str) -> None:
-    """The mission patch is that of STS-93, flown in July 1999, when Eileen Collins was 42."""
+    """The mission patch is that of STS-93 in July 1999, when Eileen Collins was 42."""
     image, face = portrait()
     with Predictor(runtime=runtime) as predictor:
         (result,) = predictor.predict_faces(image, [face])
@@ -145,8 +198,6 @@ def test_the_bundled_model_on_the_bundled_portrait(runtime: str) -> None:
 
 
 def test_the_bundled_files_belong_together() -> None:
-    from halnet.artifact import bundled, sha256_file
-
     spec = Predictor(runtime="onnxruntime").spec
     assert spec.metadata.checkpoint_sha256 == sha256_file(bundled("halnet.safetensors"))
     assert spec.metadata.reference_mae["test"] < 5.5

@@ -3,32 +3,38 @@ import pytest
 
 from halnet.ages import AGES, AgeCalibration
 from halnet.results import Face
-from halnet.tracking import Tracker, overlap
+from halnet.tracking import Box, Tracker, overlap
 
 CALIBRATION = AgeCalibration(1.0, tuple(np.linspace(0.1, 3, 99)))
 
 
 def face(age: int, x: float = 0.0) -> Face:
-    """A face of 100 pixels that is certain of its age."""
+    """Return a face with a box of 100 pixels, whose distribution has this age alone."""
     probabilities = (age == AGES).astype(np.float32)
     return Face(age, 0.0, probabilities, (x, 0, 100, 100), np.zeros((5, 2)), 0.9, CALIBRATION)
 
 
-def test_overlap() -> None:
-    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(50 / 150)
-    assert overlap((0, 0, 10, 10), (10, 0, 10, 10)) == 0
-    assert overlap((0, 0, 0, 0), (0, 0, 0, 0)) == 0
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1),
+        ((0, 0, 10, 10), (5, 0, 10, 10), 50 / 150),
+        ((0, 0, 10, 10), (10, 0, 10, 10), 0),
+        ((0, 0, 0, 0), (0, 0, 0, 0), 0),
+    ],
+)
+def test_the_overlap_is_intersection_over_union(first: Box, second: Box, expected: float) -> None:
+    assert overlap(first, second) == pytest.approx(expected)
 
 
-def test_the_first_frames_count_alike() -> None:
+def test_the_first_frames_count_equally() -> None:
     tracker = Tracker(half_life=1000)
     ages = [tracker.update([face(age)], i / 100)[0].age for i, age in enumerate((20, 40, 30))]
     assert ages == pytest.approx([20, 30, 30])
 
 
 @pytest.mark.parametrize("rate", [5, 50])
-def test_what_was_said_counts_half_after_a_half_life(rate: int) -> None:
+def test_the_past_counts_half_after_a_half_life(rate: int) -> None:
     tracker = Tracker(half_life=1.0)
     for i in range(20 * rate):
         tracker.update([face(20)], i / rate)
@@ -36,7 +42,7 @@ def test_what_was_said_counts_half_after_a_half_life(rate: int) -> None:
     for i in range(1, 2 * rate + 1):
         (found,) = tracker.update([face(60)], start + i / rate)
     assert found.age == pytest.approx(60 - 40 * 0.25, abs=0.1)  # two half-lives
-    # A mixture of 20 and 60 is as wide as it is uncertain.
+    # A quarter of the average is at 20 years and the rest at 60.
     assert found.stddev == pytest.approx(40 * np.sqrt(0.25 * 0.75), abs=0.1)
     assert found.probabilities.sum() == pytest.approx(1)
 
@@ -49,10 +55,10 @@ def test_people_keep_their_ages_when_their_order_changes() -> None:
     assert (first.box[0], second.box[0]) == (310, 10)
 
 
-def test_a_face_that_was_away_is_another() -> None:
+def test_a_face_that_was_away_is_treated_as_a_new_one() -> None:
     tracker = Tracker(half_life=1000)
     tracker.update([face(20)], 0.0)
     assert tracker.update([], 0.5) == []
-    assert tracker.update([face(40)], 0.9)[0].age == pytest.approx(30)  # missed for a moment
+    assert tracker.update([face(40)], 0.9)[0].age == pytest.approx(30)  # it was missed in one frame
     assert tracker.update([face(60)], 2.0)[0].age == 60
-    assert tracker.update([face(10, 200)], 2.1)[0].age == 10  # elsewhere
+    assert tracker.update([face(10, 200)], 2.1)[0].age == 10  # at another place

@@ -1,1 +1,1 @@
-"""Studies: measurements that maintainers run by `python -m halnet.benchmarks.studies.NAME`."""
+"""Studies: measurements that maintainers run, for the tables in the documents."""

@@ -1,142 +1,42 @@
-"""Experiments: tables of ablations and baselines, each row a recipe that this file trains.
+"""Experiments: tables of networks and of parts of the training recipe, each row a training run.
 
     python -m halnet.benchmarks.studies.experiments ablations --data data/aaf \\
         --out runs/ablations --teacher runs/teacher/best_model.safetensors
     python -m halnet.benchmarks.studies.experiments baselines --data data/aaf --out runs/baselines
 
-Every row is a run folder of its own: a stopped table goes on where it stopped.
+This study needs `pip install 'halnet[train]'`. The table `baselines` also needs
+`halnet[export,onnxruntime]`, with which it measures speed. Every row is a run folder of its own. If
+the study is stopped, the same command continues it.
 """
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from halnet.training.config import Stage, TrainConfig
-
-# Small enough for two cores; the rows are compared with each other, not with the bundled model.
-SMALL = TrainConfig(photos=1000, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95)
-BASELINE = TrainConfig(photos=4000, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.98)
-# What fresh weights get in about the same time: they need many steps, which are cheap when small.
-FRESH = {
-    "stages": (Stage(64, 6), Stage(128, 3), Stage(224, 1)),
-    "learning_rate": 3e-3,
-    "ema_decay": 0.99,
-}
-SELECT = "select:timm:tf_efficientnet_lite0"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: what it changes in the table's first recipe."""
-
-    name: str
-    what: str
-    changes: dict[str, Any]
-    weights: str = SELECT  # what it starts from
-    taught: bool = False  # by the teacher
-
-    def config(self, base: TrainConfig, seed: int) -> TrainConfig:
-        """Return the recipe of the row."""
-        return replace(base, seed=seed, **self.changes)
-
-    def options(self, base: TrainConfig) -> str:
-        """Return what distinguishes its `halnet train` command from that of the base."""
-        parts = [f"--{k.replace('_', '-')} {_text(v)}" for k, v in self.changes.items()]
-        if self.taught:
-            parts.insert(0, "--teacher TEACHER")
-        if self.weights != SELECT:
-            parts.insert(0, f"--weights {self.weights}")
-        return " ".join(parts) or "the base"
-
-
-ABLATIONS = (
-    Row("base", "CA, DLDL-v2, channels of EfficientNet-Lite0's ImageNet weights", {}),
-    Row("scratch", "fresh weights", {}, weights="none"),
-    Row("se", "SE in the deep blocks instead of CA", {"backbone": "mobilenet_v3_large"}),
-    Row("kl", "KL alone", {"mean_weight": 0.0}),
-    Row("paper", "lambda 1 as in DLDL-v2", {"mean_weight": 1.0}),
-    Row("cdf", "with the CDF loss", {"cdf_weight": 0.1}),
-    Row(
-        "mean-variance",
-        "mean-variance loss",
-        {"sigma": 0.3, "mean_weight": 0.0, "squared_weight": 0.2, "variance_weight": 0.05},
-    ),
-    Row("ordinal", "OR-CNN head", {"head": "ordinal"}),
-    Row("sigma", "adaptive sigma", {"sigma": 1.0, "sigma_max": 4.0}),
-    Row("lds", "LDS, root", {"lds": "sqrt"}),
-    Row("mixup", "MixUp", {"mixup_alpha": 0.2}),
-    Row("no-ema", "without the weight average", {"ema_decay": 0.0}),
-    Row("dropout", "dynamic dropout", {"dropout_start": 0.0, "dropout": 0.4}),
-    Row("freeze", "head and CA alone in the first epoch", {"freeze_epochs": 1}),
-    Row("teacher", "with the teacher", {"label_weight": 0.3}, taught=True),
-    Row(
-        "hints",
-        "with the teacher and hints",
-        {"label_weight": 0.3, "hint_weight": 1.0},
-        taught=True,
-    ),
-    Row(
-        "resolution",
-        "most of it at 128 pixels, in the same time",
-        {"stages": (Stage(128, 6), Stage(224, 1))},
-    ),
-)
-
-BASELINES = (
-    Row("ca", "CA-MobileNetV3 (ours), channels of Lite0's ImageNet weights", {}),
-    Row(
-        "se",
-        "MobileNetV3-Large with SE, channels of Lite0's ImageNet weights",
-        {"backbone": "mobilenet_v3_large"},
-    ),
-    Row(
-        "lite0",
-        "EfficientNet-Lite0, ImageNet weights",
-        {"backbone": "timm:tf_efficientnet_lite0"},
-        weights="imagenet",
-    ),
-    Row("ca-fresh", "CA-MobileNetV3, fresh weights", FRESH, weights="none"),
-    Row(
-        "ghostnet",
-        "GhostNet 1.0, fresh weights",
-        {"backbone": "timm:ghostnet_100", **FRESH},
-        weights="none",
-    ),
-    Row(
-        "resnet18",
-        "ResNet-18, fresh weights",
-        {"backbone": "timm:resnet18", **FRESH, "photos": 2000},
-        weights="none",
-    ),
-    Row(
-        "vgg16",
-        "VGG-16 with an OR-CNN head, fresh weights, hardly trained",
-        {
-            "backbone": "timm:vgg16",
-            "head": "ordinal",
-            "photos": 200,
-            "stages": (Stage(64, 4), Stage(224, 1)),
-            "learning_rate": 1e-4,
-        },
-        weights="none",
-    ),
-)
-
-TABLES = {"ablations": (ABLATIONS, SMALL), "baselines": (BASELINES, BASELINE)}
+from halnet.benchmarks.speed import BenchConfig, bench
+from halnet.benchmarks.studies.experiment_rows import TABLES, Row, base_options
+from halnet.benchmarks.studies.markdown import print_markdown
+from halnet.packages import needs
 
 
 @click.command()
 @click.argument("table", type=click.Choice(list(TABLES)))
 @click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
-@click.option("--out", type=Path, required=True, help="Folder of the runs.")
-@click.option("--teacher", type=Path, help="Checkpoint of the teacher; ablations need it.")
-@click.option("--rows", help="Only these, by name, separated by commas.")
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--threads", type=click.IntRange(1), help="Threads of PyTorch on the CPU.")
+@click.option("--out", type=Path, required=True, help="Folder for the training runs.")
+@click.option("--teacher", type=Path, help="Checkpoint of the teacher, which ablations need.")
+@click.option("--rows", help="Names of the rows to train, separated by commas. Default: all.")
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of training runs of each row, with seeds from 0.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Number of PyTorch's threads on the CPU.")
 def main(
     table: str,
     data: Path,
@@ -146,78 +46,94 @@ def main(
     seeds: int,
     threads: int | None,
 ) -> None:
-    """Train the rows of a TABLE and print it as Markdown."""
-    from halnet.training.trainer import train
-
+    """Train the rows of a TABLE, and print it in Markdown."""
     all_rows, base = TABLES[table]
-    picked = rows.split(",") if rows else [row.name for row in all_rows]
-    unknown = set(picked) - {row.name for row in all_rows}
-    if unknown:
-        raise click.BadParameter(f"no row {', '.join(sorted(unknown))}", param_hint="--rows")
-    chosen = [row for row in all_rows if row.name in picked]
-    if teacher is None and any(row.taught for row in chosen):
-        raise click.UsageError("--teacher is needed by some of these rows")
+    chosen = _choose_rows(all_rows, rows)
+    if teacher is None and any(row.needs_teacher for row in chosen):
+        raise click.UsageError("some of these rows need --teacher CHECKPOINT")
+    with needs("the study experiments", "train"):
+        from halnet.training.trainer import train
+    if table == "baselines":
+        with needs("the table baselines", "export,onnxruntime"):
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+
     results: dict[str, list[Any]] = {row.name: [] for row in chosen}
-    for seed in range(seeds):  # whole tables first, so that a stopped one can be read
+    for seed in range(seeds):  # all rows with one seed first, so that they can be compared early
         for row in chosen:
             result = train(
                 data,
                 out / f"{row.name}-{seed}",
                 row.config(base, seed),
                 weights=row.weights,
-                teacher=teacher if row.taught else None,
+                teacher=teacher if row.needs_teacher else None,
                 threads=threads,
             )
             assert result is not None
             results[row.name].append(result)
-            click.echo(f"{row.name}, seed {seed}: {result.val.overall.mae:.3f}", err=True)
-    show = ablation_table if table == "ablations" else baseline_table
-    click.echo(show(chosen, base, results))
+            mae = result.val.overall.mae
+            click.echo(f"{row.name}, seed {seed}: validation MAE {mae:.3f} years", err=True)
+    click.echo(f"The base recipe is `{base_options(base)}`.\n")
+    print_table = print_ablations if table == "ablations" else print_baselines
+    print_table(chosen, results)
 
 
-def ablation_table(rows: Sequence[Row], base: TrainConfig, results: dict[str, list[Any]]) -> str:
-    """Return validation MAE, mean and range over the seeds, as Markdown."""
-    lines = [
-        f"Base: `{_base_options(base)}`",
-        "",
-        "| | options | seeds | validation MAE, years | range |",
-        "|---|---|---|---|---|",
-    ]
+def _choose_rows(rows: Sequence[Row], names: str | None) -> list[Row]:
+    """Return the rows with these names, separated by commas, or all; BadParameter if unknown."""
+    known = [row.name for row in rows]
+    wanted = known if names is None else names.split(",")
+    unknown = set(wanted) - set(known)
+    if unknown:
+        raise click.BadParameter(
+            f"expected names among {', '.join(known)}, found {', '.join(sorted(unknown))}",
+            param_hint="--rows",
+        )
+    return [row for row in rows if row.name in wanted]
+
+
+def print_ablations(rows: Sequence[Row], results: dict[str, list[Any]]) -> None:
+    """Print the validation MAE of each row, and its range over several seeds, in Markdown."""
+    seeds = len(results[rows[0].name])
+    head = "validation MAE, years"
+    if seeds > 1:
+        head += f": mean of {seeds} seeds (smallest to largest)"
+    lines = []
     for row in rows:
         values = [result.val.overall.mae for result in results[row.name]]
-        spread = f"{min(values):.2f} to {max(values):.2f}"
-        lines.append(
-            f"| {row.what} | `{row.options(base)}` | {len(values)} | "
-            f"{statistics.mean(values):.2f} | {spread} |"
-        )
-    return "\n".join(lines)
+        text = f"{statistics.mean(values):.2f}"
+        if seeds > 1:
+            text += f" ({min(values):.2f} to {max(values):.2f})"
+        lines.append([row.title, row.options(), text])
+    print_markdown(["recipe", "options", head], lines)
 
 
-def baseline_table(rows: Sequence[Row], base: TrainConfig, results: dict[str, list[Any]]) -> str:
-    """Return size, cost, test error and speed of each row's first seed as Markdown."""
+def print_baselines(rows: Sequence[Row], results: dict[str, list[Any]]) -> None:
+    """Print the size, cost, test error and speed of each row's first seed in Markdown."""
     from halnet.network.checkpoint import load_checkpoint
 
     checkpoints = [results[row.name][0].checkpoint for row in rows]
-    lines = [
-        f"Base: `{_base_options(base)}`",
-        "",
-        "| | options | parameters, M | GMAC | test MAE (95 % interval) | frames/s, ONNX Runtime |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for row, path, speed in zip(rows, checkpoints, _speeds(checkpoints), strict=True):
         model = load_checkpoint(path).model
         test = results[row.name][0].test
         low, high = test.mae_interval
         lines.append(
-            f"| {row.what} | `{row.options(base)}` | "
-            f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} | {gmac(model):.2f} | "
-            f"{test.overall.mae:.2f} ({low:.2f} to {high:.2f}) | {speed:.0f} |"
+            [
+                row.title,
+                row.options(),
+                f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}",
+                f"{count_gmac(model):.2f}",
+                f"{test.overall.mae:.2f} ({low:.2f} to {high:.2f})",
+                f"{speed:.0f}",
+            ]
         )
-    return "\n".join(lines)
+    columns = ["network", "options", "parameters, millions", "GMAC"]
+    columns += ["test MAE, years (95 % interval)", "speed, frames/s"]
+    print_markdown(columns, lines)
 
 
-def gmac(model: Any) -> float:
-    """Return billions of multiply-accumulates of one crop, counted from the network."""
+def count_gmac(model: Any) -> float:
+    """Return how many billion multiply-accumulate operations an AgeNet needs for one crop."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -230,32 +146,16 @@ def gmac(model: Any) -> float:
 
 
 def _speeds(checkpoints: Sequence[Path]) -> list[float]:
-    """Export each to ONNX beside it and time all in turns: crops a second, one at a time."""
-    from contextlib import ExitStack
-
-    from halnet.benchmarks.speed import BenchConfig, bench
+    """Export each checkpoint to ONNX beside it; return crops in a second, for batch 1."""
     from halnet.export import ExportConfig, export
-    from halnet.runtimes.backends import open_runtime
+    from halnet.runtimes.backends import open_model
+    from halnet.runtimes.base import RuntimeOptions
 
     artifacts = [export(ExportConfig(path, out=path.parent))[0].path for path in checkpoints]
+    options = RuntimeOptions("onnxruntime", "cpu")
     with ExitStack() as stack:
-        runtimes = [stack.enter_context(open_runtime(path, device="cpu")) for path in artifacts]
+        runtimes = [stack.enter_context(open_model(path, options)) for path in artifacts]
         return [timing.frames_per_second for timing in bench(runtimes, BenchConfig(runs=100))]
-
-
-def _base_options(base: TrainConfig) -> str:
-    default = TrainConfig()
-    changed = {
-        f.name: getattr(base, f.name)
-        for f in fields(base)
-        if getattr(base, f.name) != getattr(default, f.name)
-    }
-    options = [f"--{k.replace('_', '-')} {_text(v)}" for k, v in changed.items()]
-    return " ".join([f"--weights {SELECT}", *options])
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

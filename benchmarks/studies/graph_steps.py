@@ -1,8 +1,10 @@
-"""What each step before an export gains: `python -m halnet.benchmarks.studies.graph_steps`.
+"""How much time each step saves that simplifies the exported graph.
 
-Times the bundled checkpoint's graph as PyTorch's exporter writes it, after each step alone, after
-all, after all but each, and after all with a fixed batch of one, on every runtime that reads ONNX,
-in turns.
+    python -m halnet.benchmarks.studies.graph_steps
+
+This study needs `pip install 'halnet[export,onnxruntime,openvino]'`. It times the graph of the
+bundled checkpoint as PyTorch's exporter writes it, after each step alone, after all steps, after
+all steps but one, and after all steps with a fixed batch size of one. The graphs take turns.
 """
 
 import tempfile
@@ -16,20 +18,28 @@ from halnet.artifact import bundled
 from halnet.benchmarks.samples import sample_crops
 from halnet.benchmarks.speed import BenchConfig, bench, cpu_name
 from halnet.benchmarks.studies.markdown import print_markdown
-from halnet.export.config import Target
-from halnet.export.graph import STEPS, simplify
-from halnet.export.to_onnx import trace, write_onnx
-from halnet.network.checkpoint import load_checkpoint
-from halnet.runtimes.backends import open_runtime
+from halnet.packages import needs
+from halnet.runtimes.backends import open_model
+from halnet.runtimes.base import RuntimeOptions
 
-RUNTIMES = ("onnxruntime", "openvino")
+with needs("the study graph_steps", "export,onnxruntime,openvino"):
+    from halnet.export.config import Target
+    from halnet.export.graph import STEPS, simplify
+    from halnet.export.to_onnx import trace, write_onnx
+    from halnet.network.checkpoint import load_checkpoint
+
+RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}  # name: title of the column
 
 
 @click.command()
-@click.option("--threads", type=click.IntRange(1), help="Of every runtime; default: all cores.")
-@click.option("--runs", default=300, show_default=True, help="Timed runs of each graph.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Number of threads for each runtime. Default: one for each core.",
+)
+@click.option("--runs", default=300, show_default=True, help="Number of timed runs of each graph.")
 def main(threads: int | None, runs: int) -> None:
-    """Print nodes, speed and difference to the plain export after each step, as Markdown."""
+    """Print the number of nodes and the speed of each graph as a Markdown table."""
     checkpoint = load_checkpoint(bundled("halnet.safetensors"))
     variants: list[tuple[str, tuple[str, ...], int | None]] = [
         ("plain export", (), None),
@@ -46,20 +56,21 @@ def main(threads: int | None, runs: int) -> None:
             path = Path(folder) / f"{name}.onnx"
             write_onnx(graph, replace(checkpoint.metadata, precision="fp32"), path, Target())
             rows.append([name, str(len(graph.graph.node))])
-            opened += [stack.enter_context(open_runtime(path, r, "cpu", threads)) for r in RUNTIMES]
+            for runtime in RUNTIMES:
+                options = RuntimeOptions(runtime, "cpu", threads)
+                opened.append(stack.enter_context(open_model(path, options)))
         crops = sample_crops()
         ages = [runtime.run(crops).age for runtime in opened]
         timings = bench(opened, BenchConfig(runs=runs))
-    for index, row in enumerate(rows):
-        for offset in range(len(RUNTIMES)):
-            at = index * len(RUNTIMES) + offset
-            difference = float(abs(ages[at] - ages[offset]).max())
-            row += [f"{timings[at].p50:.2f}", f"{difference:.5f}"]
-    columns = ["graph", "nodes"]
-    for name in RUNTIMES:
-        columns += [f"{name} ms", "max delta age"]
-    click.echo(f"{cpu_name()}, {timings[0].threads} threads, batch 1, medians, by turns\n")
-    print_markdown(columns, rows)
+    differences = [abs(found - ages[i % len(RUNTIMES)]).max() for i, found in enumerate(ages)]
+    for i, timing in enumerate(timings):
+        rows[i // len(RUNTIMES)].append(f"{timing.p50:.2f}")
+    click.echo(
+        f"{cpu_name()}; the times are medians for batch 1 on {timings[0].threads} threads. The "
+        "graphs took turns. No age differs from that of the plain export by more than "
+        f"{max(differences):.5f} years.\n"
+    )
+    print_markdown(["graph", "nodes", *(f"{title}, ms" for title in RUNTIMES.values())], rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Markdown: the tables that the benchmarks print, to be pasted into the documents."""
+"""Markdown: prints the tables of the studies, so that they can be pasted into the documents."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,6 @@ import click
 
 
 def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
+    """Print a table in Markdown; each row has one cell for each column."""
     for row in (columns, ["---"] * len(columns), *rows):
         click.echo(f"| {' | '.join(row)} |")

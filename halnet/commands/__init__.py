@@ -1,4 +1,4 @@
-"""The command line: `halnet` and its commands, each in a file of its own."""
+"""The command line: the group `halnet` and its commands, with one file for each command."""
 
 from halnet.commands.main import COMMANDS, bench_main, export_main, group, main, run
 

@@ -1,12 +1,15 @@
 """`halnet bench` and `halnet-bench`."""
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from halnet.benchmarks.speed import BenchConfig, Timing, bench, cpu_name
+from halnet.commands.options import RUNTIMES, join_names, json_option, runtime_options
 from halnet.commands.output import print_table
 from halnet.runtimes.backends import (
     bundled_model,
@@ -24,64 +27,85 @@ from halnet.runtimes.base import RuntimeOptions
     "--runtime",
     "runtimes",
     multiple=True,
-    help="To time the models on; may be repeated. Default: of the bundled model all that are "
-    "installed, of others the first that runs it.",
+    help=f"Runtime that the models are timed on: {join_names([*RUNTIMES, 'auto'])}. You can repeat "
+    "this option. Default: all installed runtimes for the model that comes with halnet, and auto "
+    "for other models.",
 )
-@click.option("--device", default="auto", show_default=True, help="Of every runtime.")
-@click.option("--threads", type=click.IntRange(1), help="Of every runtime; default: all cores.")
-@click.option("--mode", default="latency", show_default=True, help="latency, or throughput.")
-@click.option("--batch", default=1, show_default=True, help="Crops a run.")
-@click.option("--runs", default=200, show_default=True, help="Timed runs of each model.")
-@click.option("--warmup", default=20, show_default=True, help="Runs before, not timed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@runtime_options("device", "threads", "mode")
+@click.option(
+    "--batch",
+    default=BenchConfig.batch,
+    show_default=True,
+    help="Number of crops in each run.",
+)
+@click.option(
+    "--runs",
+    default=BenchConfig.runs,
+    show_default=True,
+    help="Number of timed runs of each model.",
+)
+@click.option(
+    "--warmup",
+    default=BenchConfig.warmup,
+    show_default=True,
+    help="Number of runs before the timed runs of each model.",
+)
+@json_option()
 def command(
     models: tuple[Path, ...],
     runtimes: tuple[str, ...],
-    device: str,
-    threads: int | None,
-    mode: str,
+    options: RuntimeOptions,
     batch: int,
     runs: int,
     warmup: int,
     as_json: bool,
 ) -> None:
-    """Time MODELS side by side (default: the bundled one on every runtime installed).
+    """Time MODELS side by side (default: the one that comes with halnet on all installed runtimes).
 
-    The runtimes take turns of ten runs on the same crops, after one that is not timed; all timed
-    runs are in the figures. Times are from aligned crops in memory to ages in memory: detection
-    and decoding are not in them.
+    The runtimes take turns on the same crops. In each turn, a runtime makes one run that is not
+    timed and then several runs that all count. A run goes from aligned crops in memory to ages in
+    memory, without the decoding of photos and the face detection.
     """
-    pairs = [(model, name) for model in models for name in runtimes or ("auto",)]
-    if not models:
-        names = runtimes or installed(bundled_runtimes(), device) or (bundled_runtime(device),)
-        pairs = [(bundled_model(name), name) for name in names]
+    config = BenchConfig(batch, runs, warmup)
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(open_model(model, RuntimeOptions(name, device, threads, mode)))
-            for model, name in pairs
+            stack.enter_context(open_model(model, replace(options, runtime=name)))
+            for model, name in _pairs(models, runtimes, options.device)
         ]
-        timings = bench(opened, BenchConfig(batch, runs, warmup))
+        timings = bench(opened, config)
     if as_json:
         click.echo(json.dumps({"cpu": cpu_name(), "timings": [t.to_dict() for t in timings]}))
     else:
-        show(timings)
+        print_timings(timings)
 
 
-def show(timings: list[Timing]) -> None:
+def _pairs(models: Sequence[Path], runtimes: Sequence[str], device: str) -> list[tuple[Path, str]]:
+    """Return each model with the name of each runtime that it is timed on."""
+    if models:
+        return [(model, name) for model in models for name in runtimes or ("auto",)]
+    names = runtimes or installed(bundled_runtimes(), device) or [bundled_runtime(device)]
+    return [(bundled_model(name), name) for name in names]
+
+
+def print_timings(timings: Sequence[Timing]) -> None:
     """Print the table of a benchmark."""
-    columns = ["model", "runtime", "provider", "threads", "p50 ms", "p90 ms", "p99 ms", "frames/s"]
+    columns = [
+        *("model", "runtime", "provider", "threads"),
+        *("median,\nms", "90th percentile,\nms", "99th percentile,\nms", "crops\nper second"),
+    ]
     rows = [
         [
-            t.model,
-            f"{t.runtime} {t.version}",
-            t.provider,
-            str(t.threads),
-            f"{t.p50:.2f}",
-            f"{t.p90:.2f}",
-            f"{t.p99:.2f}",
-            f"{t.frames_per_second:.0f}",
+            timing.model,
+            f"{timing.runtime} {timing.version}",
+            timing.provider,
+            str(timing.threads),
+            f"{timing.p50:.2f}",
+            f"{timing.p90:.2f}",
+            f"{timing.p99:.2f}",
+            f"{timing.frames_per_second:.0f}",
         ]
-        for t in timings
+        for timing in timings
     ]
-    title = f"{cpu_name()}, batch {timings[0].batch}, {timings[0].runs} runs each, in turns"
+    first = timings[0]
+    title = f"{cpu_name()}: {first.runs} runs of each model, batch size {first.batch}, in turns"
     print_table(columns, rows, title)

@@ -5,18 +5,30 @@ from pathlib import Path
 
 import click
 
-from halnet.commands.output import needs
+from halnet.commands.options import detector_option, threads_option
 from halnet.demo.server import DemoConfig, serve
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
+from halnet.packages import needs
 
 
 @click.command("demo")
 @click.argument("models", type=Path, nargs=-1)
-@click.option("--address", default=DemoConfig.address, show_default=True, help="To serve on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=DemoConfig.port, show_default=True)
-@click.option("--detector", type=Path, help="Local YuNet file; else it is fetched once.")
-@click.option("--threads", type=click.IntRange(1), help="Of a runtime; default: all cores.")
+@click.option(
+    "--address",
+    default=DemoConfig.address,
+    show_default=True,
+    help="Address of this machine on which the page is served.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=DemoConfig.port,
+    show_default=True,
+    help="Port on which the page is served.",
+)
+@detector_option()
+@threads_option
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def command(
     models: tuple[Path, ...],
@@ -26,14 +38,15 @@ def command(
     threads: int | None,
     no_browser: bool,
 ) -> None:
-    """Serve a page that shows ages: of one photo, of many, of live video, and runtimes compared.
+    """Serve a page that shows the ages in a photo, in many photos and in live video.
 
-    The bundled model and MODELS, files or folders that halnet export wrote, on every runtime
-    installed. Nothing leaves the machine: the page is served to it alone unless --address says
-    otherwise, and what is uploaded is kept in memory.
+    The page offers the model that comes with halnet, and MODELS: files or folders that halnet
+    export wrote. It runs them on every installed runtime and compares the runtimes. Nothing leaves
+    this machine: without --address, only this machine can open the page, and uploaded photos are
+    kept in memory.
     """
-    with needs("demo"):
-        for library in ("streamlit", "streamlit_webrtc"):  # loaded by the server, not here
+    with needs("halnet demo", "demo"):
+        for library in ("streamlit", "streamlit_webrtc"):  # the server imports them
             if find_spec(library) is None:
                 raise ModuleNotFoundError(name=library)
     for model in models:

@@ -5,37 +5,55 @@ from pathlib import Path
 
 import click
 
-from halnet.ages import LEGAL_AGE
-from halnet.commands.output import needs, print_table, progress
-from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
-from halnet.evaluation.figures import DARK, LIGHT, check_figure
+from halnet.ages import LEGAL_AGE, LEVEL
+from halnet.commands.options import (
+    data_option,
+    detector_option,
+    join_names,
+    json_option,
+    runtime_options,
+    split_option,
+    theme_option,
+)
+from halnet.commands.output import print_table, progress
+from halnet.evaluation.accuracy import EvaluateConfig, ModelReport, evaluate_model
+from halnet.evaluation.figures import SUFFIXES, Theme, check_figure
 from halnet.evaluation.metrics import Evaluation, Score
 from halnet.evaluation.plots import plot_evaluation
+from halnet.packages import import_library
 from halnet.runtimes.base import RuntimeOptions
 
 
 @click.command("evaluate")
 @click.argument("model", type=Path, required=False)
-@click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
-@click.option("--split", default="test", show_default=True, help="train, val or test.")
+@data_option(required=True)
+@split_option
 @click.option(
     "--photos",
     type=Path,
-    help="The dataset's own folder: go from its raw photos, through detection.",
+    help="Folder of the original dataset. Start from its photos, with face detection, instead of "
+    "the prepared crops.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(0),
-    default=0,
-    help="So many photos, spread evenly over the split; default: all.",
+    default=EvaluateConfig.limit,
+    help="Evaluate on this many photos, spread evenly over the split. Default: all photos.",
 )
-@click.option("--flip", is_flag=True, help="Average each crop with its mirror, at twice the cost.")
-@click.option("--runtime", default="auto", show_default=True, help="onnxruntime, pytorch or auto.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--detector", type=Path, help="Local YuNet file, with --photos.")
-@click.option("--figure", type=Path, help="Write a picture of the errors (PNG, SVG or PDF).")
-@click.option("--dark", is_flag=True, help="The picture on dark paper.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="Average each crop with its mirror image, which takes twice the time.",
+)
+@runtime_options("runtime", "device", "threads")
+@detector_option("the photos of --photos")
+@click.option(
+    "--figure",
+    type=Path,
+    help=f"Draw the errors into this file, whose name ends in {join_names(SUFFIXES)}.",
+)
+@theme_option
+@json_option()
 def command(
     model: Path | None,
     data: Path,
@@ -43,76 +61,87 @@ def command(
     photos: Path | None,
     limit: int,
     flip: bool,
-    runtime: str,
-    device: str,
+    options: RuntimeOptions,
     detector: Path | None,
     figure: Path | None,
-    dark: bool,
+    theme: Theme,
     as_json: bool,
 ) -> None:
-    """Measure MODEL (default: the bundled one) on a split: error, coverage and age checks.
+    """Measure the errors of MODEL (default: the one that comes with halnet) on a split.
 
-    MAE with a bootstrap 95 % interval, CS@3 and CS@5, bias, coverage and width of the 90 %
-    interval, over all, by decade and by sex. For a check of 18 years: with a challenge age of 21 to
-    30, the share of minors let through and of adults stopped (as NIST FATE AEV counts), and how
-    often "18 or older" is true when it is said with some probability.
+    The first table has the mean absolute error (MAE), the bias, the share of photos with an error
+    of at most 3 and 5 years (CS@3 and CS@5), and the coverage and mean width of the 90 % interval,
+    for all photos, each decade and each sex. The other tables are about age checks at 18 years:
+    the share of minors who are let through and of adults who are stopped with a challenge age of 21
+    to 30 (as in NIST FATE AEV), and the reliability of the probability to be 18 or older.
     """
     if figure is not None:
-        with needs("train"):
-            import matplotlib  # noqa: F401
-
+        import_library("matplotlib", "halnet evaluate --figure", "report")
         check_figure(figure)
-    options = RuntimeOptions(runtime, device)
     config = EvaluateConfig(data, model, split, photos, limit, flip, options, detector)
     with progress("photos") as on_progress:
         report = evaluate_model(config, on_progress)
     if figure is not None:
-        plot_evaluation(report.predictions, figure, DARK if dark else LIGHT)
+        plot_evaluation(report.predictions, figure, theme)
     if as_json:
-        result = {
+        values = {
             "split": split,
             "split_sha256": report.split_sha256,
             "without_face": report.missed,
             "flip": flip,
         }
-        click.echo(json.dumps({**result, **report.evaluation.to_dict()}))
-        return
-    name = f"{Path(report.spec.model).name} on {report.spec.runtime}"
-    averaged = ", flip averaging" if flip else ""
-    place = f"{report.dataset} {split}, split {report.split_sha256[:12]}"
-    show(report.evaluation, f"{name}{averaged}, {place}")
-    if report.missed:
-        click.echo(f"{report.missed} photos without a detected face are not in these figures")
+        click.echo(json.dumps({**values, **report.evaluation.to_dict()}))
+    else:
+        print_report(report, config)
 
 
-def show(evaluation: Evaluation, title: str) -> None:
+def print_report(report: ModelReport, config: EvaluateConfig) -> None:
     """Print the tables of an evaluation."""
-    low, high = evaluation.mae_interval
+    spec = report.spec
+    flipped = ", averaged with mirror images" if config.flip else ""
+    title = (
+        f"{Path(spec.model).name} on {spec.runtime}{flipped}: {report.dataset} {config.split} "
+        f"split {report.split_sha256[:12]}"
+    )
+    _print_errors(report.evaluation, title)
+    _print_age_checks(report.evaluation)
+    if report.missed:
+        click.echo(f"{report.missed} photos are not in these figures: no face was detected in them")
+
+
+def _print_errors(evaluation: Evaluation, title: str) -> None:
     rows = [_row("all", evaluation.overall)]
     rows += [_row(name, part) for name, part in evaluation.by_decade.items()]
     rows += [_row(name, part) for name, part in evaluation.by_sex.items()]
-    columns = ["", "photos", "MAE", "bias", "CS@3", "CS@5", "90 % interval holds", "its width"]
+    columns = [
+        *("group", "photos", "MAE,\nyears", "bias,\nyears", "CS@3", "CS@5"),
+        *(f"true ages inside\n{LEVEL:.0%} interval", "mean interval\nwidth, years"),
+    ]
     print_table(columns, rows, title)
+    low, high = evaluation.mae_interval
     click.echo(f"MAE {evaluation.overall.mae:.3f} years, 95 % interval {low:.2f} to {high:.2f}\n")
+
+
+def _print_age_checks(evaluation: Evaluation) -> None:
     first = evaluation.challenges[0]
     print_table(
         ["challenge age", "minors let through", "adults stopped"],
         [
-            [str(c.age), f"{c.minors_passed:.1%}", f"{c.adults_stopped:.1%}"]
-            for c in evaluation.challenges
+            [str(check.age), f"{check.minors_passed:.1%}", f"{check.adults_stopped:.1%}"]
+            for check in evaluation.challenges
         ],
-        f"Age check of {LEGAL_AGE} years: {first.minors} minors, {first.adults} adults",
+        f"Age check at {LEGAL_AGE} years: {first.minors} minors, {first.adults} adults",
     )
     print_table(
-        ["said", "photos", "mean of it", "true"],
+        ["predicted range", "photos", "mean predicted", "observed"],
         [
             [
-                f"{r.low:.0%} to {r.high:.0%}",
-                str(r.count),
-                f"{r.predicted:.1%}",
-                f"{r.observed:.1%}",
+                f"{part.low:.0%} to {part.high:.0%}",
+                str(part.count),
+                f"{part.predicted:.1%}",
+                f"{part.observed:.1%}",
             ]
-            for r in evaluation.reliability
+            for part in evaluation.reliability
         ],
         f"Probability to be {LEGAL_AGE} or older",
     )

@@ -9,38 +9,45 @@ import click
 
 from halnet import __version__
 from halnet.artifact import size_artifact
+from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
 from halnet.packages import installed_version
 from halnet.runtimes.backends import describe, survey
 
+LIBRARIES = ("numpy", "opencv-python-headless")
+
 
 @click.command("info")
 @click.argument("model", type=Path, required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option()
 def command(model: Path | None, as_json: bool) -> None:
-    """Show what is installed; with MODEL, what that file says of itself."""
-    if model is not None:
+    """Show which runtimes are installed or, with MODEL, what a model file states."""
+    if model is None:
+        _show_installation(as_json)
+    else:
         _show_model(model, as_json)
-        return
+
+
+def _show_installation(as_json: bool) -> None:
     runtimes = survey()
-    libraries = {name: installed_version(name) for name in ("numpy", "opencv-python-headless")}
+    libraries = {name: installed_version(name) for name in LIBRARIES}
     if as_json:
-        entries = [asdict(entry) for entry in runtimes]
-        click.echo(
-            json.dumps(
-                {
-                    "halnet": __version__,
-                    "python": platform.python_version(),
-                    "libraries": libraries,
-                    "runtimes": entries,
-                }
-            )
-        )
+        values = {
+            "halnet": __version__,
+            "python": platform.python_version(),
+            "libraries": libraries,
+            "runtimes": [asdict(runtime) for runtime in runtimes],
+        }
+        click.echo(json.dumps(values))
         return
-    parts = ", ".join(f"{name} {number}" for name, number in libraries.items())
-    click.echo(f"halnet {__version__}, Python {platform.python_version()}, {parts}")
-    rows = [[r.runtime, r.version or "-", ", ".join(r.devices), r.problem] for r in runtimes]
-    print_table(["runtime", "version", "runs on", "what is missing"], rows)
+    versions = ", ".join(f"{name} {number}" for name, number in libraries.items())
+    click.echo(f"halnet {__version__}, Python {platform.python_version()}, {versions}")
+    rows = [
+        [r.runtime, r.version or "-", ", ".join(r.devices), r.problem]
+        for r in runtimes
+        if r.runtime in RUNTIMES
+    ]
+    print_table(["runtime", "version", "devices", "what is missing"], rows)
 
 
 def _show_model(model: Path, as_json: bool) -> None:

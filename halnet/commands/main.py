@@ -1,7 +1,7 @@
-"""The command line: `halnet` and its commands, each in a file of its own.
+"""The group `halnet`, how its commands are found, and how errors become exit statuses.
 
-A command parses, builds a frozen value and calls one library function. Exit status: 0 done, 1 a
-check failed, 2 wrong use or bad input, with one clear line.
+A command parses its options, builds a frozen value and calls one library function. Its exit status
+is 0 if all went well, 1 if a check failed, and 2 for wrong use or bad input, with one clear line.
 """
 
 import sys
@@ -13,29 +13,32 @@ import click
 from halnet import __version__
 from halnet.errors import HalnetError
 
-COMMANDS = {  # in the order of a model's way
-    "prepare": "Detect, align and split a dataset of photos.",
-    "train": "Train on a prepared dataset.",
+COMMANDS = {  # in the order in which a model is made, deployed and used
+    "prepare": "Find, align and crop the faces of a dataset, and split them.",
+    "train": "Train a model on a prepared dataset.",
     "plot": "Draw a training run and its evaluation.",
-    "evaluate": "Measure a model's error and coverage on a split.",
-    "export": "Turn a checkpoint into a deployable artifact.",
-    "verify": "Compare an artifact with the PyTorch checkpoint.",
-    "bench": "Time runtimes side by side.",
-    "predict": "Print the ages of the faces in photos.",
-    "demo": "Serve a page that shows ages of photos and live video.",
-    "info": "Show what is installed, and what a model file says of itself.",
+    "evaluate": "Measure the errors of a model on a split.",
+    "export": "Export a checkpoint to artifacts for deployment.",
+    "verify": "Compare artifacts with their checkpoint in PyTorch.",
+    "bench": "Time models and runtimes side by side.",
+    "predict": "Print the ages of the faces in photos and videos.",
+    "demo": "Serve a page that shows the ages in photos and live video.",
+    "info": "Show which runtimes are installed, or what a model file states.",
 }
 
 
 class LazyGroup(click.Group):
-    """Imports a command's file when it is used, so that `halnet predict` starts quickly."""
+    """A group that imports the file of a command only when the command is used.
+
+    This lets `halnet predict` start quickly.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command from its file."""
+        """Import a command from its file; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"halnet.commands.{cmd_name}").command
@@ -54,7 +57,7 @@ def group() -> None:
 
 
 def run(command: click.Command, args: list[str] | None = None, name: str = "halnet") -> int:
-    """Run a command and return its exit status; expected errors become one line on stderr."""
+    """Run a command and return its exit status; an expected error becomes one line on stderr."""
     try:
         status: Any = command.main(args, prog_name=name, standalone_mode=False)
         return int(status or 0)
@@ -64,9 +67,9 @@ def run(command: click.Command, args: list[str] | None = None, name: str = "haln
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except OSError as error:  # a full disk, a folder that cannot be written
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{name}: {place}{error.strerror or error}", err=True)
+    except OSError as error:  # such as a full disk, or a folder that cannot be written
+        path = f"{error.filename}: " if error.filename else ""
+        click.echo(f"{name}: {path}{error.strerror or error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{name}: interrupted", err=True)

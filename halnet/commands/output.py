@@ -1,4 +1,4 @@
-"""What the commands share: progress, tables, and the cure for a missing extra."""
+"""Output that the commands share: progress bars and tables."""
 
 import sys
 import time
@@ -7,28 +7,15 @@ from contextlib import contextmanager
 
 import click
 
-from halnet.errors import RuntimeUnavailableError
-
-REPORT_SECONDS = 10.0  # between progress lines where there is no terminal
-
-
-@contextmanager
-def needs(extra: str) -> Iterator[None]:
-    """Turn a failed import in the block into an error that names the extra to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise RuntimeUnavailableError(
-            f"this command needs {error.name}, which is not installed; "
-            f"pip install 'halnet[{extra}]'"
-        ) from error
+REPORT_SECONDS = 10.0  # between two progress lines if stderr is not a terminal
 
 
 @contextmanager
 def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of (done, total) that shows a bar on a terminal, now and then a line else.
+    """Yield a function of (items done, items in all) that shows the progress on stderr.
 
-    Everything goes to stderr; `quiet` shows nothing.
+    It draws a bar on a terminal, and elsewhere prints a line every few seconds. `quiet` shows
+    nothing.
     """
     if quiet:
         yield lambda done, total: None
@@ -36,13 +23,13 @@ def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
     if not sys.stderr.isatty():
         last = time.monotonic()
 
-        def line(done: int, total: int) -> None:
+        def print_line(done: int, total: int) -> None:
             nonlocal last
             if done == total or time.monotonic() - last > REPORT_SECONDS:
                 last = time.monotonic()
                 click.echo(f"{label}: {done} of {total}", err=True)
 
-        yield line
+        yield print_line
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -55,7 +42,10 @@ def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print a table whose first column is text and whose others are figures."""
+    """Print a table. Its first column is aligned to the left, the others to the right.
+
+    The table may be wider than the terminal: a wrapped line can still be read, a cut number cannot.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -66,6 +56,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for row in rows:
         table.add_row(*row)
     console = Console()
-    # Wider than the terminal if need be: a wrapped line can be read, a cut figure cannot.
     needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
     Console(width=max(needed, len(title) + 2)).print(table)

@@ -4,44 +4,50 @@ from pathlib import Path
 
 import click
 
-from halnet.commands.output import needs
+from halnet.commands.options import theme_option
 from halnet.errors import ConfigError
-from halnet.evaluation.figures import DARK, LIGHT
+from halnet.evaluation.figures import SUFFIXES, Theme
 from halnet.evaluation.plots import plot_evaluation
 from halnet.evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from halnet.packages import import_library
 from halnet.training.plots import plot_training
 from halnet.training.training_log import LOG_FILE, read_log
+
+FORMATS = [suffix.removeprefix(".") for suffix in SUFFIXES]
 
 
 @click.command("plot")
 @click.argument("run", type=Path)
-@click.option("--out", type=Path, help="Folder for the pictures; default: RUN/plots.")
+@click.option("--out", type=Path, help="Folder for the pictures. Default: RUN/plots.")
 @click.option(
-    "--format", "suffix", default="png", show_default=True, type=click.Choice(["png", "svg", "pdf"])
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    default=FORMATS[0],
+    show_default=True,
+    help="File format of the pictures.",
 )
-@click.option("--dark", is_flag=True, help="On dark paper.")
-def command(run: Path, out: Path | None, suffix: str, dark: bool) -> None:
-    """Draw the training and the evaluation of a RUN folder from its CSV files alone.
+@theme_option
+def command(run: Path, out: Path | None, file_format: str, theme: Theme) -> None:
+    """Draw the training and the evaluation of the run folder RUN.
 
-    training_log.csv gives loss, MAE, learning rate and generalisation gap; predictions.csv, which
-    a finished run has, gives predicted against true age, error and coverage by decade and the
-    reliability at 18, for validation and test.
+    The pictures are drawn from two CSV files. From training_log.csv: loss, MAE, learning rate and
+    generalisation gap. From predictions.csv, which a finished run has, for validation and test:
+    predicted and true ages, error and interval coverage by decade, and the reliability of the
+    probability to be 18 or older.
     """
-    with needs("train"):
-        import matplotlib  # noqa: F401
-
+    import_library("matplotlib", "halnet plot", "report")
     log = read_log(run / LOG_FILE)
     if not log.rows:
         raise ConfigError(f"{run}: expected a run folder with epochs in {LOG_FILE}, found none")
     if log.cut_off:
-        click.echo(f"{run / LOG_FILE}: its last line is cut off, and left out", err=True)
+        click.echo(f"{run / LOG_FILE}: the last line is cut off and is left out", err=True)
     folder = out or run / "plots"
-    written = [folder / f"training.{suffix}"]
-    theme = DARK if dark else LIGHT
+    written = [folder / f"training.{file_format}"]
     plot_training(log.rows, written[0], theme)
     if (run / PREDICTIONS_FILE).exists():
         for split, predictions in read_predictions(run / PREDICTIONS_FILE).items():
-            written.append(folder / f"{split}.{suffix}")
+            written.append(folder / f"{split}.{file_format}")
             plot_evaluation(predictions, written[-1], theme)
     for path in written:
         click.echo(path)

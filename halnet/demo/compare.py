@@ -1,82 +1,102 @@
-"""One photo through every model and runtime: the ages side by side."""
+"""The mode that compares models and runtimes: the ages of one face side by side."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from halnet.demo.models import Choice, open_predictor
-from halnet.demo.photo import ask_photo, drawn
 from halnet.demo.settings import Settings
+from halnet.demo.widgets import AGE, NO_FACE_FOUND, ask_photo, draw_photo, interval_head
 from halnet.errors import HalnetError
 from halnet.faces import DetectedFace
 from halnet.images import Image
 from halnet.results import Face
 
-REFERENCE = "pytorch"  # that the others are compared with, where it is installed
+REFERENCE = "pytorch"  # this runtime comes first, so that the others are compared with it
+DIFFERENCE, PROBLEM = "difference, years", "problem"  # heads of columns
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The result of one choice: either a face with the precision of the model, or a problem."""
+
+    choice: Choice
+    face: Face | None = None
+    precision: str = ""
+    problem: str = ""
 
 
 def show(settings: Settings) -> None:
     """Draw the mode."""
-    image = ask_photo("compare", "A photo to compare")
+    st.caption("Every model predicts the age of the largest face on every installed runtime.")
+    image = ask_photo("compare", "Photo to compare")
     if image is None:
         return
-    order = sorted(settings.choices, key=lambda choice: choice.runtime != REFERENCE)
     with st.spinner("Running every model on every runtime"):
-        rows, faces = _run_all(image, order, settings)
-    if not rows:
+        results = _run_all(image, settings)
+    if not results:
+        st.warning(NO_FACE_FOUND)
         return
     years = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(
-        pd.DataFrame(rows),
+        pd.DataFrame(_rows(results, settings.level)),
         hide_index=True,
         width="stretch",
-        column_config={"age, years": years, "difference, years": years},
+        height="content",
+        column_config={AGE: years, DIFFERENCE: years},
     )
-    ages = [row["age, years"] for row in rows if row["age, years"] is not None]
-    if len(ages) > 1:
+    faces = [result.face for result in results if result.face]
+    if len(faces) > 1:
+        ages = [face.age for face in faces]
         st.caption(
-            f"The largest face. Differences are from the first line; between the least and the "
-            f"greatest age lie {max(ages) - min(ages):.3f} years."
+            "Each difference is the age minus the age in the first row. The lowest and the "
+            f"highest age differ by {max(ages) - min(ages):.3f} years."
         )
     if faces:
-        st.image(drawn(image, faces, settings.level), width=420)
+        st.image(draw_photo(image, faces[:1], settings.level), width=420)
 
 
-def _run_all(
-    image: Image, choices: list[Choice], settings: Settings
-) -> tuple[list[dict[str, Any]], list[Face]]:
-    """Return a line for each choice, and the faces by the first that runs."""
-    rows: list[dict[str, Any]] = []
+def _run_all(image: Image, settings: Settings) -> list[_Result]:
+    """Return the result of each choice for the largest face; an empty list if there is no face."""
+    choices = sorted(settings.choices, key=lambda choice: choice.runtime != REFERENCE)
+    results: list[_Result] = []
     detected: tuple[DetectedFace, ...] | None = None
-    first: list[Face] = []
     for choice in choices:
-        row: dict[str, Any] = {"runtime": choice.runtime}
         try:
             predictor = open_predictor(choice, settings.config)
             if detected is None:
                 detected = predictor.detect(image)[:1]
-                if not detected:
-                    st.warning("No face was found.")
-                    return [], []
             faces = predictor.predict_faces(image, detected)
         except HalnetError as error:
-            values = (None, None, None, None, choice.model)
-            rows.append({**row, **dict(zip(COLUMNS, values, strict=True)), "problem": str(error)})
+            results.append(_Result(choice, problem=str(error)))
             continue
-        first = first or faces
-        low, high = faces[0].interval(settings.level)
-        found = (
-            round(faces[0].age, 3),
-            round(faces[0].age - first[0].age, 3),
-            f"{low:.1f} to {high:.1f}",
-            predictor.spec.metadata.precision,
-            choice.model,
-        )
-        rows.append({**row, **dict(zip(COLUMNS, found, strict=True)), "problem": ""})
-    if all(not row["problem"] for row in rows):
-        rows = [{k: v for k, v in row.items() if k != "problem"} for row in rows]
-    return rows, first
+        if not faces:
+            return []
+        results.append(_Result(choice, faces[0], predictor.spec.metadata.precision))
+    return results
 
 
-COLUMNS = ("age, years", "difference, years", "interval", "precision", "model")
+def _rows(results: list[_Result], level: float) -> list[dict[str, Any]]:
+    """Return the rows of the table. The column of problems is left out if there are none."""
+    first = next((result.face for result in results if result.face), None)
+    problems = any(result.problem for result in results)
+    rows = []
+    for result in results:
+        age = difference = interval = None
+        if result.face and first:
+            low, high = result.face.interval(level)
+            age = round(result.face.age, 3)
+            difference = round(result.face.age - first.age, 3) + 0.0  # no negative zero
+            interval = f"{low:.1f} to {high:.1f}"
+        row = {
+            "runtime": result.choice.runtime,
+            "precision": result.precision,
+            AGE: age,
+            DIFFERENCE: difference,
+            interval_head(level): interval,
+            "model": result.choice.model,
+        }
+        rows.append({**row, PROBLEM: result.problem} if problems else row)
+    return rows

@@ -1,4 +1,4 @@
-"""Models of the demo: which files, on which of the runtimes installed, and the open predictors."""
+"""Models of the demo: the models and runtimes that the page offers, and their open predictors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,67 +10,71 @@ from halnet.demo.server import DemoConfig
 from halnet.errors import HalnetError
 from halnet.faces import FaceDetector
 from halnet.predictor import Predictor
-from halnet.runtimes.backends import bundled_model, bundled_runtimes, installed, runtimes_for
+from halnet.runtimes.backends import (
+    bundled_model,
+    bundled_runtimes,
+    installed,
+    open_model,
+    runtimes_for,
+)
+from halnet.runtimes.base import RuntimeOptions
 
-BUNDLED_NAME = "bundled"
+BUNDLED_NAME = "bundled"  # name of the bundled model on the page
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model file on a runtime."""
+    """A model, and a runtime that can run it."""
 
-    model: str  # as it is shown
+    model: str  # name of the model on the page
     runtime: str
-    path: Path
-
-    def __str__(self) -> str:
-        return f"{self.model} on {self.runtime}"
+    path: Path  # of the model file
 
 
 def find_choices(models: Iterable[str]) -> list[Choice]:
-    """Return each model on each runtime installed that runs it: the bundled one, then the others.
+    """Return every model on every installed runtime that can run it, the bundled model first.
 
-    A folder stands for the models in it.
+    `models` are paths of model files, or of folders that contain model files.
     """
     choices = [
-        Choice(BUNDLED_NAME, name, bundled_model(name)) for name in installed(bundled_runtimes())
+        Choice(BUNDLED_NAME, runtime, bundled_model(runtime))
+        for runtime in installed(bundled_runtimes())
     ]
     for model in models:
-        for path in _files(Path(model)):
+        for path in _model_files(Path(model)):
             choices += [Choice(path.name, name, path) for name in installed(runtimes_for(path))]
-    return [choice for choice in choices if choice.runtime != "fake"]
+    return choices
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir() or runtimes_for(path):
+def _model_files(path: Path) -> list[Path]:
+    if not path.is_dir() or runtimes_for(path):  # an OpenVINO model is a folder
         return [path]
     return sorted(file for file in path.iterdir() if runtimes_for(file))
 
 
 def open_predictor(choice: Choice, config: DemoConfig) -> Predictor:
-    """Return the predictor of a choice, opened once for all users of the page.
+    """Return the predictor of a choice. All users of the page share it.
 
-    Raises HalnetError where it cannot be opened any more.
+    Raises HalnetError if the model or the face detector cannot be loaded.
     """
-    changed = choice.path.stat().st_mtime_ns if choice.path.exists() else 0
-    return _open(str(choice.path), choice.runtime, config.threads, config.detector, changed)
+    modified = choice.path.stat().st_mtime_ns if choice.path.exists() else 0
+    options = RuntimeOptions(choice.runtime, threads=config.threads)
+    return _open(str(choice.path), options, config.detector, modified)
 
 
-@st.cache_resource(show_spinner="Opening the model")
-def _open(
-    path: str, runtime: str, threads: int | None, detector: str | None, changed: int
-) -> Predictor:
-    del changed  # a file that was written anew is opened anew
-    return Predictor(path, runtime=runtime, threads=threads, detector=_detector(detector))
+@st.cache_resource(show_spinner="Loading the model")
+def _open(path: str, options: RuntimeOptions, detector: str | None, modified: int) -> Predictor:
+    del modified  # a part of the cache's key: a file that has changed is loaded again
+    return Predictor(open_model(path, options), detector=_load_detector(detector))
 
 
-@st.cache_resource(show_spinner="Fetching the face detector")
-def _detector(path: str | None) -> FaceDetector:
+@st.cache_resource(show_spinner="Loading the face detector")
+def _load_detector(path: str | None) -> FaceDetector:
     return FaceDetector(path)
 
 
-def ready(choice: Choice, config: DemoConfig) -> Predictor | None:
-    """Return the predictor of a choice; where it cannot be opened, say so on the page."""
+def open_or_report(choice: Choice, config: DemoConfig) -> Predictor | None:
+    """Return the predictor of a choice; if it cannot be opened, show the error and return None."""
     try:
         return open_predictor(choice, config)
     except HalnetError as error:

@@ -1,8 +1,4 @@
-"""The web demo: a Streamlit page with a mode in each file, served to this machine alone.
-
-`app.py` is the page; to add a mode, write a file beside it with a function (choice) that shows it,
-and give it a line in `app.MODES`.
-"""
+"""The server of the page. By default, only this machine can open the page."""
 
 import ipaddress
 import json
@@ -15,18 +11,18 @@ from typing import NoReturn, Self
 
 from halnet.errors import ConfigError
 
-VARIABLE = "HALNET_DEMO"  # environment variable: how the page is told its DemoConfig
+CONFIG_VARIABLE = "HALNET_DEMO"  # environment variable: the DemoConfig of the page as JSON
 APP = Path(__file__).with_name("app.py")
-MAX_UPLOAD = 50  # megabytes a file
+MAX_UPLOAD = 50  # megabytes per file
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """What the page offers, and to whom."""
+    """Which models the page offers, and at which address it is served."""
 
-    models: tuple[str, ...] = ()  # model files beside the bundled one, or folders of them
-    detector: str | None = None  # local YuNet file
-    threads: int | None = None  # of a runtime
+    models: tuple[str, ...] = ()  # paths of model files, or of folders that contain model files
+    detector: str | None = None  # path of a YuNet file; None: see `halnet.faces.yunet_path`
+    threads: int | None = None  # threads of one inference on a CPU; None: one for each core
     address: str = "127.0.0.1"
     port: int = 8501
 
@@ -42,17 +38,20 @@ class DemoConfig:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Return what `serve` was given; the defaults where the page runs by itself."""
-        values = json.loads(os.environ.get(VARIABLE, "{}"))
+        """Return the configuration that `serve` passes to the page.
+
+        If the page runs without `serve`, the configuration has its default values.
+        """
+        values = json.loads(os.environ.get(CONFIG_VARIABLE, "{}"))
         return cls(**values | {"models": tuple(values.get("models", ()))})
 
 
 def serve(config: DemoConfig, open_browser: bool = True) -> NoReturn:
-    """Become Streamlit's server of the page, until it is interrupted.
+    """Replace this process with a Streamlit server, which serves the page until it is interrupted.
 
-    Raises ConfigError where the port is taken or the address is not one of this machine.
+    Raises ConfigError if the port is in use or the address does not belong to this machine.
     """
-    _check_free(config.address, config.port)
+    _check_address(config.address, config.port)
     options = {
         "server.address": config.address,
         "server.port": config.port,
@@ -66,13 +65,13 @@ def serve(config: DemoConfig, open_browser: bool = True) -> NoReturn:
         "theme.dark.primaryColor": "#4C9FDF",
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    environment = {**os.environ, VARIABLE: json.dumps(asdict(config))}
+    environment = {**os.environ, CONFIG_VARIABLE: json.dumps(asdict(config))}
     command = [sys.executable, "-m", "streamlit", "run", str(APP), *arguments]
-    # In the place of this process: a signal that ends it ends the server.
+    # The server takes the place of this process, so that a signal to this process ends the server.
     os.execve(sys.executable, command, environment)
 
 
-def _check_free(address: str, port: int) -> None:
+def _check_address(address: str, port: int) -> None:
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -80,6 +79,6 @@ def _check_free(address: str, port: int) -> None:
             probe.bind((address, port))
     except OSError as error:
         raise ConfigError(
-            f"{address}:{port} cannot be served: {error.strerror or error}; name another --port, "
-            "or an --address of this machine"
+            f"{address}:{port}: the page cannot be served here ({error.strerror or error}); "
+            "choose another --port, or an --address that belongs to this machine"
         ) from error

@@ -1,4 +1,4 @@
-"""Settings: what the user chose for all modes."""
+"""Settings: what the user chose in the sidebar."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from halnet.demo.server import DemoConfig
 
 @dataclass(frozen=True)
 class Settings:
-    """The sidebar."""
+    """The values that the page passes to each mode."""
 
     config: DemoConfig
-    choices: tuple[Choice, ...]  # all that can be chosen
-    choice: Choice
-    level: float  # of the intervals
+    choices: tuple[Choice, ...]  # every model on every runtime that the page offers
+    choice: Choice  # the model and runtime that the user chose
+    level: float  # interval coverage, between 0 and 1

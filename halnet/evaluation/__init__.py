@@ -1,1 +1,1 @@
-"""Evaluation: predictions for labelled photos, their metrics, reports and plots."""
+"""Evaluation: predictions for photos with known ages, their metrics and their plots."""

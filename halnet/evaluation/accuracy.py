@@ -1,4 +1,4 @@
-"""Accuracy: a model on a split of a prepared dataset, from crops or from the raw photos."""
+"""Accuracy: evaluates a model on a split of a prepared dataset, from crops or from raw photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from halnet.datasets.prepared_dataset import (
-    OnProgress,
-    PreparedDataset,
-    Record,
-    no_progress,
-)
+from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, Record, no_progress
 from halnet.errors import ImageError
 from halnet.evaluation.metrics import Evaluation, evaluate
 from halnet.evaluation.predictions import Predictions, to_predictions
@@ -23,32 +18,36 @@ from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What to measure, on what."""
+    """What to evaluate, and on which photos."""
 
     data: Path  # prepared dataset
-    model: Path | None = None  # None: the bundled one
+    model: Path | None = None  # None: the bundled model
     split: str = "test"
-    photos: Path | None = None  # the dataset's own folder: go from raw photos, through detection
-    limit: int = 0  # so many photos, spread evenly over the split; 0: all
-    flip: bool = False  # average each crop with its mirror image, at twice the cost
+    photos: Path | None = None  # folder of the dataset, to start from raw photos and detect faces
+    limit: int = 0  # number of photos, spread evenly over the split; 0: all of them
+    flip: bool = False  # average each crop with its mirror image, which takes twice the time
     options: RuntimeOptions = RuntimeOptions()
-    detector: Path | None = None  # local YuNet file, with `photos`
+    detector: Path | None = None  # local YuNet file; only `photos` needs it
 
 
 @dataclass(frozen=True, eq=False)
 class ModelReport:
-    """What was measured."""
+    """The result of an evaluation."""
 
     evaluation: Evaluation
     predictions: Predictions
-    missed: int  # photos without a detected face, in none of the figures
+    missed: int  # number of photos without a detected face, which no metric includes
     spec: RuntimeSpec
     dataset: str
     split_sha256: str
 
 
 def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress) -> ModelReport:
-    """Measure a model on a split, from prepared crops or from the raw photos."""
+    """Evaluate a model on a split, from prepared crops or from the raw photos.
+
+    `on_progress` is called with the number of finished photos and of all photos. Raises
+    DatasetError if the dataset cannot be used, and what `open_model` and `run_photos` raise.
+    """
     data = PreparedDataset(config.data)
     records = data.select(config.split, config.limit)
     missed: list[Record] = []
@@ -76,9 +75,10 @@ def run_photos(
     records: Sequence[Record],
     on_progress: OnProgress = no_progress,
 ) -> tuple[Outputs, list[Record]]:
-    """Return outputs for the largest face of each raw photo, and the photos without a face.
+    """Return the outputs for the largest face of each raw photo, and the photos without a face.
 
-    `source` is the dataset's folder. Outputs are in the order of `records` less those without.
+    `source` is the folder of the dataset. The outputs are in the order of `records` and leave out
+    the photos without a face. Raises ImageError if no photo has a face or one cannot be read.
     """
     faces: list[Face] = []
     missed = []
@@ -90,7 +90,9 @@ def run_photos(
             missed.append(record)
         on_progress(done, len(records))
     if not faces:
-        raise ImageError(f"{source}: no face found in any of {len(records)} photos")
+        raise ImageError(
+            f"{source}: expected photos of faces, found no face in any of {len(records)} photos"
+        )
     outputs = Outputs(
         np.array([face.age for face in faces], np.float32),
         np.array([face.stddev for face in faces], np.float32),

@@ -1,6 +1,6 @@
-"""Figures: themes and files of the pictures that the library draws with matplotlib.
+"""Figures: the colours and the files of the pictures that the library draws with matplotlib.
 
-The colours can be told apart by all colour vision, on light and on dark paper.
+People with any kind of colour vision can distinguish the colours.
 """
 
 from collections.abc import Iterator
@@ -11,28 +11,29 @@ from typing import Any
 
 from halnet.errors import ConfigError
 from halnet.files import replacing
+from halnet.packages import import_library
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a picture. Those of data are of Okabe and Ito."""
+    """The colours of a picture. Data is drawn in colours of Okabe and Ito."""
 
-    paper: str
-    ink: str
-    gray: str  # lines that help to read
+    paper: str  # background
+    ink: str  # text and axes
+    gray: str  # reference lines
     blue: str
     orange: str
 
     @property
-    def roles(self) -> tuple[str, ...]:
-        """One colour each for the roles of layers."""
+    def palette(self) -> tuple[str, ...]:
+        """Seven colours, for bars of different groups."""
         return (self.blue, self.orange, "#009E73", "#CC79A7", "#F0E442", "#8C6D31", self.gray)
 
     @property
     def style(self) -> dict[Any, Any]:
-        """What matplotlib is told."""
+        """Settings for matplotlib."""
         names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         return {
             **dict.fromkeys(names, self.ink),
@@ -51,20 +52,23 @@ DARK = Theme("#0E1117", "#E6E6E6", "#9A9A9A", "#56B4E9", "#E69F00")
 
 
 def check_figure(path: Path) -> None:
-    """Raise ConfigError for a file name that no picture can be written to."""
+    """Raise ConfigError unless the file name ends in .png, .svg or .pdf."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
-            f"{path}: expected one of {', '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
+            f"{path}: expected a file name that ends in one of {', '.join(SUFFIXES)}, found "
+            f"{path.suffix or 'no suffix'}"
         )
 
 
 @contextmanager
 def figure(path: Path, size: tuple[float, float], theme: Theme, rows: int = 2) -> Iterator[Any]:
-    """Yield a figure's axes, two a row; it is written to `path` afterwards, whole or not at all."""
-    check_figure(path)
-    import matplotlib as mpl
+    """Yield the axes of a new figure, two in a row, and write the figure to `path` at the end.
 
-    mpl.use("Agg")
+    `size` is the width and height in inches. The file is written completely or not at all. Raises
+    ConfigError for a wrong file name, RuntimeUnavailableError if matplotlib is not installed.
+    """
+    check_figure(path)
+    import_library("matplotlib", "drawing a figure", "report").use("Agg")
     from matplotlib import pyplot as plt
 
     with plt.rc_context(theme.style):

@@ -1,9 +1,12 @@
-"""Metrics: how far predicted ages are from true ones, and whether stated certainty holds.
+"""Metrics: errors of predicted ages, coverage of intervals, and the results of age checks.
 
-MAE and CS@k (share within k years) are those of the field; bias is mean(predicted - true). All
-groups (decade, sex) are reported beside the whole, since an average hides them. What age checks are
-judged by follows NIST's Face Analysis Technology Evaluation of age estimation and verification
-(NIST IR 8525): with a challenge age above the legal one, who is let through and who is stopped.
+MAE is the mean absolute error. CS@k, the cumulative score, is the share of photos with an error of
+at most k years. Bias is the mean of predicted minus true age. All of them are computed for each
+decade and each sex too, because the overall values hide their differences.
+
+Age checks are evaluated as in NIST's Face Analysis Technology Evaluation (NIST IR 8525). A check
+uses a challenge age above the legal age: it lets people through who look as old as that, and stops
+all others.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,62 +20,62 @@ from halnet.evaluation.predictions import Predictions
 
 BOOTSTRAP_ROUNDS = 2000
 CHALLENGE_AGES = range(21, 31)  # years
-RELIABILITY_BINS = 10  # of equal width, over probabilities 0 to 1
+RELIABILITY_BINS = 10  # number of bins of equal width for probabilities from 0 to 1
 
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one group of photos."""
+    """Metrics of one group of photos."""
 
-    count: int
+    count: int  # number of photos
     mae: float  # years
-    bias: float  # years, positive: predicted too old
-    cs3: float  # share of photos within 3 years, 0 to 1
-    cs5: float  # share of photos within 5 years, 0 to 1
-    coverage: float  # share of photos whose 90 % interval holds the true age, 0 to 1
+    bias: float  # years; above 0, people are predicted too old
+    cs3: float  # share of photos with an error of at most 3 years, 0 to 1
+    cs5: float  # share of photos with an error of at most 5 years, 0 to 1
+    coverage: float  # share of true ages inside the 90 % interval, 0 to 1
     width: float  # mean width of the 90 % interval, years
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """An age check that lets through who looks `age` or older and stops all others."""
+    """Result of an age check that lets people through whose predicted age is `age` or more."""
 
-    age: int  # years, the challenge age
-    minors: int  # photos of people under 18
-    minors_passed: float  # share of them let through, 0 to 1; NaN where there are none
-    adults: int
-    adults_stopped: float  # share of them stopped
+    age: int  # challenge age, years
+    minors: int  # number of photos of people under 18
+    minors_passed: float  # share of minors that are let through, 0 to 1; NaN without minors
+    adults: int  # number of photos of people aged 18 or older
+    adults_stopped: float  # share of adults that are stopped, 0 to 1; NaN without adults
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Photos whose probability to be 18 or older was said to lie in one range."""
+    """Photos whose predicted probability of being 18 or older is in one range."""
 
-    low: float
-    high: float
-    count: int
-    predicted: float  # mean of the probabilities said
-    observed: float  # share that is 18 or older
+    low: float  # lower end of the range, 0 to 1
+    high: float  # upper end of the range, 0 to 1
+    count: int  # number of photos
+    predicted: float  # mean predicted probability, 0 to 1
+    observed: float  # share of people who are 18 or older, 0 to 1
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of a model on one split."""
+    """Metrics of a model on one split."""
 
     overall: Score
     mae_interval: tuple[float, float]  # bootstrap 95 % interval of the MAE, years
     by_decade: dict[str, Score]  # "20-29": ...
-    by_sex: dict[str, Score]  # where the dataset knows it
-    challenges: tuple[Challenge, ...]
-    reliability: tuple[Reliability, ...]  # ranges without photos are absent
+    by_sex: dict[str, Score]  # "female" and "male", if the dataset states them
+    challenges: tuple[Challenge, ...]  # one for each challenge age
+    reliability: tuple[Reliability, ...]  # one for each range of probabilities with photos
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values; what is not known is None."""
+        """Return the metrics as values for JSON, with None in place of NaN."""
         return dict(_without_nan(asdict(self)))
 
 
 def evaluate(predictions: Predictions) -> Evaluation:
-    """Return the figures of predictions for labelled photos."""
+    """Return the metrics of predictions."""
     decade = predictions.label.astype(int) // 10 * 10
     sex = np.asarray(predictions.sex)
     return Evaluation(
@@ -129,6 +132,7 @@ def _reliability(predictions: Predictions) -> tuple[Reliability, ...]:
 
 
 def _bootstrap(errors: Floats) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of N errors."""
     rng = np.random.default_rng(0)
     picks = rng.integers(0, len(errors), (BOOTSTRAP_ROUNDS, len(errors)))
     low, high = np.percentile(errors[picks].mean(axis=1), [2.5, 97.5])
@@ -136,7 +140,7 @@ def _bootstrap(errors: Floats) -> tuple[float, float]:
 
 
 def _without_nan(value: Any) -> Any:
-    """Return `value` with None for NaN, which JSON does not know."""
+    """Return `value` with None in place of NaN, which JSON cannot represent."""
     if isinstance(value, dict):
         return {key: _without_nan(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

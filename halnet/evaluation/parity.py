@@ -1,4 +1,4 @@
-"""Parity: does an artifact give the ages, and the intervals, that PyTorch FP32 gives?"""
+"""Parity: whether an artifact predicts the same ages and intervals as PyTorch in FP32."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,23 +16,25 @@ from halnet.runtimes.base import RuntimeSpec
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where two graphs part."""
+    """The first node of a graph whose output differs from the output in FP32."""
 
     node: str  # name in the graph
     operator: str  # ONNX operator
-    error: float  # largest difference as a share of the largest FP32 value; inf where not finite
+    error: float  # largest difference, as a share of the largest FP32 value; inf if not finite
 
     def __str__(self) -> str:
-        return f"{self.node} ({self.operator}), by {self.error:.1%} of its largest value"
+        return (
+            f"{self.node} ({self.operator}), which differs by {self.error:.1%} of its largest value"
+        )
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an artifact may be from PyTorch FP32."""
+    """The largest differences from PyTorch in FP32 that an artifact may have."""
 
-    mae: float  # years, abs(delta MAE)
-    p99: float  # years, 99th percentile of abs(delta age)
-    coverage: float  # abs(delta coverage of the 90 % interval), share
+    mae: float  # years, for abs(delta MAE)
+    p99: float  # years, for the 99th percentile of abs(delta age)
+    coverage: float  # share of photos, for abs(delta coverage of the 90 % interval)
 
 
 TOLERANCES = {
@@ -44,22 +46,22 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two side by side on one group of crops; scores only where the true ages are known."""
+    """Differences in one group of crops. Without true ages, the two scores are None."""
 
-    count: int
-    p99: float  # years, of abs(delta age)
-    maximum: float  # years, of abs(delta age)
-    reference: Score | None = None  # PyTorch FP32
+    count: int  # number of crops
+    p99: float  # years, 99th percentile of abs(delta age)
+    maximum: float  # years, largest abs(delta age)
+    reference: Score | None = None  # of PyTorch in FP32
     artifact: Score | None = None
 
     @property
     def delta_mae(self) -> float:
-        """Years; 0 where the true ages are not known."""
+        """MAE of the artifact minus MAE of the reference, in years; 0 without true ages."""
         return self.artifact.mae - self.reference.mae if self.artifact and self.reference else 0.0
 
     @property
     def delta_coverage(self) -> float:
-        """Share; 0 where the true ages are not known."""
+        """Coverage of the artifact minus that of the reference, a share; 0 without true ages."""
         if self.artifact is None or self.reference is None:
             return 0.0
         return self.artifact.coverage - self.reference.coverage
@@ -67,73 +69,75 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Parity:
-    """What a comparison found."""
+    """The result of comparing an artifact with PyTorch in FP32."""
 
-    data: str  # what was compared on
+    data: str  # name of the crops
     precision: str
-    runtime: str  # that ran the artifact, with its version and provider
+    runtime: str  # runtime of the artifact, with its version and provider
     tolerance: Tolerance
     overall: Comparison
-    by_decade: dict[str, Comparison] = field(default_factory=dict)
-    divergence: Divergence | None = None  # where a half-precision graph that failed goes wrong
+    by_decade: dict[str, Comparison] = field(default_factory=dict)  # "20-29": ...
+    divergence: Divergence | None = None  # for FP16 outside the tolerance, the first wrong node
 
     @property
     def failures(self) -> list[str]:
-        """Return what lies outside the tolerance, in words; empty where the artifact passed."""
+        """A sentence for each value outside the tolerance; empty if the artifact passed."""
         checks = (
             ("p99 of abs(delta age)", self.overall.p99, self.tolerance.p99, "years"),
             ("delta MAE", self.overall.delta_mae, self.tolerance.mae, "years"),
-            ("delta coverage", self.overall.delta_coverage, self.tolerance.coverage, "share"),
+            ("delta coverage", self.overall.delta_coverage, self.tolerance.coverage, "(share)"),
         )
         return [
-            f"{name} {value:+.4f} is beyond {bound:g} {unit}"
+            f"expected {name} within {bound:g} {unit}, found {value:+.4f}"
             for name, value, bound, unit in checks
             if not abs(value) <= bound  # NaN fails too
         ]
 
     @property
     def passed(self) -> bool:
-        """Whether everything that could be checked lies inside the tolerance."""
+        """Whether each value is within the tolerance."""
         return not self.failures
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
+        """Return the result as values for JSON."""
         return {**asdict(self), "passed": self.passed, "failures": self.failures}
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What PyTorch FP32 gives for some crops."""
+    """The outputs of PyTorch in FP32 for some crops."""
 
-    data: str  # what they are
+    data: str  # name of the crops
     outputs: Outputs
-    records: Sequence[Record]  # their labels; none where they are not known
+    records: Sequence[Record]  # the labels of the crops; empty if the true ages are not known
     calibration: AgeCalibration
 
 
 def compare(reference: Reference, outputs: Outputs, spec: RuntimeSpec) -> Parity:
-    """Compare an artifact's outputs with the reference's for the same crops."""
-    difference = np.abs(outputs.age.astype(np.float64) - reference.outputs.age)
-    precision = spec.metadata.precision
-    records = reference.records
-    want = _scores(reference.outputs, records, reference.calibration)
-    have = _scores(outputs, records, spec.metadata.calibration)
+    """Compare the outputs of an artifact with the reference for the same crops.
 
-    def group(chosen: Any, first: Score | None, second: Score | None) -> Comparison:
+    `spec` describes the runtime that computed `outputs`.
+    """
+    difference = np.abs(outputs.age.astype(np.float64) - reference.outputs.age)
+    records = reference.records
+    expected = _scores(reference.outputs, records, reference.calibration)
+    found = _scores(outputs, records, spec.metadata.calibration)
+    decades = np.array([record.age // 10 * 10 for record in records])
+
+    def group(name: str, chosen: Any) -> Comparison:
         part = difference[chosen]
         p99, maximum = float(np.percentile(part, 99)), float(part.max())
-        return Comparison(len(part), p99, maximum, first, second)
+        return Comparison(len(part), p99, maximum, expected.get(name), found.get(name))
 
-    decades = np.array([record.age // 10 * 10 for record in records])
     return Parity(
         data=reference.data,
-        precision=precision,
+        precision=spec.metadata.precision,
         runtime=f"{spec.runtime} {spec.version}, {spec.provider}",
-        tolerance=TOLERANCES[precision],
-        overall=group(slice(None), want.get("all"), have.get("all")),
+        tolerance=TOLERANCES[spec.metadata.precision],
+        overall=group("all", slice(None)),
         by_decade={
-            name: group(decades == int(name.split("-")[0]), score, have[name])
-            for name, score in want.items()
+            name: group(name, decades == int(name.split("-")[0]))
+            for name in expected
             if name != "all"
         },
     )
@@ -142,8 +146,8 @@ def compare(reference: Reference, outputs: Outputs, spec: RuntimeSpec) -> Parity
 def _scores(
     outputs: Outputs, records: Sequence[Record], calibration: AgeCalibration
 ) -> dict[str, Score]:
-    """Return the scores of all and of each decade; none where the true ages are not known."""
+    """Return the scores of all photos and of each decade; empty if the true ages are not known."""
     if not records:
         return {}
-    found = evaluate(to_predictions(outputs, records, calibration))
-    return {"all": found.overall, **found.by_decade}
+    evaluation = evaluate(to_predictions(outputs, records, calibration))
+    return {"all": evaluation.overall, **evaluation.by_decade}

@@ -1,4 +1,4 @@
-"""Predictions: what a model said of photos whose ages are known, and the CSV file that keeps it."""
+"""Predictions for photos whose true ages are known, and the CSV file that stores them."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -22,37 +22,39 @@ VALUES = ("label", "age", "stddev", "low", "high", "adult")  # fields of Predict
 class Predictions:
     """Predictions for N labelled photos of one split."""
 
-    source: tuple[str, ...]  # the photo's path in its dataset
+    source: tuple[str, ...]  # path of the photo in its dataset
     sex: tuple[str, ...]  # "female", "male" or ""
     label: Floats  # N, true age, years
-    age: Floats  # N, years
-    stddev: Floats  # N, years, of the raw distribution
-    low: Floats  # N, years, of the 90 % interval
-    high: Floats
-    adult: Floats  # N, probability to be 18 years or older
+    age: Floats  # N, predicted age, years
+    stddev: Floats  # N, standard deviation of the raw distribution, years
+    low: Floats  # N, lower end of the 90 % interval, years
+    high: Floats  # N, upper end of the 90 % interval, years
+    adult: Floats  # N, predicted probability of being 18 or older, 0 to 1
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __post_init__(self) -> None:
         if not len(self):
-            raise ConfigError("predictions: expected at least one photo, found none")
+            raise ConfigError(
+                "predictions: expected at least one photo, found none; add photos to the split"
+            )
 
     @property
     def error(self) -> Floats:
-        """N, predicted - true, years."""
+        """Predicted age minus true age, N values in years."""
         return self.age - self.label
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """N, whether the 90 % interval holds the true age."""
+        """Whether the true age is inside the 90 % interval, N values."""
         return np.asarray((self.low <= self.label) & (self.label <= self.high))
 
 
 def to_predictions(
     outputs: Outputs, records: Sequence[Record], calibration: AgeCalibration
 ) -> Predictions:
-    """Return the predictions that a model's N outputs and calibration make for N records."""
+    """Return the predictions for N photos, from the N outputs and the calibration of a model."""
     low, high = calibration.interval(outputs.age, outputs.stddev, LEVEL)
     return Predictions(
         source=tuple(record.source for record in records),
@@ -67,7 +69,7 @@ def to_predictions(
 
 
 def write_predictions(path: Path, splits: Mapping[str, Predictions]) -> None:
-    """Write the predictions of each split as one CSV file: a line a photo, years and shares."""
+    """Write the predictions of all splits into one CSV file, with one line for each photo."""
     rows = (
         {
             "split": split,
@@ -82,7 +84,7 @@ def write_predictions(path: Path, splits: Mapping[str, Predictions]) -> None:
 
 
 def read_predictions(path: Path) -> dict[str, Predictions]:
-    """Return what `write_predictions` wrote. Raises ConfigError where it is damaged."""
+    """Read the file that `write_predictions` wrote. Raises ConfigError if it is damaged."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -95,5 +97,5 @@ def read_predictions(path: Path) -> dict[str, Predictions]:
         return splits
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path}: damaged ({error}); run halnet train again, which writes it anew"
+            f"{path}: the file is damaged ({error}); run halnet train again, which writes a new one"
         ) from error

@@ -1,1 +1,1 @@
-"""The network: what is trained, run by PyTorch and exported."""
+"""The network that HAL-Net trains, runs with PyTorch and exports."""

@@ -1,4 +1,4 @@
-"""Coordinate Attention, the gate of CA-MobileNetV3's deep blocks."""
+"""Coordinate Attention, which scales the features of the deep blocks of CA-MobileNetV3."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,11 @@ class CoordinateAttention(nn.Module):
         self.gate_w = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x * a_h * a_w, the two gates from the means over the other axis."""
+        """Return N x C x H x W features, each multiplied by the gates of its row and its column.
+
+        The gates of a row are computed from the mean features of this row, and the gates of a
+        column from those of this column.
+        """
         height, width = x.shape[2:]
         rows = x.mean(dim=3, keepdim=True)  # N x C x H x 1
         columns = x.mean(dim=2, keepdim=True).transpose(2, 3)  # N x C x W x 1

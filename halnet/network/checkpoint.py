@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files that carry their recipe, calibration and origin in the header."""
+"""Checkpoints: safetensors files with the recipe, the calibration and the origin in the header."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ from halnet.files import replacing
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
 
-PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
+PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
 CONFIG_KEY = PREFIX + "config"
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint file, read once."""
+    """The content of a checkpoint file."""
 
     path: Path
-    model: AgeNet  # in eval mode, on the CPU
+    model: AgeNet  # on the CPU, in eval mode
     metadata: Metadata
-    recipe: str  # the training recipe as JSON; `TrainConfig.from_json` reads it
+    recipe: str  # training recipe in JSON, for `TrainConfig.from_json`
 
     @property
     def sha256(self) -> str:
@@ -36,9 +36,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, model: AgeNet, recipe: str, metadata: Metadata) -> None:
-    """Write the weights with `recipe` (JSON) and metadata in the header, whole or not at all."""
+    """Write the weights, with the recipe (JSON) and the metadata in the header.
+
+    The file is written completely or not at all. Equal content gives equal bytes.
+    """
     tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    # A file cannot hold its own hash: load_checkpoint fills it in.
+    # A file cannot contain its own SHA-256: load_checkpoint computes it.
     properties = replace(metadata, checkpoint_sha256="").to_properties()
     header = {**properties, CONFIG_KEY: recipe}
     with replacing(path) as temporary:
@@ -48,17 +51,23 @@ def save_checkpoint(path: Path, model: AgeNet, recipe: str, metadata: Metadata) 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises ArtifactError for a file that is not a HAL-Net checkpoint. Pickles are refused without
-    being read, because reading a pickle can run code.
+    Raises ArtifactError if the file is not a HAL-Net checkpoint. A pickle raises it too, and is not
+    unpickled, because this could run code.
     """
-    data, header = _read(Path(path))
+    path = Path(path)
+    data, header = _read(path)
     digest = hashlib.sha256(data).hexdigest()
     metadata = Metadata.from_properties({**header, PREFIX + "checkpoint_sha256": digest}, path)
     if CONFIG_KEY not in header:
         raise ArtifactError(
-            f"{path}: expected a checkpoint of halnet train, found a file without a training recipe"
+            f"{path}: expected a checkpoint of halnet train, found a file without a training "
+            "recipe; name best_model.safetensors in a run folder"
         )
     recipe = header[CONFIG_KEY]
+    return Checkpoint(path, _build_model(path, data, recipe), metadata, recipe)
+
+
+def _build_model(path: Path, data: bytes, recipe: str) -> AgeNet:
     try:
         config = NetworkConfig.from_recipe(recipe)
         model = AgeNet(config)
@@ -68,54 +77,59 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         model.load_state_dict(load(data))
     except RuntimeError as error:
         raise ArtifactError(
-            f"{path}: expected weights of {config.backbone}, found others: "
-            f"{str(error).splitlines()[-1]}"
+            f"{path}: expected the weights of {config.backbone}, found others "
+            f"({str(error).splitlines()[-1].strip()}); use a checkpoint that halnet train wrote"
         ) from error
     if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
-        raise ArtifactError(f"{path}: its weights contain NaN or infinity; train it again")
-    return Checkpoint(Path(path), model.eval(), metadata, recipe)
+        raise ArtifactError(
+            f"{path}: expected finite weights, found NaN or infinity; train the model again"
+        )
+    return model.eval()
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{path}: the file cannot be read: {error.strerror}") from error
     try:
         safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks offsets and lengths
         return data, dict(_header(data).get("__metadata__", {}))
     except (safetensors.SafetensorError, ValueError) as error:
         if _is_pickle(data):
             raise ArtifactError(
-                f"{path}: expected a .safetensors checkpoint, found a pickle, which could run code "
-                "when it is read; convert it to .safetensors on a machine where you trust it"
+                f"{path}: expected a .safetensors checkpoint, found a pickle, which can run code "
+                "when it is read; if you trust it, convert it to .safetensors"
             ) from error
-        raise ArtifactError(f"{path}: the .safetensors file is damaged: {error}") from error
+        raise ArtifactError(
+            f"{path}: expected a complete .safetensors file, found damage ({error}); copy it again"
+        ) from error
 
 
 def _is_pickle(data: bytes) -> bool:
-    """Tell whether data is a zip archive of torch.save or a bare pickle of protocol 2 to 5.
+    """Return whether data is a zip archive of torch.save, or a bare pickle of protocol 2 to 5.
 
-    A .safetensors file may begin with 0x80 too, in its length, but it has zeros from the third
-    byte on.
+    A .safetensors file can begin with 0x80 too, because it begins with a length of 8 bytes. But the
+    third byte of that length is zero.
     """
     return data[:4] == b"PK\x03\x04" or (
-        data[:1] == b"\x80" and data[1:2] in PROTOCOLS and data[2:3] != b"\0"
+        data[:1] == b"\x80" and data[1:2] in PICKLE_PROTOCOLS and data[2:3] != b"\0"
     )
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """Return the JSON header of a .safetensors file: its length in 8 bytes, then the text."""
+    """Return the JSON header of a .safetensors file, which begins with its length in 8 bytes."""
     length = int.from_bytes(data[:8], "little")
     return dict(json.loads(data[8 : 8 + length]))
 
 
 def _sort_header(data: bytes) -> bytes:
-    """Return the same file with its header's keys in order, so that equal content is equal bytes.
+    """Return the same .safetensors file with sorted keys in its header.
 
-    The library writes the metadata in an order that differs from run to run.
+    The library writes the metadata in an order that differs from run to run. With sorted keys,
+    equal content gives equal bytes.
     """
     start = 8 + int.from_bytes(data[:8], "little")
     text = json.dumps(_header(data), sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns the tensors to 8 bytes
+    text += b" " * (-len(text) % 8)  # the tensors must begin at a multiple of 8 bytes
     return len(text).to_bytes(8, "little") + text + data[start:]

@@ -1,4 +1,4 @@
-"""What a network is built from, as its checkpoint states it."""
+"""The configuration that a network is built from."""
 
 import json
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from halnet.errors import ConfigError
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The fields of a training recipe that decide the network's layers.
+    """The fields of a training recipe that determine the layers of the network.
 
-    `halnet.network.backbones` and `halnet.network.heads` list the names that they may have.
+    `halnet.network.backbones` and `halnet.network.heads` list the names of backbones and heads.
     """
 
     backbone: str = "ca_mobilenet_v3"
@@ -20,9 +20,10 @@ class NetworkConfig:
 
     @classmethod
     def from_recipe(cls, text: str) -> Self:
-        """Read the fields out of a recipe in JSON, the text that `TrainConfig.to_json` returns.
+        """Read the fields from a recipe in JSON, the text that `TrainConfig.to_json` returns.
 
-        A field that the recipe leaves out has its default. Raises ConfigError for damaged text.
+        A field that is missing in the recipe gets its default. Raises ConfigError if the text is
+        damaged.
         """
         try:
             recipe = dict(json.loads(text))

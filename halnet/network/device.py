@@ -1,4 +1,4 @@
-"""Devices: what was asked for, or an error that names the cure."""
+"""PyTorch devices: the requested device is used, or an error says what to do."""
 
 import re
 
@@ -8,9 +8,9 @@ from halnet.errors import RuntimeUnavailableError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+    """Return the device for "auto" (CUDA if there is a device, else CPU), "cpu", "cuda", "cuda:N".
 
-    Raises RuntimeUnavailableError for any other name and for a CUDA device that is not there.
+    Raises RuntimeUnavailableError for any other name, and for a CUDA device that does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -18,15 +18,18 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cpu")
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if not match:
-        raise RuntimeUnavailableError(f"PyTorch: expected device auto, cpu or cuda, found {name}")
+        raise RuntimeUnavailableError(
+            f"PyTorch: expected the device auto, cpu, cuda or cuda:N, found {name}"
+        )
     if not torch.cuda.is_available():
         raise RuntimeUnavailableError(
-            f"PyTorch: {name} was asked for, but there is no CUDA device; install the NVIDIA "
-            "driver and a CUDA build of torch, or use device cpu"
+            f"PyTorch: expected a CUDA device for {name}, found none; install the NVIDIA driver "
+            "and a CUDA build of torch, or use the device cpu"
         )
     index = int(match[1] or 0)
-    if index >= torch.cuda.device_count():
+    count = torch.cuda.device_count()
+    if index >= count:
         raise RuntimeUnavailableError(
-            f"PyTorch: {name} was asked for, but there are {torch.cuda.device_count()} CUDA devices"
+            f"PyTorch: expected a CUDA device from cuda:0 to cuda:{count - 1}, found {name}"
         )
     return torch.device("cuda", index)

@@ -1,1 +1,1 @@
-"""Training: prepared dataset to checkpoint. The only part of the library that needs PyTorch."""
+"""Training: from a prepared dataset to a checkpoint."""

@@ -1,7 +1,8 @@
-"""What happens around the steps: the weight average, the best checkpoint, the log."""
+"""Callbacks of a training: the average of the weights, the best checkpoint and the log."""
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +20,51 @@ from halnet.training.data import Batch
 from halnet.training.module import AgeModule
 from halnet.training.training_log import COLUMNS, read_log, write_log
 
-EpochReport = Callable[[Mapping[str, float]], None]
+OnEpoch = Callable[[Mapping[str, float]], None]  # takes the values of a line of the log
 
 
 def ema_decay(updates: int, ceiling: float) -> float:
-    """Return the decay of the weight average: short at first, when the weights move fast."""
+    """Return the decay of the weight average, which is smaller for the first updates.
+
+    The weights change fast at the start, and a small decay follows them. `ceiling` is the largest
+    decay.
+    """
     return min(ceiling, (1 + updates) / (10 + updates))
 
 
+def average_weights(averages: Any, currents: Any, count: Any, ceiling: float) -> None:
+    """Update averaged tensors in place, after `count` updates. Integers are copied."""
+    decay = ema_decay(int(count), ceiling)
+    for averaged, current in zip(averages, currents, strict=True):
+        if averaged.is_floating_point():
+            averaged.lerp_(current, 1 - decay)
+        else:
+            averaged.copy_(current)
+
+
 def ema_callback(ceiling: float) -> WeightAveraging:
-    """Return the exponential moving average over weights and BN buffers."""
+    """Return a callback that averages weights and statistics of batch norms exponentially.
 
-    def average(averages: Any, currents: Any, count: Any) -> None:
-        decay = ema_decay(int(count), ceiling)
-        for averaged, current in zip(averages, currents, strict=True):
-            if averaged.is_floating_point():
-                averaged.lerp_(current, 1 - decay)
-            else:
-                averaged.copy_(current)
-
-    return WeightAveraging(use_buffers=True, multi_avg_fn=average)
+    `ceiling` is the largest decay.
+    """
+    return WeightAveraging(use_buffers=True, multi_avg_fn=partial(average_weights, ceiling=ceiling))
 
 
 class BestCheckpoint(Callback):
-    """Keeps the averaged weights with the least validation MAE at the deployed resolution.
+    """Writes the averaged weights with the lowest validation MAE at the deployed resolution.
 
-    Must come before the averaging callback, which takes the averaged weights away again.
+    It must come before the averaging callback, which replaces the averaged weights after the
+    validation.
     """
 
     def __init__(self, path: Path, data: PreparedDataset) -> None:
         self._path = path
         self._data = data
         self.best = float("inf")
-        self.waited = 0  # epochs at the deployed resolution since the best
+        self.waited = 0  # number of epochs at the deployed resolution since the best one
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the validation MAE; write the checkpoint if it is the best so far."""
+        """Log the validation MAE, and write the checkpoint if it is the best one so far."""
         assert isinstance(pl_module, AgeModule)
         outputs = Outputs(
             *(np.concatenate(part) for part in zip(*pl_module.val_outputs, strict=True))
@@ -63,8 +73,8 @@ class BestCheckpoint(Callback):
         mae = float(np.abs(outputs.age - labels).mean())
         if not np.isfinite(mae):
             raise ConfigError(
-                f"the validation MAE became {mae} in epoch {trainer.current_epoch + 1}; the best "
-                "checkpoint so far is kept: train into a new folder with a lower --learning-rate"
+                f"the training diverged: the validation MAE is {mae} in epoch "
+                f"{trainer.current_epoch + 1}; train into a new folder with a lower --learning-rate"
             )
         pl_module.log("val_mae", mae)
         pl_module.log("val_bias", float((outputs.age - labels).mean()))
@@ -85,37 +95,37 @@ class BestCheckpoint(Callback):
         save_checkpoint(self._path, pl_module.model, pl_module.config.to_json(), metadata)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know."""
+        """Return the state that a resumed run needs."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop early, if the recipe says so."""
+        """Stop the training early if the recipe has a patience and it is over."""
         assert isinstance(pl_module, AgeModule)
         patience = pl_module.config.patience
-        if patience:  # all processes must come to the same decision
+        if patience:  # all processes must decide the same
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(
                 self.waited >= patience, all=False
             )
 
 
 class EpochLog(Callback):
-    """Appends a line an epoch to `training_log.csv`, with speed and the wait for data."""
+    """Adds a line for each epoch to `training_log.csv`, with the speed and the wait for data."""
 
-    def __init__(self, path: Path, on_epoch: EpochReport) -> None:
+    def __init__(self, path: Path, on_epoch: OnEpoch) -> None:
         self._path = path
         self._on_epoch = on_epoch
         self._rows: list[dict[str, str]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take up the log of the epochs that are done."""
+        """Read the lines of the epochs that are finished."""
         self._rows = list(read_log(self._path).rows[: trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clocks."""
+        """Start measuring the time."""
         self._start = self._waiting_since = time.perf_counter()
         self._waited = 0.0
         self._busy = 0.0
@@ -124,7 +134,7 @@ class EpochLog(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Add the time since the last batch was done: that was waiting for this one."""
+        """Add the time since the end of the last step, which was spent waiting for this batch."""
         now = time.perf_counter()
         self._waited += now - self._waiting_since
         self._step_start = now
@@ -143,7 +153,7 @@ class EpochLog(Callback):
         self._images += len(batch[1]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the line."""
+        """Write the line of the epoch."""
         assert isinstance(pl_module, AgeModule)
         if not trainer.is_global_zero:
             return

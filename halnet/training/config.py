@@ -1,4 +1,4 @@
-"""Every choice of a training run, in one frozen value that the checkpoint carries."""
+"""The recipe of a training: all its options, in one frozen value that the checkpoint contains."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from halnet.alignment import CROP_SIZE
 from halnet.errors import ConfigError
 from halnet.network.config import NetworkConfig
 
-MIN_SIZE = 32  # pixels: the network's total stride
+MIN_SIZE = 32  # pixels: the largest stride in the network
 
 
 def option(
@@ -21,10 +21,10 @@ def option(
     choices: tuple[str, ...] = (),
     listed: bool = True,
 ) -> Any:
-    """Return a field of the recipe with what the command line and the checks must know of it.
+    """Return a field of the recipe, whose metadata the command line and the checks use.
 
-    `low` and `high` bound a number, both included; `choices` are the only words that are allowed;
-    `listed` is False where `halnet train` has no option of the field's own name.
+    A number must be from `low` to `high`. A word must be one of `choices`, if there are any.
+    `listed` is False if `halnet train` does not make its option from the field.
     """
     return field(
         default=default,
@@ -34,9 +34,9 @@ def option(
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs at one resolution."""
+    """Some epochs at one resolution."""
 
-    size: int  # pixels a side that the crop is scaled to
+    size: int  # width and height of the scaled crops, pixels
     epochs: int
 
     def __str__(self) -> str:
@@ -45,9 +45,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a run. Two runs with equal recipes on the same data and machine give equal weights.
+    """The recipe of a run. On the same data and machine, equal recipes give equal weights.
 
-    The metadata of each field says what it does, where it comes from and which values it may have.
+    The metadata of each field states what the field does, where it comes from and which values it
+    can have.
     """
 
     backbone: str = option(
@@ -58,55 +59,58 @@ class TrainConfig:
     head: str = option(
         "distribution",
         "Last layer: distribution is a softmax over 0 to 100 years; ordinal is 100 yes-or-no "
-        "questions, whether the person is older than k years (OR-CNN, Niu et al., CVPR 2016).",
+        "questions, each of which asks if the person is older than k years (OR-CNN, Niu et al., "
+        "CVPR 2016).",
         choices=("distribution", "ordinal"),
     )
     weights: str = option(
         "none",
-        "What the weights start from: none, imagenet, checkpoint, select, select:timm:NAME or "
+        "Kind of the initial weights: none, imagenet, checkpoint, select, select:timm:NAME or "
         "faceres.",
         listed=False,
     )
-    initial_sha256: str = option(
-        "", "SHA-256 of the file that the weights start from.", listed=False
-    )
+    initial_sha256: str = option("", "SHA-256 of the file with the initial weights.", listed=False)
     photos: int = option(
         0,
-        "Train on this many photos, spread evenly over the training split, for small comparisons. "
-        "0 trains on all of them.",
+        "Number of training photos, spread evenly over the training split, for small comparisons. "
+        "0 uses all of them.",
         low=0,
         high=1e9,
     )
     stages: tuple[Stage, ...] = option(
         (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4)),
-        "Progressive resizing: PIXELSxEPOCHS,... The last stage must be at "
-        f"{CROP_SIZE} pixels, the size that the deployed model sees.",
+        "Progressive resizing: stages of PIXELSxEPOCHS, separated by commas. The last stage must "
+        f"have {CROP_SIZE} pixels, the resolution of the deployed model.",
         listed=False,
     )
-    batch_size: int = option(32, "Photos in one step, over all processes.", low=2, high=65536)
+    batch_size: int = option(
+        32, "Number of photos in one step, over all processes.", low=2, high=65536
+    )
     learning_rate: float = option(
         1e-3,
-        "Peak of the learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).",
+        "Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).",
         low=1e-8,
         high=10,
     )
     weight_decay: float = option(
         0.02,
-        "Weight decay of convolution and linear weights; batch norms and biases have none.",
+        "Weight decay of convolutions and linear layers. Batch norms and biases have none.",
         low=0,
         high=10,
     )
     warmup_epochs: float = option(
-        1.0, "Epochs of linear warm-up before the cosine schedule.", low=0, high=1000
+        1.0, "Number of epochs of linear warm-up before the cosine schedule.", low=0, high=1000
     )
     freeze_epochs: int = option(
         0,
-        "Epochs in which only fresh layers are trained (head, Coordinate Attention); the "
-        "pretrained layers keep their weights and their batch norm statistics.",
+        "Number of epochs in which only the head and Coordinate Attention are trained. All other "
+        "layers keep their weights and their batch norm statistics.",
         low=0,
         high=1000,
     )
-    clip_norm: float = option(5.0, "Largest norm of the gradient.", low=1e-6, high=1e6)
+    clip_norm: float = option(
+        5.0, "Largest norm of the gradient, which is clipped to it.", low=1e-6, high=1e6
+    )
     dropout: float = option(0.2, "Dropout rate before the last layer.", low=0, high=0.99)
     dropout_start: float | None = option(
         None,
@@ -154,63 +158,67 @@ class TrainConfig:
     )
     lds: str = option(
         "none",
-        "Weights of photos by label distribution smoothing (Yang et al., ICML 2021): none, the "
-        "inverse of the smoothed density of ages, or sqrt, the root of that inverse.",
+        "Label distribution smoothing (Yang et al., ICML 2021), which weights photos: inverse uses "
+        "the inverse of the smoothed density of ages, sqrt the square root of this inverse, and "
+        "none gives all photos the same weight.",
         choices=("none", "inverse", "sqrt"),
     )
     mixup_alpha: float = option(
         0.0,
-        "MixUp of images, distributions and ages (Zhang et al., ICLR 2018, uses 0.2). 0 turns it "
-        "off.",
+        "Strength of MixUp of images, distributions and ages (Zhang et al., ICLR 2018, uses 0.2). "
+        "0 turns it off.",
         low=0,
         high=100,
     )
     ema_decay: float = option(
-        0.998, "Largest decay, in one step, of the average of the weights.", low=0, high=0.99999
+        0.998, "Largest decay of the average of the weights in one step.", low=0, high=0.99999
     )
     patience: int = option(
         0,
-        "Early stop: end the training after this many epochs of the last stage without a better "
-        "one. 0 turns it off.",
+        "Early stopping: stop after this many epochs of the last stage without a lower validation "
+        "MAE. 0 turns it off.",
         low=0,
         high=1000,
     )
     precision: str = option(
-        "fp32", "fp32, or mixed precision with bf16 or fp16.", choices=("fp32", "bf16", "fp16")
+        "fp32",
+        "Precision: fp32, or mixed precision with bf16 or fp16.",
+        choices=("fp32", "bf16", "fp16"),
     )
     quantize: str = option(
         "none",
-        "int8 trains so that the same weights give the same ages in INT8. It needs pretrained "
-        "weights; batch norm statistics are frozen and dropout is off.",
+        "With int8, the weights are trained to predict the same ages in INT8 as in floating point. "
+        "It needs pretrained weights. Batch norm statistics stay as they are, and dropout is off.",
         choices=("none", "int8"),
     )
     quantize_weight: float = option(
         1.0,
-        "Weight of the distance between the distributions in INT8 and in floating point.",
+        "Weight of the distance between the distributions in INT8 and in floating point, for "
+        "--quantize int8.",
         low=0,
         high=100,
     )
-    teacher_sha256: str = option("", "SHA-256 of the teacher's checkpoint.", listed=False)
+    teacher_sha256: str = option("", "SHA-256 of the checkpoint of the teacher.", listed=False)
     label_weight: float = option(
-        1.0, "Weight of the loss on the labels where there is a teacher.", low=0, high=100
+        1.0, "Weight of the loss on the labels, with --teacher.", low=0, high=100
     )
     teacher_weight: float = option(
         1.0,
-        "Weight of the distance to the teacher's distribution (Hinton et al., 2015). Teacher and "
-        "student see the same crop and the same MixUp (Beyer et al., CVPR 2022).",
+        "Weight of the distance to the distribution of the teacher (Hinton et al., 2015). Teacher "
+        "and student get the same crops with the same MixUp (Beyer et al., CVPR 2022).",
         low=0,
         high=100,
     )
     hint_weight: float = option(
         0.0,
-        "Weight of the distance to the teacher's features at strides 8 and 16 and after pooling "
-        "(FitNets, Romero et al., ICLR 2015).",
+        "Weight of the distance to the features of the teacher at strides 8 and 16 and after "
+        "pooling (FitNets, Romero et al., ICLR 2015).",
         low=0,
         high=100,
     )
     seed: int = option(
         0,
-        "Seed of everything random. The same seed, data and machine give the same result.",
+        "Seed of all random numbers. The same recipe, data and machine give the same weights.",
         low=0,
         high=2**32 - 1,
     )
@@ -218,19 +226,21 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.stages or self.stages[-1].size != CROP_SIZE:
             raise ConfigError(
-                f"stages: the last must be at {CROP_SIZE} pixels, the size that a deployed model "
-                f"sees, found {','.join(map(str, self.stages)) or 'none'}; "
-                f"for example 128x13,{CROP_SIZE}x3"
+                f"stages: expected {CROP_SIZE} pixels in the last stage, the resolution of the "
+                f"deployed model, found {','.join(map(str, self.stages)) or 'no stages'}; "
+                f"for example, use 128x13,{CROP_SIZE}x3"
             )
         if any(s.epochs < 1 or s.size < MIN_SIZE or s.size % MIN_SIZE for s in self.stages):
             raise ConfigError(
-                "stages: expected at least one epoch in each, and sizes that are multiples of "
-                f"{MIN_SIZE} pixels, found {','.join(map(str, self.stages))}"
+                "stages: expected at least one epoch in each stage, and sizes that are multiples "
+                f"of {MIN_SIZE} pixels, found {','.join(map(str, self.stages))}"
             )
         for item in fields(self):
             value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
             if value is not None and low is not None and not low <= value <= high:
-                raise ConfigError(f"{item.name}: expected {low:g} to {high:g}, found {value:g}")
+                raise ConfigError(
+                    f"{item.name}: expected a number from {low:g} to {high:g}, found {value:g}"
+                )
             choices = item.metadata["choices"]
             if choices and value not in choices:
                 raise ConfigError(
@@ -239,16 +249,16 @@ class TrainConfig:
 
     @property
     def network(self) -> NetworkConfig:
-        """The fields that decide the network's layers."""
+        """The fields that determine the layers of the network."""
         return NetworkConfig(self.backbone, self.head, self.dropout)
 
     @property
     def epochs(self) -> int:
-        """Number of epochs over all stages."""
+        """Number of epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
 
     def size_at(self, epoch: int) -> int:
-        """Return the resolution, pixels a side, of an epoch counted from 0."""
+        """Return the width and height of crops, in pixels, in an epoch counted from 0."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage.size
@@ -256,19 +266,22 @@ class TrainConfig:
         return self.stages[-1].size
 
     def to_json(self) -> str:
-        """Return the recipe as JSON text."""
+        """Return the recipe as text in JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote. Raises ConfigError for damaged text or unknown fields."""
+        """Read the text that `to_json` returned.
+
+        Raises ConfigError if the text is damaged or has unknown fields.
+        """
         try:
             values: dict[str, Any] = json.loads(text)
             unknown = set(values) - {item.name for item in fields(cls)}
             if unknown:
                 raise ConfigError(
-                    f"training recipe: expected fields that this version of halnet knows, found "
-                    f"{', '.join(sorted(unknown))}"
+                    "the training recipe: expected fields that this version of halnet supports, "
+                    f"found {', '.join(sorted(unknown))}; use a newer version"
                 )
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
             return cls(**values)
@@ -277,8 +290,13 @@ class TrainConfig:
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """Read "128x13,224x3": 13 epochs at 128 pixels, then 3 at 224."""
+    """Read stages such as "128x13,224x3": 13 epochs at 128 pixels, then 3 epochs at 224 pixels.
+
+    Raises ConfigError for any other text.
+    """
     parts = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
     if not all(parts):
-        raise ConfigError(f"stages: expected PIXELSxEPOCHS,... such as 128x13,224x3, found {text}")
+        raise ConfigError(
+            f"stages: expected PIXELSxEPOCHS,... such as 128x13,{CROP_SIZE}x3, found {text!r}"
+        )
     return tuple(Stage(int(part[1]), int(part[2])) for part in parts if part)

@@ -1,8 +1,9 @@
-"""Training batches: crops from one memory-mapped array, augmented one by one.
+"""Training batches: augmented crops from one memory-mapped array.
 
-What costs time is done on uint8 by OpenCV: one affine warp does flip, rotation, scale and shift,
-one 3 x 4 matrix does brightness, contrast and saturation. All randomness comes from (seed, epoch,
-photo), so the batches do not depend on workers or on where a run was resumed.
+OpenCV does the slow work, on uint8: one affine warp for flip, rotation, scale and shift, and one
+3 x 4 matrix for brightness, contrast and saturation. All random numbers depend on the seed, the
+epoch and the photo only. So the batches do not depend on the number of workers, and a resumed run
+gets the same batches.
 """
 
 import math
@@ -21,33 +22,35 @@ from halnet.datasets.prepared_dataset import PreparedDataset, Record
 from halnet.files import replacing
 from halnet.images import Image
 
-# Augmentation, each drawn evenly within plus or minus
+# Augmentation. The first six values are drawn evenly from minus to plus the given value.
 ROTATION = 12.0  # degrees
-SCALE = 0.12  # of log size
-SHIFT = 0.05  # of the crop's side
-BRIGHTNESS = 0.25  # factor
-CONTRAST = 0.25  # factor
-SATURATION = 0.4  # factor
-GRAY_RATE = 0.05  # share of photos without colour
-ERASE_RATE = 0.25  # share of photos with a rectangle erased [Zhong et al., AAAI 2020]
-ERASE_AREA = (0.02, 0.2)  # of the crop
+SCALE = 0.12  # logarithm of the size factor
+SHIFT = 0.05  # share of the width or height of the crop
+BRIGHTNESS = 0.25  # difference of the factor from 1
+CONTRAST = 0.25  # difference of the factor from 1
+SATURATION = 0.4  # difference of the factor from 1
+GRAY_RATE = 0.05  # share of crops that lose their colour
+ERASE_RATE = 0.25  # share of crops with an erased rectangle [Zhong et al., AAAI 2020]
+ERASE_AREA = (0.02, 0.2)  # smallest and largest area of the rectangle, as a share of the crop
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 weights of R, G, B
 
 Batch = tuple[Tensor, Tensor]  # N x S x S x 3 uint8 RGB, N ages in years (int64)
 
 
 def crop_array(data: PreparedDataset, size: int) -> NDArray[np.uint8]:
-    """Return all prepared crops, in the index's order, scaled for training at `size` pixels.
+    """Return all prepared crops, in the order of the index, scaled for training at `size` pixels.
 
-    N x P x P x 3 uint8 RGB, memory-mapped, with P = round(256 * size / 224): the margin for
-    augmentation is kept. Made once a size, beside the crops.
+    The result is N x P x P x 3 uint8 RGB and memory-mapped. P is round(256 * size / 224), because
+    the crops keep their margin for augmentation. For each size, the array is written once, into the
+    folder `cache` of the dataset.
     """
     side = round(PREPARED_SIZE * size / CROP_SIZE)
     path = data.root / "cache" / f"crops_{side}_{data.index_sha256[:16]}.npy"
     if not path.exists():
         header = {"descr": "|u1", "fortran_order": False}
         shape = (len(data.records), side, side, 3)
-        # Written, not mapped: a full disk is then an error and not a signal that ends the program.
+        # With ordinary writes, a full disk is an error. With a mapped file, it would be a signal
+        # that kills the program.
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
             for record in data.records:
@@ -73,7 +76,7 @@ class TrainingCrops(Dataset[Batch]):
         size: int,
         seed: tuple[int, int],
     ) -> None:
-        """Take the crops `array[rows]` with their `ages`; `seed` is (run, epoch)."""
+        """Use the crops `array[rows]` with their `ages` in years. `seed` is (seed, epoch)."""
         self._array = array
         self._rows = np.asarray(rows)
         self._ages = torch.tensor(ages)
@@ -84,7 +87,7 @@ class TrainingCrops(Dataset[Batch]):
         return len(self._rows)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Return a whole batch: N x S x S x 3 uint8 RGB and N ages."""
+        """Return a complete batch: N x S x S x 3 uint8 RGB and N ages in years."""
         images = np.stack([self._augmented(index) for index in indices])
         return torch.from_numpy(images), self._ages[indices]
 
@@ -94,7 +97,10 @@ class TrainingCrops(Dataset[Batch]):
 
 
 def augment(crop: Image, size: int, rng: np.random.Generator) -> Image:
-    """Return a random variant, `size` x `size` x 3 uint8 RGB, of a crop with its margin."""
+    """Return a random variant of a crop that has its margin.
+
+    `crop` is P x P x 3 uint8 RGB, and the result is `size` x `size` x 3 uint8 RGB.
+    """
     u = rng.uniform(-1, 1, 6)
     rates = rng.random(3)
     side = crop.shape[0]
@@ -102,7 +108,7 @@ def augment(crop: Image, size: int, rng: np.random.Generator) -> Image:
         ((side - 1) / 2, (side - 1) / 2), ROTATION * u[0], math.exp(SCALE * u[1])
     )
     matrix[:, 2] += (size - side) / 2 + SHIFT * size * u[2:4]
-    if rates[0] < 0.5:  # mirror the result
+    if rates[0] < 0.5:  # mirror the crop
         matrix[0] = [-matrix[0, 0], -matrix[0, 1], size - 1 - matrix[0, 2]]
     warped = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR)
     saturation = 0.0 if rates[1] < GRAY_RATE else 1 + SATURATION * rng.uniform(-1, 1)
@@ -114,7 +120,10 @@ def augment(crop: Image, size: int, rng: np.random.Generator) -> Image:
 
 
 def colour_matrix(brightness: float, contrast: float, saturation: float) -> NDArray[np.float64]:
-    """Return the 3 x 4 matrix for RGB pixels: saturation, then contrast about 128, brightness."""
+    """Return the 3 x 4 matrix that changes RGB pixels from 0 to 255 by three factors.
+
+    Saturation comes first, then contrast about the value 128, then brightness.
+    """
     saturate = saturation * np.eye(3) + (1 - saturation) * LUMA
     matrix = np.empty((3, 4))
     matrix[:, :3] = brightness * contrast * saturate
@@ -140,38 +149,42 @@ def training_loader(
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
-    """Return the shuffled, augmented batches of one epoch over `records`; `seed` is (run, epoch).
+    """Return the shuffled, augmented batches of one epoch over `records`.
 
-    `share` is (rank, processes): each process gets its part of every batch of `batch_size`.
+    `size` is the resolution in pixels, and `seed` is (seed, epoch). `workers` is the number of
+    processes that load batches. `share` is (rank, number of processes): each training process gets
+    its part of every batch of `batch_size`.
     """
     row = {record.source: i for i, record in enumerate(data.records)}
     rows = [row[record.source] for record in records]
     ages = [record.age for record in records]
     crops = TrainingCrops(crop_array(data, size), rows, ages, size, seed)
-    # A fixed list: a sampler with a generator would give another order each time it is iterated.
+    # The order is a list, because a sampler would give another order each time it is iterated.
     order = np.random.default_rng(seed).permutation(len(crops))
     rank, processes = share
-    part = min(batch_size, len(crops)) // processes  # of a batch, for each process
-    # A last batch of one or two would spoil the BN statistics: whole batches only.
+    part = min(batch_size, len(crops)) // processes  # photos of a batch for each process
+    # A last batch of one or two photos would distort the statistics of batch norms, so only
+    # complete batches are used.
     whole = order[: len(order) // (part * processes) * part * processes]
     return DataLoader(
         crops,
         batch_size=part,
         sampler=whole.reshape(-1, processes, part)[:, rank].ravel().tolist(),
         num_workers=workers,
-        collate_fn=_as_is,
+        collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _as_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
+    """Return the batch, which `TrainingCrops` has already put together."""
     return batch
 
 
 def evaluation_loader(
     data: PreparedDataset, records: Sequence[Record], size: int, batch_size: int
 ) -> DataLoader[Batch]:
-    """Return the crops that prediction sees, scaled to `size` pixels, in order."""
+    """Return the crops as in prediction, in order, scaled to `size` pixels."""
     images = np.stack([_scale(inner_crop(data.crop(record)), size) for record in records])
     ages = torch.tensor([record.age for record in records])
     pairs = torch.utils.data.TensorDataset(torch.from_numpy(images), ages)

@@ -1,11 +1,13 @@
-"""Distillation: a student learns a teacher's distributions and, as hints, its features.
+"""Distillation: a student learns the distributions of a teacher and, with hints, its features.
 
-Teacher and student see the same crop and the same MixUp [Beyer et al., CVPR 2022]. Hints [FitNets:
-Romero et al., ICLR 2015] are 1 x 1 convolutions from the student's features at strides 8 and 16 and
-a linear map from its pooled one, each to the teacher's, standardised over the batch.
+Teacher and student get the same crops with the same MixUp [Beyer et al., CVPR 2022]. A hint
+[FitNets: Romero et al., ICLR 2015] maps features of the student to those of the teacher, which are
+standardised over the batch. The map is a 1 x 1 convolution for the features at strides 8 and 16,
+and a linear layer for the pooled features.
 """
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,72 +20,83 @@ from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.losses import soft_loss
 
-PROBE_SIZE = 64  # pixels: the features' channels are counted on one blank crop of this size
+PROBE_SIZE = 64  # pixels: size of the blank crop that shows the number of channels of features
 
 
 class Distiller(nn.Module):
     """The part of the loss that compares a student with its teacher.
 
-    Its own parameters, the hints' maps, are trained with the student and not part of its file.
+    Its parameters are the maps of the hints. They are trained together with the student, but are
+    not part of the checkpoint of the student.
     """
 
     def __init__(self, student: AgeNet, teacher: AgeNet, config: TrainConfig) -> None:
-        """Take the two networks; the teacher's batch norms are folded, for speed."""
+        """Prepare both networks. The batch norms of the teacher are folded, which saves time.
+
+        Raises ConfigError if hints are requested and a network has no such features.
+        """
         super().__init__()
         self._config = config
         fold_batch_norms(teacher.eval(), torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3))
         teacher.requires_grad_(False).to(memory_format=torch.channels_last)
-        # In a tuple: the teacher is no submodule, so that it is neither trained, nor averaged, nor
-        # saved.
+        # The tuple hides the teacher from PyTorch: it is no submodule, so it is not trained, not
+        # averaged and not saved.
         self._teacher = (teacher,)
-        self.maps = nn.ModuleDict()
-        if config.hint_weight:
-            blank = torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3)
-            with torch.no_grad():
-                was_training = student.training
-                student.eval()
-                own, given = (with_features(net, blank)[1] for net in (student, teacher))
-                student.train(was_training)
-            for name, feature in own.items():
-                maps = (feature.shape[1], given[name].shape[1])
-                self.maps[name] = nn.Linear(*maps) if feature.ndim == 2 else nn.Conv2d(*maps, 1)
+        self.maps = _build_maps(student, teacher) if config.hint_weight else nn.ModuleDict()
 
     def forward(self, student: AgeNet, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the student's N x K logits and N losses for N x H x W x 3 RGB images, 0 to 255."""
+        """Return the N x K logits of the student and N losses.
+
+        `images` are N x H x W x 3 RGB with values from 0 to 255.
+        """
         teacher = self._teacher[0].to(images.device)
-        run = with_features if self.maps else _without_features
-        logits, own = run(student, images)
+        run = compute_features if self.maps else _compute_no_features
+        logits, features = run(student, images)
         with torch.no_grad():
-            given_logits, given = run(teacher, images)
-        loss = self._config.teacher_weight * self._soft(student, logits, teacher, given_logits)
+            teacher_logits, teacher_features = run(teacher, images)
+        target = teacher.head.probabilities(teacher_logits)
+        log_probabilities = student.head.log_probabilities(logits)
+        loss = self._config.teacher_weight * soft_loss(log_probabilities, target, self._config)
         for name, module in self.maps.items():
-            loss = loss + self._config.hint_weight * hint_loss(module(own[name]), given[name])
+            hint = hint_loss(module(features[name]), teacher_features[name])
+            loss = loss + self._config.hint_weight * hint
         return logits, loss
 
-    def _soft(
-        self, student: AgeNet, logits: Tensor, teacher: AgeNet, given_logits: Tensor
-    ) -> Tensor:
-        """The loss of the labels' terms, with the teacher's distribution as the label."""
-        target = teacher.head.probabilities(given_logits)
-        return soft_loss(student.head.log_probabilities(logits), target, self._config)
+
+def _build_maps(student: AgeNet, teacher: AgeNet) -> nn.ModuleDict:
+    """Return a layer for each hint, from the channels of the student to those of the teacher."""
+    blank = torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3)
+    with torch.no_grad():
+        was_training = student.training
+        student.eval()
+        features, targets = (compute_features(net, blank)[1] for net in (student, teacher))
+        student.train(was_training)
+    maps = nn.ModuleDict()
+    for name, feature in features.items():
+        channels = (feature.shape[1], targets[name].shape[1])
+        maps[name] = nn.Linear(*channels) if feature.ndim == 2 else nn.Conv2d(*channels, 1)
+    return maps
 
 
-def hint_loss(mapped: Tensor, given: Tensor) -> Tensor:
-    """Return N mean squared distances of N x C (x H x W) features to standardised ones."""
-    channels = given.shape[1]
-    mean, variance = (torch.full((channels,), v, device=given.device) for v in (0.0, 1.0))
-    standard = F.batch_norm(given.float(), mean, variance, training=True)
+def hint_loss(mapped: Tensor, target: Tensor) -> Tensor:
+    """Return N mean squared distances between mapped features and the standardised target.
+
+    Both are N x C x H x W, or N x C.
+    """
+    channels = target.shape[1]
+    mean, variance = (torch.full((channels,), v, device=target.device) for v in (0.0, 1.0))
+    standard = F.batch_norm(target.float(), mean, variance, training=True)
     return (mapped.float() - standard).square().flatten(1).mean(dim=1)
 
 
-def with_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return N x K logits and the features at strides 8 and 16 (N x C x h x w) and pooled (N x C).
+def compute_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return N x K logits, and the features at strides 8 and 16 and after pooling by their names.
 
-    Raises ConfigError for a backbone that has no features at one of those strides.
+    `images` are N x H x W x 3 RGB with values from 0 to 255. The features "stride8" and "stride16"
+    are N x C x h x w, and "pooled" is N x C. Raises ConfigError if the backbone has no such
+    features.
     """
     found: dict[str, Tensor] = {}
-    taps = {"stride8": model.taps.stride8, "stride16": model.taps.stride16}
-    taps["pooled"] = model.taps.pooled
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -92,16 +105,17 @@ def with_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tens
         return hook
 
     with ExitStack() as stack:
-        for name, place in taps.items():
-            if not place:
+        for name, layer in asdict(model.feature_layers).items():
+            if not layer:
                 raise ConfigError(
-                    f"hint_weight: a backbone without features at {name} cannot give or take hints"
+                    f"hint_weight: expected networks with features at {name}, found one without; "
+                    "use another backbone, or leave --hint-weight out"
                 )
-            module = model.network.get_submodule(place)
+            module = model.network.get_submodule(layer)
             stack.callback(module.register_forward_hook(keep(name)).remove)
         logits = model.logits(images)
     return logits, found
 
 
-def _without_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _compute_no_features(model: AgeNet, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     return model.logits(images), {}

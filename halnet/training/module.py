@@ -1,4 +1,4 @@
-"""The training step, the batches of each epoch and the optimiser, as Lightning wants them."""
+"""The training module of Lightning: the training step, the batches of an epoch, the optimiser."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from halnet.training.quantization import int8_loss
 
 
 class AgeModule(pl.LightningModule):
-    """One training step by the recipe, with or without a teacher."""
+    """Trains a network by a recipe, with or without a teacher."""
 
     age_weights: Tensor
 
@@ -47,11 +47,11 @@ class AgeModule(pl.LightningModule):
 
     @property
     def size(self) -> int:
-        """Resolution of the current epoch, pixels a side."""
+        """Width and height of crops in the current epoch, in pixels."""
         return self.config.size_at(self.current_epoch)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the current epoch's batches, at its resolution."""
+        """Return the batches of the current epoch for this process, at the right resolution."""
         seed = (self.config.seed, self.current_epoch)
         share = (self.trainer.global_rank, self.trainer.world_size) if self._trainer else (0, 1)
         config, data = self.config, self._data
@@ -65,34 +65,35 @@ class AgeModule(pl.LightningModule):
         return evaluation_loader(self._data, records, self.size, self.config.batch_size)
 
     def on_train_epoch_start(self) -> None:
-        """Set the modes and the dropout of the epoch."""
+        """Set train and eval modes and the dropout rate for the epoch."""
         self.model.train()
         quantizing = self.config.quantize != "none"
-        fresh = self._fresh() if self.frozen else set()
+        random_parts = self._random_parts() if self.frozen else set()
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0 if quantizing else dropout_rate(self.current_epoch, self.config)
             elif isinstance(module, nn.BatchNorm2d) and (
-                quantizing or (self.frozen and id(module) not in fresh)
+                quantizing or (self.frozen and id(module) not in random_parts)
             ):
                 module.eval()
 
     @property
     def frozen(self) -> bool:
-        """Whether the pretrained part keeps its weights in the current epoch."""
+        """Whether the pretrained layers keep their weights in the current epoch."""
         return self.current_epoch < self.config.freeze_epochs
 
-    def _fresh(self) -> set[int]:
-        """Return the identities of modules whose weights are fresh: Coordinate Attention, head."""
+    def _random_parts(self) -> set[int]:
+        """Return the ids of modules that start with random weights, in attention and head."""
         network: Any = self.model.network
         head = network.classifier if hasattr(network, "classifier") else network.head
-        fresh = [head, *(m for m in self.model.modules() if isinstance(m, CoordinateAttention))]
-        return {id(module) for part in fresh for module in part.modules()}
+        attention = [m for m in self.model.modules() if isinstance(m, CoordinateAttention)]
+        return {id(module) for part in (head, *attention) for module in part.modules()}
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one batch.
+        """Return the loss of one batch. Raises ConfigError if it is not finite.
 
-        Dropout and MixUp are seeded by the step, so that a resumed run goes on as it would have.
+        The seed of dropout and MixUp depends on the step only, so that a resumed run gives the same
+        result as one without an interruption.
         """
         config = self.config
         rng = np.random.default_rng((config.seed, self.current_epoch, batch_index))
@@ -118,9 +119,9 @@ class AgeModule(pl.LightningModule):
         loss = losses.mean()
         if not torch.isfinite(loss):
             raise ConfigError(
-                f"the loss became {float(loss.detach())} in epoch {self.current_epoch + 1}, batch "
-                f"{batch_index + 1}; the last good state is kept: train into a new folder with a "
-                "lower --learning-rate"
+                f"the training diverged: the loss is {float(loss.detach())} in epoch "
+                f"{self.current_epoch + 1}, batch {batch_index + 1}; train into a new folder with "
+                "a lower --learning-rate"
             )
         with torch.no_grad():
             predicted = self.model.summarise(logits)[0]
@@ -129,22 +130,22 @@ class AgeModule(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Take the gradients of frozen weights away, before clipping."""
+        """Remove the gradients of frozen weights, before gradients are clipped."""
         if self.frozen:
-            fresh = self._fresh()
+            random_parts = self._random_parts()
             for module in self.model.modules():
-                if id(module) not in fresh:
+                if id(module) not in random_parts:
                     for parameter in module.parameters(recurse=False):
                         parameter.grad = None
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the outputs of the last validation."""
+        """Remove the outputs of the last validation."""
         self.val_outputs = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect the outputs of one batch; log the labels' loss."""
+        """Add the outputs of one batch, and log the loss on the labels."""
         images, ages = batch[0].float(), batch[1].float()
-        with torch.autocast(self.device.type, enabled=False):  # as it will be exported
+        with torch.autocast(self.device.type, enabled=False):  # float32, as in the exported model
             logits = self.model.logits(images)
         target = self._head_loss.target(ages, self.config)
         loss = self._head_loss.loss(logits, target, ages, self.config).mean()
@@ -153,7 +154,7 @@ class AgeModule(pl.LightningModule):
         self.val_outputs.append((age.cpu(), stddev.cpu(), probabilities.cpu()))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with decay on weights of convolutions and linear layers only; cosine schedule."""
+        """Return AdamW, with weight decay in convolutions and linear layers, and its schedule."""
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
         for module in self.modules():
@@ -173,7 +174,10 @@ class AgeModule(pl.LightningModule):
 
 
 def dropout_rate(epoch: int, config: TrainConfig) -> float:
-    """Return the dropout of an epoch counted from 0: constant, or rising evenly to the last."""
+    """Return the dropout rate of an epoch counted from 0.
+
+    It is constant, or it rises linearly until the last epoch.
+    """
     if config.dropout_start is None:
         return config.dropout
     done = epoch / max(1, config.epochs - 1)
@@ -181,7 +185,10 @@ def dropout_rate(epoch: int, config: TrainConfig) -> float:
 
 
 def learning_rate_factor(epoch: float, config: TrainConfig) -> float:
-    """Return the share of the peak learning rate at a (fractional) epoch: warm-up, then cosine."""
+    """Return the learning rate at an epoch, as a share of the largest one: warm-up, then cosine.
+
+    `epoch` is counted from 0 and can be a fraction.
+    """
     if epoch < config.warmup_epochs:
         return (epoch + 1e-3) / (config.warmup_epochs + 1e-3)
     rest = max(config.epochs - config.warmup_epochs, 1e-9)

@@ -1,4 +1,4 @@
-"""Plots of a training run: loss, MAE, generalisation gap and learning rate by epoch."""
+"""Plots of a training: loss, MAE, generalisation gap and learning rate of each epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,41 +10,42 @@ from halnet.evaluation.figures import LIGHT, Theme, figure
 
 
 def plot_training(rows: Sequence[dict[str, str]], path: Path, theme: Theme = LIGHT) -> None:
-    """Draw loss, MAE, generalisation gap and learning rate by epoch from the lines of a log."""
+    """Draw loss, MAE, generalisation gap and learning rate of each epoch.
+
+    `rows` are the lines of a training log. The suffix of `path` decides the kind of file: PNG, SVG
+    or PDF. Raises ConfigError for another suffix, RuntimeUnavailableError if matplotlib is not
+    installed.
+    """
 
     def column(name: str) -> Any:
         return np.array([float(row.get(name) or "nan") for row in rows])
 
     epoch, size = column("epoch"), column("size")
+    train_mae, val_mae = column("train_mae"), column("val_mae")
+    best = int(np.nanargmin(val_mae))
     with figure(path, (10, 7), theme) as (loss, mae, gap, rate):
         loss.plot(epoch, column("train_loss"), color=theme.orange, label="training")
-        loss.plot(epoch, column("val_loss"), color=theme.blue, label="validation, labels alone")
-        loss.set(ylabel="loss", title="Loss")
-        mae.plot(epoch, column("train_mae"), color=theme.orange, label="training, augmented crops")
-        mae.plot(epoch, column("val_mae"), color=theme.blue, label="validation, averaged weights")
-        best = int(np.nanargmin(column("val_mae")))
+        loss.plot(epoch, column("val_loss"), color=theme.blue, label="validation, labels only")
+        loss.set(ylabel="Loss", title="Loss")
+        mae.plot(epoch, train_mae, color=theme.orange, label="training, augmented crops")
+        mae.plot(epoch, val_mae, color=theme.blue, label="validation, averaged weights")
         mae.set(ylabel="MAE, years")
-        mae.set_title(
-            f"Least validation MAE {column('val_mae')[best]:.2f} years in epoch {best + 1}"
-        )
-        gap.plot(epoch, column("val_mae") - column("train_mae"), color=theme.blue)
+        mae.set_title(f"Lowest validation MAE: {val_mae[best]:.2f} years in epoch {best + 1}")
+        gap.plot(epoch, val_mae - train_mae, color=theme.blue)
         gap.axhline(0, color=theme.gray, linewidth=1)
-        gap.set(
-            ylabel="validation - training MAE, years",
-            title="Generalisation gap",
-        )
+        gap.set(ylabel="Validation MAE minus training MAE, years", title="Generalisation gap")
         rate.plot(epoch, column("learning_rate"), color=theme.blue)
-        rate.set(ylabel="learning rate at the epoch's end", title="Learning rate")
+        rate.set(ylabel="Learning rate at the end of the epoch", title="Learning rate")
         for axes in (loss, mae, gap, rate):
-            axes.set(xlabel="epoch")
+            axes.set(xlabel="Epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            _mark_sizes(axes, epoch, size, theme)
+            _mark_stages(axes, epoch, size, theme)
         for axes in (loss, mae):
             axes.legend(frameon=False, fontsize=8)
 
 
-def _mark_sizes(axes: Any, epoch: Any, size: Any, theme: Theme) -> None:
-    """Write the resolution at the top of each stage, and a line where the next begins."""
+def _mark_stages(axes: Any, epoch: Any, size: Any, theme: Theme) -> None:
+    """Draw a line where a stage begins, and write the resolution of the stage beside it."""
     for index in range(len(epoch)):
         if index and size[index] == size[index - 1]:
             continue

@@ -1,8 +1,8 @@
-"""Quantization-aware training: the network learns to say the same with INT8 simulated.
+"""Quantization-aware training: the network learns to predict the same ages in simulated INT8.
 
-Weights and activations are rounded as an artifact would, with gradients that pass straight through
-[Jacob et al., CVPR 2018, section 3]. The loss compares the simulated distribution with the
-network's own in floating point, so that one checkpoint serves every precision.
+Weights and activations are rounded as in an INT8 artifact, and gradients ignore the rounding [Jacob
+et al., CVPR 2018, section 3]. The loss compares the distribution in INT8 with that in floating
+point, so that one checkpoint is good for all precisions.
 """
 
 from typing import Any
@@ -11,30 +11,32 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from halnet.network.int8_levels import LEVELS, WEIGHT_LEVELS
 from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.losses import soft_loss
 
-WEIGHT_LEVELS = 63  # either side of zero: 7 bits, what a CPU without VNNI sums without saturating
-LEVELS = 127  # of activations, either side of zero: TensorRT's, the coarser of the two schemes
-SMALLEST = 1e-8  # step: keeps a tensor of zeros finite
+SMALLEST_SCALE = 1e-8  # avoids a division by zero for a tensor of zeros
 
 
 def int8_loss(model: AgeNet, images: Tensor, logits: Tensor, config: TrainConfig) -> Tensor:
-    """Return N distances of the INT8 distributions to the floating-point ones.
+    """Return N distances between the distributions in INT8 and in floating point.
 
-    `images` are N x H x W x 3 RGB, 0 to 255; `logits` what `model` gave for them.
+    `images` are N x H x W x 3 RGB with values from 0 to 255, and `logits` are the N x K logits of
+    `model` for them.
     """
     target = model.head.probabilities(logits.detach())
     return soft_loss(model.head.log_probabilities(int8_logits(model, images)), target, config)
 
 
 def int8_logits(model: AgeNet, images: Tensor) -> Tensor:
-    """Return N x K logits as an INT8 artifact gives them, nearly, for N x H x W x 3 RGB images.
+    """Return N x K logits, approximately those of an INT8 artifact.
 
-    In integers are the weights of all layers but the last, and what goes into all but the first;
-    Hardswish takes integers too, since the convolution before it has been rounded, from -3 on: it
-    gives 0 below. Activations are scaled by their largest absolute value in the batch.
+    `images` are N x H x W x 3 RGB with values from 0 to 255. The weights of all layers except the
+    last become integers, and so do the inputs of all layers except the first. The input of
+    Hardswish becomes integers too, because it is the rounded output of a convolution. It is cut at
+    -3, below which Hardswish returns 0. Activations are scaled by their largest absolute value in
+    the batch.
     """
     network = model.network
     layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
@@ -58,9 +60,9 @@ def int8_logits(model: AgeNet, images: Tensor) -> Tensor:
 
 
 def round_weights(weight: Tensor) -> Tensor:
-    """Return weights on the grid of 7-bit integers, scaled by each output channel's peak."""
+    """Return weights that are rounded to 7-bit integers times a scale for each output channel."""
     peaks = weight.detach().abs().flatten(1).amax(dim=1)
-    scales = (peaks / WEIGHT_LEVELS).clamp_min(SMALLEST)
+    scales = (peaks / WEIGHT_LEVELS).clamp_min(SMALLEST_SCALE)
     points = torch.zeros_like(scales, dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(
         weight, scales, points, 0, -WEIGHT_LEVELS, WEIGHT_LEVELS
@@ -68,8 +70,11 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 def round_activations(values: Tensor) -> Tensor:
-    """Return activations on the grid of symmetric 8-bit integers, scaled by their peak."""
-    scale = (values.detach().abs().amax() / LEVELS).clamp_min(SMALLEST)
+    """Return activations that are rounded to 8-bit integers times one scale.
+
+    The integers are symmetric about zero, as in TensorRT. The scheme for CPUs is finer.
+    """
+    scale = (values.detach().abs().amax() / LEVELS).clamp_min(SMALLEST_SCALE)
     point = torch.zeros_like(scale, dtype=torch.int32)
     return torch.fake_quantize_per_tensor_affine(values, scale, point, -LEVELS, LEVELS)
 

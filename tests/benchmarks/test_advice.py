@@ -1,4 +1,4 @@
-"""Int8Advice: the advice, what it is drawn from, and what is left out."""
+"""The advice on INT8, what it is based on, and what is left out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,76 +6,111 @@ from typing import Any
 
 import pytest
 
-from halnet.benchmarks import speed, worth
+from halnet.benchmarks import advice
 from halnet.benchmarks.advice import Int8Advice, advise_int8
 from halnet.benchmarks.speed import BenchConfig
 from halnet.errors import RuntimeUnavailableError
 from halnet.export import Exported
+from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.fake import FakeRuntime
 
 QUICK = BenchConfig(runs=3, warmup=0)
 SIZES = {"fp32": 1200, "fp16": 600, "int8": 400}
 
 
-def test_advice() -> None:
+def test_the_advice_where_int8_is_faster() -> None:
     faster = Int8Advice("onnx", "ort", {"fp32": 7.3, "fp16": 12.0, "int8": 5.0}, SIZES)
+    assert faster.fastest_other == "fp32"
     assert faster.gain == pytest.approx(1.46)
     assert faster.advice == (
-        "ort, FP32 7.3 ms, FP16 12.0 ms, INT8 5.0 ms: INT8 is 1.5 times as fast as FP32: worth it"
+        "ort, FP32 7.3 ms, FP16 12.0 ms, INT8 5.0 ms: INT8 is 1.5 times as fast as FP32 and is "
+        "worth it"
     )
+
+
+def test_the_advice_where_int8_is_not_faster() -> None:
     slower = Int8Advice("onnx", "ort", {"fp32": 4.0, "fp16": 3.5, "int8": 3.4}, SIZES)
     assert slower.advice.endswith(
-        "INT8 is 1.0 times as fast as FP16: not worth it for speed, deploy FP16, unless a file of "
-        "67% of the size matters"
+        "INT8 is 1.0 times as fast as FP16 and is not worth it for speed; deploy FP16, unless you "
+        "need the smaller file (67% of the size)"
     )
+
+
+def test_the_keys_in_json() -> None:
+    found = Int8Advice("onnx", "ort", {"fp32": 4.0, "int8": 2.0}, {"fp32": 9, "int8": 3})
+    assert found.to_dict() == {
+        "format": "onnx",
+        "runtime": "ort",
+        "milliseconds": {"fp32": 4.0, "int8": 2.0},
+        "sizes": {"fp32": 9, "int8": 3},
+        "gain": 2.0,
+        "advice": found.advice,
+    }
 
 
 def exported(path: Path, precision: str, **changes: Any) -> Exported:
     path.write_bytes(b"x" * SIZES[precision])
-    made = Exported(path, "onnx", precision, 0, "", path, None, "")
-    return replace(made, **changes)
+    artifact = Exported(path, "onnx", precision, 0, "", path, None, "")
+    return replace(artifact, **changes)
 
 
-def test_what_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RuntimeOptions]]:
+    """Open a fake runtime for each artifact, and record which were opened."""
+    calls = []
 
-    def open_fake(path: Path, runtime: str, threads: int | None) -> FakeRuntime:
-        opened.append((path.name, runtime, threads))
+    def open_fake(path: Path, options: RuntimeOptions) -> FakeRuntime:
+        calls.append((path.name, options))
         fake = FakeRuntime()
-        if path.name == "halnet.fp16.onnx":  # left by an export of another checkpoint
+        if path.name == "halnet.fp16.onnx":  # an export of another checkpoint has left it
             metadata = replace(fake.spec.metadata, checkpoint_sha256="another")
             fake.spec = replace(fake.spec, metadata=metadata)
         return fake
 
-    monkeypatch.setattr(worth, "open_runtime", open_fake)
+    monkeypatch.setattr(advice, "open_model", open_fake)
+    return calls
+
+
+def test_an_artifact_alone_gets_no_advice(opened: list[Any], tmp_path: Path) -> None:
     int8 = exported(tmp_path / "halnet.int8.onnx", "int8")
-    assert advise_int8([int8], QUICK) == {}, "nothing beside it"
+    assert advise_int8([int8], QUICK) == {}
+    assert len(opened) == 1
+
+
+def test_precisions_of_the_same_checkpoint_are_timed(opened: list[Any], tmp_path: Path) -> None:
+    int8 = exported(tmp_path / "halnet.int8.onnx", "int8")
     full = exported(tmp_path / "halnet.onnx", "fp32")
     exported(tmp_path / "halnet.fp16.onnx", "fp16")
-    opened.clear()
     found = advise_int8([full, int8], QUICK, threads=1)
     assert list(found) == [int8.path]
     assert opened == [
-        (name, "onnxruntime", 1) for name in ("halnet.onnx", "halnet.fp16.onnx", "halnet.int8.onnx")
+        (name, RuntimeOptions("onnxruntime", threads=1))
+        for name in ("halnet.onnx", "halnet.fp16.onnx", "halnet.int8.onnx")
     ]
     assert found[int8.path].sizes == {"fp32": 1200, "int8": 400}
     assert set(found[int8.path].milliseconds) == {"fp32", "int8"}
+    assert found[int8.path].runtime == "fake 1, cpu"
 
-    def absent(*args: Any, **options: Any) -> None:
+
+def test_a_failed_artifact_gets_no_advice(opened: list[Any], tmp_path: Path) -> None:
+    class Failed:
+        data, passed = "crops", False
+
+        def to_dict(self) -> dict[str, Any]:
+            return {}
+
+    exported(tmp_path / "halnet.onnx", "fp32")
+    int8 = exported(tmp_path / "halnet.int8.onnx", "int8", verdict=Failed())
+    assert advise_int8([int8], QUICK) == {}
+    assert not opened
+
+
+def test_an_artifact_that_cannot_run_here_gets_no_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, options: RuntimeOptions) -> None:
         raise RuntimeUnavailableError("no GPU")
 
-    monkeypatch.setattr(worth, "open_runtime", absent)
-    assert advise_int8([int8], QUICK) == {}
-
-
-def test_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    x86 = "model name\t: A CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
-    for text, features in (
-        (x86, ["AVX2", "AVX-512", "VNNI"]),
-        ("Features\t: fp asimd asimddp i8mm\n", ["dot product", "I8MM"]),
-        ("", []),
-    ):
-        monkeypatch.setattr(speed, "_cpu_info", lambda text=text: text)
-        assert speed.cpu_features() == features
-    monkeypatch.setattr(speed, "_cpu_info", lambda: x86)
-    assert speed.machine() == "A CPU, AVX2, AVX-512, VNNI"
+    monkeypatch.setattr(advice, "open_model", refuse)
+    exported(tmp_path / "halnet.onnx", "fp32")
+    assert advise_int8([exported(tmp_path / "halnet.int8.onnx", "int8")], QUICK) == {}

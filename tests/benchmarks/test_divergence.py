@@ -1,4 +1,4 @@
-"""The node at which half precision goes wrong is found and named."""
+"""The first node whose output diverges in half precision is found and named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,15 @@ from halnet.export.to_onnx import write_onnx
 from halnet.network.checkpoint import load_checkpoint
 
 
-def test_an_overflow_is_named(
+def test_the_node_that_overflows_is_named(
     graphs: dict[str, Any], checkpoint: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
     full, half = tmp_path / "halnet.onnx", tmp_path / "halnet.fp16.onnx"
     metadata = load_checkpoint(checkpoint).metadata
     for path, precision in ((full, "fp32"), (half, "fp16")):
         write_onnx(graphs[precision], replace(metadata, precision=precision), path, Target())
-    assert first_divergence(half, crops[:1]) is None, "the two agree"
-    # The same weights in both, so large that the node's sums are beyond 65504.
+    assert first_divergence(half, crops[:1]) is None, "the two graphs agree"
+    # Both get the same weights, which are so large that the node's sums exceed 65504.
     victim = "network.features.4.block.0.0.weight"
     for path in (full, half):
         model = onnx.load(path)
@@ -41,7 +41,9 @@ def test_an_overflow_is_named(
     assert parity.divergence.operator == "Conv"
 
 
-def test_without_the_twin(onnx_artifact: Path, crops: np.ndarray, tmp_path: Path) -> None:
+def test_nothing_is_compared_without_the_fp32_graph(
+    onnx_artifact: Path, crops: np.ndarray, tmp_path: Path
+) -> None:
     alone = tmp_path / "halnet.fp16.onnx"
     alone.write_bytes(onnx_artifact.read_bytes())
     assert first_divergence(alone, crops) is None

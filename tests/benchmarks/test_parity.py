@@ -6,89 +6,11 @@ import onnx
 import pytest
 
 from halnet.artifact import bundled
-from halnet.benchmarks.parity import Parity, Reference, Verifier, VerifyConfig, compare
+from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.samples import sample_crops
-from halnet.datasets.prepared_dataset import Record
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError
-from halnet.results import Outputs
-from halnet.runtimes.base import Runtime
-from halnet.runtimes.fake import FakeRuntime
-
-RECORDS = tuple(Record(f"{i}", 40 if i < 60 else 52, "", "test") for i in range(100))
-LABELS = np.array([record.age for record in RECORDS], float)
-
-
-def outputs(age: np.ndarray) -> Outputs:
-    n = len(age)
-    return Outputs(
-        age.astype(np.float32), np.full(n, 5, np.float32), np.zeros((n, 101), np.float32)
-    )
-
-
-def compared(
-    expected: np.ndarray,
-    found: np.ndarray,
-    runtime: Runtime | None = None,
-    records: tuple[Record, ...] = RECORDS,
-) -> Parity:
-    runtime = runtime or FakeRuntime()
-    calibration = runtime.spec.metadata.calibration
-    reference = Reference("here", outputs(expected), records, calibration)
-    return compare(reference, outputs(found), runtime)
-
-
-def test_figures_by_hand() -> None:
-    """The fake's 90 % interval reaches 1.8 deviations, 9 years."""
-    found = LABELS + 5
-    found[0] += 5  # leaves the interval, and adds 5 / 100 to the MAE
-    parity = compared(LABELS + 5, found)
-    assert (parity.data, parity.precision, parity.runtime) == ("here", "fp32", "fake 1, cpu")
-    overall = parity.overall
-    assert overall.count == 100
-    assert overall.reference is not None
-    assert overall.artifact is not None
-    assert overall.reference.mae == pytest.approx(5)
-    assert overall.artifact.mae == pytest.approx(5.05)
-    assert overall.delta_mae == pytest.approx(0.05)
-    assert overall.maximum == pytest.approx(5)
-    assert overall.p99 == pytest.approx(0.05)  # between the 99th and the 100th value
-    assert (overall.reference.coverage, overall.artifact.coverage) == (1.0, 0.99)
-    assert (overall.reference.cs5, overall.artifact.cs5) == (1.0, 0.99)
-    assert len(parity.failures) == 3
-    assert not parity.passed
-    assert "delta MAE +0.0500 is beyond 0.001 years" in parity.failures
-
-
-def test_the_decade_that_moved_is_named() -> None:
-    found = LABELS.copy()
-    found[60:] += 3
-    forties, fifties = compared(LABELS, found).by_decade.values()
-    assert list(compared(LABELS, found).by_decade) == ["40-49", "50-59"]
-    assert (forties.count, forties.maximum, forties.delta_mae) == (60, 0, 0)
-    assert (fifties.count, fifties.p99) == (40, pytest.approx(3))
-    assert fifties.delta_mae == pytest.approx(3)
-
-
-def test_equal_outputs_pass_and_nan_does_not() -> None:
-    age = np.linspace(20, 60, 100)
-    assert compared(age, age).passed
-    broken = compared(age, age * np.nan, records=())
-    assert not broken.passed
-    assert not broken.by_decade
-
-
-def test_each_precision_has_its_tolerance() -> None:
-    age = np.linspace(20, 60, 100)
-    runtimes = {}
-    for precision in ("fp32", "fp16", "int8"):
-        runtimes[precision] = FakeRuntime()
-        spec = runtimes[precision].spec
-        runtimes[precision].spec = replace(
-            spec, metadata=replace(spec.metadata, precision=precision)
-        )
-    for shift, passing in ((0.005, 3), (0.05, 2), (1.5, 1), (2.5, 0)):
-        results = [compared(age, age + shift, runtime, ()).passed for runtime in runtimes.values()]
-        assert sum(results) == passing, shift
+from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_a_good_artifact_passes_and_a_changed_one_does_not(
@@ -101,20 +23,42 @@ def test_a_good_artifact_passes_and_a_changed_one_does_not(
     assert good.overall.artifact is None
     model = onnx.load(onnx_artifact)
     (weight,) = (t for t in model.graph.initializer if sorted(t.dims) == [101, 1280])
-    values = onnx.numpy_helper.to_array(weight) * np.float32(1.01)  # one per cent of the last layer
+    values = onnx.numpy_helper.to_array(weight) * np.float32(1.01)  # the last layer changes by 1 %
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     changed = tmp_path / "halnet.onnx"
     onnx.save(model, changed)
     assert not verifier(changed).passed
 
 
-def test_the_checkpoint_and_the_split_must_be_those_of_the_artifact(
-    onnx_artifact: Path, checkpoint: Path, prepared: Path
-) -> None:
+def test_an_artifact_of_another_checkpoint_is_refused(onnx_artifact: Path) -> None:
     with pytest.raises(ArtifactError, match="name it with --checkpoint"):
         Verifier(VerifyConfig())(onnx_artifact)
-    with pytest.raises(ConfigError, match="its test photos may have been trained on"):
+
+
+def test_a_dataset_with_another_split_is_refused(
+    onnx_artifact: Path, checkpoint: Path, prepared: Path
+) -> None:
+    with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
         Verifier(VerifyConfig(checkpoint, prepared))(onnx_artifact)
+
+
+def test_an_artifact_is_compared_on_the_photos_of_a_split(prepared: Path, tmp_path: Path) -> None:
+    """The checkpoint itself stands for an artifact that predicts exactly the same."""
+    loaded = load_checkpoint(bundled("halnet.safetensors"))
+    split = PreparedDataset(prepared).split_sha256
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, loaded.model, loaded.recipe, replace(loaded.metadata, split_sha256=split))
+    done: list[tuple[int, int]] = []
+    verifier = Verifier(
+        VerifyConfig(path, prepared, "val"), lambda count, total: done.append((count, total))
+    )
+    parity = verifier(path, "pytorch", "cpu")
+    assert parity.data == f"synthetic val split {split[:12]}"
+    assert parity.passed
+    assert (parity.overall.count, parity.overall.maximum) == (12, 0)
+    assert parity.overall.artifact == parity.overall.reference
+    assert sum(part.count for part in parity.by_decade.values()) == 12
+    assert done == [(12, 12)] * 2, "the artifact and the reference, each once"
 
 
 def test_the_bundled_artifact_passes() -> None:

@@ -4,7 +4,7 @@ from halnet.alignment import align
 from halnet.benchmarks.samples import portrait, sample_crops
 
 
-def test_crops_are_all_different_and_hold_the_plain_one() -> None:
+def test_the_crops_are_all_different_and_contain_the_plain_one() -> None:
     crops = sample_crops()
     assert crops.shape == (72, 224, 224, 3)
     assert crops.dtype == np.uint8

@@ -1,10 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from halnet.benchmarks import speed
 from halnet.benchmarks.speed import BenchConfig, bench
 from halnet.errors import ConfigError
 from halnet.results import Outputs
 from halnet.runtimes.fake import FakeRuntime
+
+X86 = "model name\t: A CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
+ARM = "Features\t: fp asimd asimddp i8mm\n"
 
 
 class Clock:
@@ -16,8 +22,8 @@ class Clock:
         return self.now
 
 
-class Timed(FakeRuntime):
-    """Takes 2 ms a run, every tenth run 50 ms; keeps a diary of whose turn it was."""
+class TimedRuntime(FakeRuntime):
+    """Takes 2 ms for a run, and 50 ms for every tenth; records in a diary whose turn it was."""
 
     def __init__(self, clock: Clock, diary: list[str], name: str) -> None:
         super().__init__()
@@ -34,10 +40,11 @@ class Timed(FakeRuntime):
 def test_every_timed_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, diary = Clock(), []
     monkeypatch.setattr("time.perf_counter", clock)
-    runtimes = [Timed(clock, diary, name) for name in "ab"]
+    runtimes = [TimedRuntime(clock, diary, name) for name in "ab"]
     first, second = bench(runtimes, BenchConfig(batch=4, runs=100, warmup=3))
     assert runtimes[0].batches == {4}
-    # 3 to warm up, then ten turns of one uncounted and ten counted runs: 113 runs, 11 of 50 ms
+    # 3 runs to warm up, then ten turns of one run that does not count and ten that do.
+    # These are 113 runs, 11 of which take 50 ms.
     assert diary.count("a") == diary.count("b") == 113
     assert first.runs == second.runs == 100
     assert first.p50 == pytest.approx(2)
@@ -47,10 +54,34 @@ def test_every_timed_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert turns.startswith("a" * 11 + "b" * 11 + "a" * 11)
 
 
-def test_wrong_requests() -> None:
-    with pytest.raises(ConfigError, match="batch: expected at least 1, found 0"):
-        BenchConfig(batch=0)
+@pytest.mark.parametrize("name", ["batch", "runs"])
+def test_numbers_of_crops_and_runs_must_be_positive(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: expected at least 1, found 0"):
+        BenchConfig(**{name: 0})
+
+
+def test_no_runtimes_cannot_be_timed() -> None:
     with pytest.raises(ConfigError, match="at least one runtime, found none"):
         bench([], BenchConfig())
-    with pytest.raises(ConfigError, match="runs: expected at least 1"):
-        BenchConfig(runs=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [(X86, ["AVX2", "AVX-512", "VNNI"]), (ARM, ["dot product", "I8MM"]), ("", [])],
+)
+def test_instructions_for_fast_integers(
+    text: str, features: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    monkeypatch.setattr(speed, "CPU_INFO", path)
+    assert speed.cpu_features() == features
+
+
+def test_the_name_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(speed, "CPU_INFO", path)
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert speed.machine() == "arm", "this system has no such file"
+    path.write_text(X86)
+    assert speed.machine() == "A CPU, AVX2, AVX-512, VNNI"

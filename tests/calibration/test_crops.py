@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
-from halnet.calibration.crops import find_calibration_crops, pick_calibration_crops, pick_records
+from halnet.calibration.crops import (
+    find_calibration_crops,
+    full_batches,
+    pick_calibration_crops,
+    pick_records,
+)
 from halnet.datasets.prepared_dataset import PreparedDataset, Record
 from halnet.errors import ConfigError, DatasetError
+from halnet.network.checkpoint import Checkpoint, load_checkpoint
+
+
+@pytest.fixture(scope="module")
+def bundled_checkpoint() -> Checkpoint:
+    return load_checkpoint(bundled("halnet.safetensors"))
 
 
 def _records(**counts: int) -> list[Record]:
-    """Photos by group: `f20=5` is five women of 20 to 29."""
+    """Return photos by group: `f20=5` stands for five women of 20 to 29."""
     return [
         Record(f"{group}-{i}.jpg", int(group[1:]) + i % 10, group[0], "val")
         for group, count in counts.items()
@@ -20,7 +31,7 @@ def _records(**counts: int) -> list[Record]:
     ]
 
 
-def test_every_decade_and_sex_gives_its_share() -> None:
+def test_each_decade_and_sex_gives_the_same_number() -> None:
     records = _records(f0=40, m0=40, f20=300, m20=300, f70=3, m70=0)
     picked = pick_records(records, 63, seed=0)
     groups = Counter(record.source.split("-")[0] for record in picked)
@@ -28,37 +39,42 @@ def test_every_decade_and_sex_gives_its_share() -> None:
     assert len({record.source for record in picked}) == 63
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_which_photos_are_picked() -> None:
     records = _records(f0=40, f40=40, f20=40)
     assert pick_records(records, 30, seed=1) == pick_records(records, 30, seed=1)
     assert pick_records(records, 30, seed=1) != pick_records(records, 30, seed=2)
 
 
 @pytest.mark.parametrize("count", [0, 15, 121])
-def test_too_few_and_too_many(count: int) -> None:
-    with pytest.raises(DatasetError, match=rf"expected 16 to 120 photos.*found {count}"):
+def test_too_few_and_too_many_photos_are_refused(count: int) -> None:
+    with pytest.raises(
+        DatasetError, match=rf"expected 16 to 120 calibration photos, found {count}"
+    ):
         pick_records(_records(f0=40, f40=40, f20=40), count, seed=0)
 
 
-def test_samples_come_from_the_validation_split_alone(prepared: Path) -> None:
-    data = PreparedDataset(prepared)
+def test_a_split_with_too_few_photos_is_refused(prepared: Path) -> None:
     with pytest.raises(
         DatasetError,
         match=r"val split: expected at least 16 photos of faces to calibrate on, found 12",
     ):
-        pick_calibration_crops(data, 12)
+        pick_calibration_crops(PreparedDataset(prepared), 12)
+
+
+def test_crops_come_only_from_the_validation_split(prepared: Path) -> None:
+    data = PreparedDataset(prepared)
     data.records = tuple(
         Record(r.source, r.age, r.sex, "val" if r.split == "train" else r.split)
         for r in data.records
     )
-    samples = pick_calibration_crops(data, 24, seed=3)
-    assert samples.crops.shape == (24, 224, 224, 3)
-    photos = samples.origin["photos"]
-    assert samples.origin["seed"] == 3
+    picked = pick_calibration_crops(data, 24, seed=3)
+    assert picked.crops.shape == (24, 224, 224, 3)
+    photos = picked.origin["photos"]
+    assert picked.origin["seed"] == 3
     by_source = {record.source: record for record in data.records}
     assert {by_source[source].split for source in photos} == {"val"}
-    np.testing.assert_array_equal(samples.crops[5], data.inner_crops([by_source[photos[5]]])[0])
-    # Ages 10 to 69, two sexes: twelve groups, two photos of each.
+    np.testing.assert_array_equal(picked.crops[5], data.inner_crops([by_source[photos[5]]])[0])
+    # Ages 10 to 69 and two sexes make twelve groups, with two photos of each.
     groups = Counter((by_source[source].age // 10, by_source[source].sex) for source in photos)
     assert set(groups.values()) == {2}
     assert len(groups) == 12
@@ -71,7 +87,9 @@ def test_faces_of_one_age_are_refused(prepared: Path) -> None:
         pick_calibration_crops(data, 24)
 
 
-def test_faces_of_a_folder(aaf_sample: Path, aaf: Path, yunet: Path, tmp_path: Path) -> None:
+def test_crops_of_a_folder_are_balanced_over_ages(
+    aaf_sample: Path, yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     photos = sorted((aaf_sample / "original images").iterdir())
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
@@ -79,46 +97,53 @@ def test_faces_of_a_folder(aaf_sample: Path, aaf: Path, yunet: Path, tmp_path: P
         (folder / ("more" if i % 2 else "") / photo.name).symlink_to(photo.resolve())
     cv2.imwrite(str(folder / "wall.png"), np.full((90, 90, 3), 128, np.uint8))
     (folder / "broken.jpg").write_bytes(b"no photo")
-    samples = find_calibration_crops(
-        folder, bundled("halnet.safetensors"), 20, seed=1, detector=yunet
-    )
-    assert samples.crops.shape == (20, 224, 224, 3)
-    assert samples.origin["data"] == "photos in photos"
-    chosen = samples.origin["photos"]
+    found = find_calibration_crops(folder, bundled_checkpoint, 20, seed=1, detector=yunet)
+    assert found.crops.shape == (20, 224, 224, 3)
+    assert found.origin["data"] == "photos in photos"
+    chosen = found.origin["photos"]
     assert len(set(chosen)) == 20
     assert any(name.startswith("more/") for name in chosen)
     assert not {"wall.png", "broken.jpg"} & set(chosen)
     true_ages = {int(Path(name).stem[-2:]) // 10 for name in chosen}
     assert len(true_ages) >= 5, "balanced over the ages"
-    again = find_calibration_crops(
-        folder, bundled("halnet.safetensors"), 20, seed=1, detector=yunet
-    )
-    assert again.origin == samples.origin
-    np.testing.assert_array_equal(again.crops, samples.crops)
-    everything = find_calibration_crops(folder, bundled("halnet.safetensors"), 128, detector=yunet)
+    again = find_calibration_crops(folder, bundled_checkpoint, 20, seed=1, detector=yunet)
+    assert again.origin == found.origin
+    np.testing.assert_array_equal(again.crops, found.crops)
+    everything = find_calibration_crops(folder, bundled_checkpoint, 128, detector=yunet)
     assert 50 < len(everything) <= len(photos)
-    with pytest.raises(
-        DatasetError, match=rf"1 of its photos are of the test split.*{Path(chosen[0]).name}"
-    ):
-        find_calibration_crops(
-            folder,
-            bundled("halnet.safetensors"),
-            20,
-            detector=yunet,
-            refused={Path(chosen[0]).name},
-        )
+    name = Path(chosen[0]).name
+    with pytest.raises(DatasetError, match=rf"no photos of the test split.*found 1 \({name}"):
+        find_calibration_crops(folder, bundled_checkpoint, 20, detector=yunet, test_photos={name})
 
 
-def test_folders_that_cannot_calibrate(aaf: Path, yunet: Path, tmp_path: Path) -> None:
-    checkpoint = bundled("halnet.safetensors")
-    with pytest.raises(ConfigError, match="no photos in this folder"):
-        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)
+def test_a_folder_without_photos_is_refused(
+    yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="photos"):
+        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
+
+
+def test_a_folder_without_faces_is_refused(
+    yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     for i in range(20):
         cv2.imwrite(str(tmp_path / f"wall{i}.png"), np.full((90, 90, 3), 10 * i, np.uint8))
     with pytest.raises(DatasetError, match="at least 16 photos of faces to calibrate on, found 0"):
-        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)
+        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
+
+
+def test_a_folder_with_faces_of_one_age_is_refused(
+    aaf: Path, yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     (photo, *_) = sorted((aaf / "original images").glob("*A25.jpg"))
     for i in range(20):
         (tmp_path / f"same{i}.jpg").symlink_to(photo)
     with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
-        find_calibration_crops(tmp_path, checkpoint, 20, detector=yunet)
+        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
+
+
+def test_the_last_batch_is_filled_up_with_copies(crops: np.ndarray) -> None:
+    (first, first_count), (last, last_count) = full_batches(crops, 3)
+    assert (len(first), first_count, len(last), last_count) == (3, 3, 3, 2)
+    np.testing.assert_array_equal(np.concatenate([first, last[:2]]), crops)
+    np.testing.assert_array_equal(last[2], crops[3])

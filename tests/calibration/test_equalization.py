@@ -1,4 +1,4 @@
-"""Equalization: the same ages from channels of like ranges."""
+"""Equalization gives the same ages from channels with similar ranges."""
 
 from typing import Any
 
@@ -42,7 +42,9 @@ def peaks(proto: Any, name: str, crops: np.ndarray) -> np.ndarray:
     return abs(session.run([name], {"image": crops})[0]).max(axis=(0, 2, 3))
 
 
-def test_the_same_ages_from_like_channels(tiny_graph: Any, uneven: Any, crops: np.ndarray) -> None:
+def test_equalized_channels_give_the_same_ages(
+    tiny_graph: Any, uneven: Any, crops: np.ndarray
+) -> None:
     meter = AgeShiftMeter(tiny_graph, crops)
     assert meter(uneven).maximum < 1e-5
     before = peaks(uneven, "wide_relu", crops)
@@ -53,20 +55,20 @@ def test_the_same_ages_from_like_channels(tiny_graph: Any, uneven: Any, crops: n
     np.testing.assert_allclose(after[before > 0], after.max(), rtol=1e-5)
 
 
-def test_groups(tiny_graph: Any) -> None:
+def test_groups_end_where_the_factors_cannot_continue(tiny_graph: Any) -> None:
     groups = [group for group in find_groups(tiny_graph) if group.scalable]
     found = [
-        (group.tensors, [n.name for n in group.makers], [n.name for n in group.readers])
+        (group.tensors, [n.name for n in group.producers], [n.name for n in group.consumers])
         for group in groups
     ]
-    assert found == [  # the sum is not: its mean goes to the head, which is no convolution
+    assert found == [  # the head, which is not a convolution, reads the mean of the sum
         (["wide_relu"], ["expand"], ["deep"]),
         (["deep_relu"], ["deep"], ["project"]),
     ]
 
 
 def test_groups_of_the_bundled_model() -> None:
-    """Through residual sums, means and gates of squeeze-excitation; not through Hardswish."""
+    """Factors pass residual sums, means and gates of squeeze-excitation, but not Hardswish."""
     groups = [group for group in find_groups(onnx.load(bundled("halnet.onnx"))) if group.scalable]
 
     def names(nodes: list[Any]) -> list[str]:
@@ -75,23 +77,23 @@ def test_groups_of_the_bundled_model() -> None:
             for node in nodes
         ]
 
-    pairs = [(names(group.makers), names(group.readers)) for group in groups]
+    pairs = [(names(group.producers), names(group.consumers)) for group in groups]
     assert len(pairs) == 19
     assert (["4.block.1.0"], ["4.block.2.fc1", "4.block.3.0"]) in pairs
     assert (
         ["4.block.3.0", "5.block.3.0", "6.block.3.0"],
         ["5.block.0.0", "6.block.0.0", "7.block.0.0"],
     ) in pairs
-    made = {name for makers, _ in pairs for name in makers}
+    made = {name for producers, _ in pairs for name in producers}
     assert not made & {"0.0", "7.block.0.0", "11.block.2.squeeze.0", "16.0"}
 
 
 @pytest.mark.parametrize("step", ["Sigmoid", "Neg", "output", "twice"])
-def test_what_is_read_otherwise_is_left(tiny_graph: Any, step: str) -> None:
+def test_tensors_that_other_operations_read_are_not_scaled(tiny_graph: Any, step: str) -> None:
     if step == "output":
         shape = helper.make_tensor_value_info("wide", TensorProto.FLOAT, None)
         tiny_graph.graph.output.append(shape)
-    elif step == "twice":  # one factor for weights that two convolutions share would not do
+    elif step == "twice":  # weights that two convolutions share cannot have the factor of one
         expand = next(node for node in tiny_graph.graph.node if node.name == "expand")
         other = helper.make_node("Conv", ["stem_relu", expand.input[1]], ["unused"], "other")
         tiny_graph.graph.node.append(other)
@@ -101,7 +103,7 @@ def test_what_is_read_otherwise_is_left(tiny_graph: Any, step: str) -> None:
     assert scalable == [["deep_relu"]]
 
 
-def test_a_channel_that_is_never_used(tiny_graph: Any, crops: np.ndarray) -> None:
+def test_a_channel_that_is_always_zero_stays_finite(tiny_graph: Any, crops: np.ndarray) -> None:
     alive = (UNEVEN > 1)[:, None, None, None]
     dead = scaled(tiny_graph, {"network.features.1.block.0.0.weight": alive})
     meter = AgeShiftMeter(dead, crops)

@@ -1,4 +1,3 @@
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -6,13 +5,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from halnet.artifact import bundled
 from halnet.calibration.age_shift_meter import AgeShiftMeter
-from halnet.calibration.layers import find_layers
-from halnet.calibration.quantizer import METHODS, Quantizer
-from halnet.calibration.sensitivity import rank_layers
+from halnet.calibration.methods import METHODS
+from halnet.calibration.quantizer import Quantizer
 from halnet.errors import ArtifactError, ConfigError
-from halnet.export.to_tensorrt import check_quantization
+from halnet.export.zero_points import check_zero_points
+from halnet.network.int8_levels import LEVELS, WEIGHT_LEVELS
 
 
 @pytest.fixture
@@ -28,33 +26,9 @@ def inputs_of(proto: Any, name: str) -> list[str]:
     return list(next(node for node in proto.graph.node if node.name == name).input)
 
 
-def test_roles(tiny_graph: Any) -> None:
-    found = [(layer.name, layer.role, layer.nodes) for layer in find_layers(tiny_graph)]
-    assert found == [
-        ("features.0.0", "stem", ("stem",)),
-        ("features.1.block.0.0", "expansion", ("expand",)),
-        ("features.1.block.1.0", "depthwise", ("deep",)),
-        ("features.1.block.2.0", "projection", ("project",)),
-        ("classifier.0", "head", ("head",)),
-    ]
-
-
-def test_roles_of_the_bundled_model() -> None:
-    layers = find_layers(onnx.load(bundled("halnet.onnx")))
-    assert Counter(layer.role for layer in layers) == {
-        "stem": 1,
-        "expansion": 15,  # of 14 blocks, and the last convolution
-        "depthwise": 15,
-        "projection": 15,
-        "SE gate": 6,  # two in each of three blocks
-        "CA gate": 15,  # three in each of five
-        "head": 2,
-    }
-    shared = [layer for layer in layers if len(layer.nodes) == 2]
-    assert [layer.name.rpartition(".block.")[2] for layer in shared] == ["2.squeeze.0"] * 5
-
-
-def test_unsigned_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray) -> None:
+def test_the_integers_of_the_unsigned_scheme(
+    tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray
+) -> None:
     proto = quantizer.quantize("unsigned")
     onnx.checker.check_model(proto, full_check=True)
     stored = values(proto)
@@ -62,12 +36,12 @@ def test_unsigned_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndar
         name = f"network.{layer.name}.weight_quantized"
         assert stored[name].dtype == np.int8
         peaks = np.abs(stored[name].reshape(len(stored[name]), -1)).max(axis=1)
-        assert set(peaks) <= {63, 64}, "each channel fills 7 bits"
-    # The last layer computes in floating point; its weights are stored in all of 8 bits.
+        assert set(peaks) <= {WEIGHT_LEVELS, WEIGHT_LEVELS + 1}, "each channel fills 7 bits"
+    # The last layer computes in floating point, but its weights are stored in 8 bits.
     assert inputs_of(proto, "head")[0] == "flat"
     kept = stored["network.classifier.0.weight_int8"]
     assert kept.dtype == np.int8
-    np.testing.assert_array_equal(abs(kept.astype(int)).max(axis=1), 127)
+    np.testing.assert_array_equal(abs(kept.astype(int)).max(axis=1), LEVELS)
     exact = values(tiny_graph)["network.classifier.0.weight"]
     scales = stored["network.classifier.0.weight_scale"]
     np.testing.assert_allclose(kept * scales[:, None], exact, atol=scales.max() / 1.9)
@@ -79,22 +53,24 @@ def test_unsigned_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndar
     shift = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))(proto)
     assert 0 < shift.mean < 0.05
     with pytest.raises(ArtifactError, match="expected an int8 zero point of 0, found UINT8"):
-        check_quantization(proto)
+        check_zero_points(proto)
 
 
-def test_symmetric_integers(tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray) -> None:
+def test_the_integers_of_the_symmetric_scheme(
+    tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray
+) -> None:
     proto = quantizer.quantize("symmetric")
-    check_quantization(proto)
+    check_zero_points(proto)
     stored = values(proto)
     assert not [name for name, value in stored.items() if value.dtype == np.int32]
     assert stored["network.classifier.0.weight"].dtype == np.float32
     for layer in quantizer.quantizable:
         weights = stored[f"network.{layer.name}.weight_quantized"]
-        assert np.abs(weights.astype(int)).max() == 127
+        assert np.abs(weights.astype(int)).max() == LEVELS
     assert 0 < AgeShiftMeter(tiny_graph, crops)(proto).mean < 0.1
 
 
-def test_a_kept_layer_computes_in_floating_point_with_what_follows_it(
+def test_a_kept_layer_and_the_operations_after_it_compute_in_floating_point(
     quantizer: Quantizer,
 ) -> None:
     proto = quantizer.quantize("unsigned", {"features.0.0", "features.1.block.2.0"})
@@ -103,23 +79,11 @@ def test_a_kept_layer_computes_in_floating_point_with_what_follows_it(
     assert inputs_of(proto, "project")[1] == "network.features.1.block.2.0.weight"
     assert inputs_of(proto, "add")[0] == "narrow"
     assert inputs_of(proto, "expand")[1] != "network.features.1.block.0.0.weight"
-    with pytest.raises(ConfigError, match="no layer features.99; --sensitivity lists them"):
+    with pytest.raises(ConfigError, match="no layer is named features.99; --sensitivity lists"):
         quantizer.quantize("unsigned", {"features.99"})
 
 
-def test_layers_are_ranked_by_what_each_alone_does(
-    tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray
-) -> None:
-    meter = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))
-    ranking = rank_layers(quantizer, "unsigned", meter)
-    assert {line.layer for line in ranking} == set(quantizer.quantizable)
-    means = [line.shift.mean for line in ranking]
-    assert means == sorted(means, reverse=True)
-    assert means[-1] > 0
-
-
-def test_every_method(tiny_graph: Any, crops: np.ndarray) -> None:
-    """Each moves ages a little, and chooses ranges of its own."""
+def test_every_method_chooses_its_own_ranges(tiny_graph: Any, crops: np.ndarray) -> None:
     meter = AgeShiftMeter(tiny_graph, crops)
     scales = []
     for method in METHODS:
@@ -132,9 +96,9 @@ def test_every_method(tiny_graph: Any, crops: np.ndarray) -> None:
         assert any(other[name] < widest[name] * 0.9995 for name in widest)
 
 
-def test_a_fixed_batch(tiny_graph: Any, crops: np.ndarray) -> None:
+def test_a_fixed_batch_size_gives_the_same_ranges(tiny_graph: Any, crops: np.ndarray) -> None:
     crops = crops.copy()
-    crops[-1] = 255 * (crops[-1] > 127)  # the last one alone has the widest ranges
+    crops[-1] = 255 * (crops[-1] > 127)  # only the last crop has the widest ranges
     expected = Quantizer(tiny_graph, crops).quantize("unsigned")
     shape = tiny_graph.graph.input[0].type.tensor_type.shape
     shape.dim[0].dim_value = 3  # five crops make two batches
@@ -147,38 +111,36 @@ def test_a_fixed_batch(tiny_graph: Any, crops: np.ndarray) -> None:
     assert AgeShiftMeter(tiny_graph, crops)(found).maximum < 0.2
 
 
-def test_a_gauge_measures_years(tiny_graph: Any, crops: np.ndarray) -> None:
-    meter = AgeShiftMeter(tiny_graph, crops, [1000.0] * len(crops))
-    same = meter(tiny_graph)
-    assert (same.mean, same.p99, same.maximum, same.delta_mae) == (0, 0, 0, 0)
-    moved = onnx.ModelProto()
-    moved.CopyFrom(tiny_graph)
-    moved.graph.node[-1].output[0] = "almost"
-    moved.graph.initializer.append(numpy_helper.from_array(np.float32(2), "two"))
-    moved.graph.node.append(onnx.helper.make_node("Add", ["almost", "two"], ["age"], "older"))
-    found = meter(moved, timed=True)
-    assert found.mean == pytest.approx(2, abs=1e-4)
-    assert found.delta_mae == pytest.approx(-2, abs=1e-4)  # nearer to 1000
-    assert found.milliseconds is not None
-    assert found.milliseconds > 0
+def test_a_quantized_graph_is_refused(tiny_graph: Any, crops: np.ndarray) -> None:
+    quantized = Quantizer(tiny_graph, crops).quantize("unsigned")
+    with pytest.raises(ArtifactError, match="already quantized; quantize the checkpoint"):
+        Quantizer(quantized, crops)
 
 
-def test_what_cannot_be_quantized(tiny_graph: Any, crops: np.ndarray) -> None:
-    with pytest.raises(ArtifactError, match="is quantized already; quantize the checkpoint"):
-        Quantizer(Quantizer(tiny_graph, crops).quantize("unsigned"), crops)
+def test_an_unknown_method_is_refused(tiny_graph: Any, crops: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="method average: expected one of minmax, entropy"):
         Quantizer(tiny_graph, crops, "average")
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (0.0, "expected different values on the calibration crops, found only 0"),
+        (np.nan, "expected a finite range on the calibration crops, found nan to nan"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:All-NaN axis:RuntimeWarning")
+def test_a_tensor_without_a_range_is_refused(
+    tiny_graph: Any, crops: np.ndarray, weight: float, message: str
+) -> None:
     weights = next(t for t in tiny_graph.graph.initializer if t.name.endswith("1.block.0.0.weight"))
-    dead = np.zeros(tuple(weights.dims), np.float32)
-    weights.CopyFrom(numpy_helper.from_array(dead, weights.name))
-    with pytest.raises(ArtifactError, match="is 0 on every calibration crop"):
-        Quantizer(tiny_graph, crops)
-    weights.CopyFrom(numpy_helper.from_array(dead * np.nan, weights.name))
-    with pytest.raises(ArtifactError, match="its range is nan to nan"):
+    values = np.full(tuple(weights.dims), weight, np.float32)
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    with pytest.raises(ArtifactError, match=message):
         Quantizer(tiny_graph, crops)
 
 
-def test_integers_are_not_wasted_on_what_hardswish_drops(
+def test_no_integers_are_wasted_on_values_that_hardswish_does_not_distinguish(
     tiny_graph: Any, crops: np.ndarray
 ) -> None:
     (relu,) = (node for node in tiny_graph.graph.node if node.name == "stem_relu")

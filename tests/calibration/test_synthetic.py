@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -7,10 +8,10 @@ from torch import Tensor, nn
 
 from halnet.artifact import Metadata, bundled
 from halnet.calibration.synthetic import make_synthetic_crops
-from halnet.network.checkpoint import load_checkpoint
+from halnet.network.checkpoint import Checkpoint, load_checkpoint
 
 
-class Remembers(nn.Module):
+class SmallNetwork(nn.Module):
     """A convolution whose batch norm has seen dark pictures of even colour."""
 
     def __init__(self) -> None:
@@ -24,42 +25,45 @@ class Remembers(nn.Module):
         self.logits(255 * nn.functional.interpolate(seen, scale_factor=8).permute(0, 2, 3, 1))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return what the batch norm gives for N x H x W x 3 RGB images, 0 to 255."""
+        """Return the output of the batch norm for N x H x W x 3 RGB images, 0 to 255."""
         found: Tensor = self.norm(self.conv(images.permute(0, 3, 1, 2) / 255))
         return found
 
 
+@pytest.fixture(scope="module")
+def metadata() -> Metadata:
+    return load_checkpoint(bundled("halnet.safetensors")).metadata
+
+
 @pytest.fixture
-def metadata(monkeypatch: pytest.MonkeyPatch) -> Metadata:
-    """The metadata of a checkpoint whose network is the small one."""
-    metadata = load_checkpoint(bundled("halnet.safetensors")).metadata
-    torch.manual_seed(0)
-    network = Remembers()
-    monkeypatch.setattr(
-        "halnet.network.checkpoint.load_checkpoint", lambda path: (network, metadata)
-    )
-    return metadata
+def small_checkpoint(metadata: Metadata) -> Checkpoint:
+    return Checkpoint(Path("small.safetensors"), cast(Any, SmallNetwork()), metadata, "{}")
 
 
-def test_crops_bring_about_what_the_batch_norms_remember(metadata: Metadata) -> None:
-    path = Path("any")
-    samples = make_synthetic_crops(path, 20, steps=60)
-    assert samples.crops.shape == (20, 224, 224, 3)
-    assert samples.crops.dtype == np.uint8
-    network = Remembers()
+def test_crops_have_the_statistics_that_the_batch_norms_store(small_checkpoint: Checkpoint) -> None:
+    synthetic = make_synthetic_crops(small_checkpoint, 20, steps=60)
+    assert synthetic.crops.shape == (20, 224, 224, 3)
+    assert synthetic.crops.dtype == np.uint8
+    network = cast(Any, small_checkpoint.model)
     norm = network.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
     with torch.inference_mode():
-        found = network.conv(torch.from_numpy(samples.crops).permute(0, 3, 1, 2) / 255)
+        found = network.conv(torch.from_numpy(synthetic.crops).permute(0, 3, 1, 2) / 255)
     deviation = norm.running_var.sqrt()
     assert ((found.mean((0, 2, 3)) - norm.running_mean).abs() < 0.3 * deviation).all()
     assert ((found.std((0, 2, 3)) - deviation).abs() < 0.3 * deviation).all()
-    assert samples.origin["data"] == f"made from {metadata.checkpoint_sha256[:12]}"
+    digest = small_checkpoint.metadata.checkpoint_sha256
+    assert synthetic.origin == {"data": f"made from {digest[:12]}", "seed": 0, "steps": 60}
 
 
-def test_the_seed_decides(metadata: Metadata) -> None:
-    path = Path("any")
-    first, again, other = (make_synthetic_crops(path, 2, seed, steps=2) for seed in (0, 0, 1))
+def test_the_seed_decides_which_crops_are_made(small_checkpoint: Checkpoint) -> None:
+    first, again, other = (
+        make_synthetic_crops(small_checkpoint, 2, seed, steps=2) for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first.crops, again.crops)
     assert (first.crops != other.crops).any()
+
+
+def test_the_checkpoint_is_not_changed(small_checkpoint: Checkpoint) -> None:
+    make_synthetic_crops(small_checkpoint, 2, steps=1)
+    assert small_checkpoint.model.training
+    assert all(weight.requires_grad for weight in small_checkpoint.model.parameters())

@@ -1,9 +1,11 @@
+"""Whole runs of preparing: complete, interrupted, repeated and failed."""
+
 import csv
 import json
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -12,8 +14,8 @@ import pytest
 
 from halnet.alignment import MARGIN, align
 from halnet.benchmarks.samples import portrait
-from halnet.datasets.aaf import read_landmarks
-from halnet.datasets.prepared_dataset import PreparedDataset, crop_path
+from halnet.datasets.aaf import list_aaf
+from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.preparing import prepare
 from halnet.errors import ConfigError, DatasetError
 from halnet.faces import DetectedFace, FaceDetector
@@ -21,10 +23,18 @@ from halnet.images import load_image
 
 N_GOOD = 24
 
+# The command halnet, which here reports its progress after each photo.
+EAGER = """
+from halnet.commands import main, output
+
+output.REPORT_SECONDS = -1
+main()
+"""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small folder in the form of AAF: the portrait in 24 sizes, and five bad files."""
+    """A small folder in the form of All-Age-Faces: the portrait in 24 sizes, and five bad files."""
     root = tmp_path_factory.mktemp("source")
     photos, points = root / "original images", root / "key points"
     photos.mkdir()
@@ -38,7 +48,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (photos / "00102A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes()[:3000])
     (photos / "00103A30.jpg").write_text("no photo")
     cv2.imwrite(str(photos / "00104A30.jpg"), np.full((200, 200, 3), 99, np.uint8))
-    # Landmarks of another face than the one that is in the photo
+    # The landmarks belong to another face than the one in the photo.
     (photos / "00105A30.jpg").write_bytes((photos / "00001A20.jpg").read_bytes())
     np.savetxt(points / "00105A30.txt", np.random.default_rng(0).uniform(0, 30, (49, 2)))
     return root
@@ -48,7 +58,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def test_good_photos_are_indexed_and_bad_ones_listed(
+def test_good_photos_are_indexed_and_bad_ones_are_rejected(
     source: Path, yunet: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -69,17 +79,21 @@ def test_good_photos_are_indexed_and_bad_ones_listed(
         "00104A30.jpg": "no face found",
         "00105A30.jpg": "no detected face is the annotated one",
     }
+    index = (out / "index.csv").read_text().splitlines()
+    assert index[0] == "source,age,sex,split,score,faces,landmark_error"
+    assert index[4].startswith("original images/00004A23.jpg,23,female,")
+    assert json.loads((out / "prepared.json").read_text()) == asdict(summary)
     data = PreparedDataset(out)
     assert len(data.records) == N_GOOD
     assert data.records[3].age == 23
     assert data.records[3].sex == "female"
-    # The crop is the one that prediction makes, to the bit.
+    # The crop is exactly the one that prediction makes.
     image = load_image(source / data.records[3].source)
     expected = align(image, FaceDetector(yunet)(image)[0].landmarks, MARGIN)
     np.testing.assert_array_equal(data.crop(data.records[3]), expected)
 
 
-def test_the_same_with_one_worker_and_two_and_after_an_interruption(
+def test_workers_and_interruptions_do_not_change_the_result(
     source: Path, yunet: Path, tmp_path: Path
 ) -> None:
     prepare(source, tmp_path / "one", workers=1, detector=yunet)
@@ -95,10 +109,10 @@ def test_the_same_with_one_worker_and_two_and_after_an_interruption(
     with pytest.raises(DatasetError, match="if it was interrupted"):
         PreparedDataset(out)
     journal = out / "progress.jsonl"
-    journal.write_text(journal.read_text()[:-20])  # the last line was cut off
+    journal.write_text(journal.read_text()[:-20])  # the last line is cut off
     calls: list[int] = []
     prepare(source, out, workers=1, detector=yunet, on_progress=lambda d, t: calls.append(d))
-    assert calls[0] == 9, "nine photos were not done again"
+    assert calls[0] == 9, "nine photos are not processed again"
     expected = files(tmp_path / "one")
     assert len(expected) == N_GOOD + 4
     assert files(tmp_path / "two") == expected
@@ -112,62 +126,42 @@ def test_a_second_run_does_nothing(source: Path, yunet: Path, tmp_path: Path) ->
     again = prepare(source, out, workers=1, detector=tmp_path / "not needed")
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
-    with pytest.raises(ConfigError, match="another seed"):
+    with pytest.raises(ConfigError, match="was prepared with seed 1, found seed 0; name another"):
         prepare(source, out, seed=1, detector=yunet)
 
 
-def test_an_unknown_dataset_or_a_wrong_folder(tmp_path: Path, yunet: Path) -> None:
-    with pytest.raises(ConfigError, match="expected one of aaf"):
-        prepare(tmp_path, tmp_path / "out", "imdb", detector=yunet)
-    with pytest.raises(DatasetError, match="All-Age-Faces"):
-        prepare(tmp_path, tmp_path / "out", detector=yunet)
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        ("imdb", ConfigError, "dataset: expected one of aaf, found imdb"),
+        ("aaf", DatasetError, "expected the All-Age-Faces folder"),
+    ],
+)
+def test_an_unknown_dataset_or_a_wrong_folder_writes_nothing(
+    dataset: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        prepare(tmp_path, tmp_path / "out", dataset, detector=tmp_path / "not needed")
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_prepared_folders(prepared: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(prepared, copy)
-    data = PreparedDataset(copy)
-    crop_path(copy, data.records[0].source).unlink()
-    with pytest.raises(DatasetError, match="crop is missing or damaged"):
-        data.crop(data.records[0])
-    with pytest.raises(DatasetError, match="photos in the split nonsense"):
-        data.select("nonsense")
-    index = copy / "index.csv"
-    index.write_text(index.read_text().replace(",train,", ",test,", 1))
-    with pytest.raises(DatasetError, match="do not list the same photos"):
-        PreparedDataset(copy)
-    summary = json.loads((copy / "prepared.json").read_text())
-    (copy / "prepared.json").write_text(json.dumps({**summary, "input_fingerprint": "0" * 16}))
-    with pytest.raises(DatasetError, match="found 0000000000000000; run halnet prepare"):
-        PreparedDataset(copy)
-    for damaged in ("", "{}", "[]"):
-        (copy / "prepared.json").write_text(damaged)
-        with pytest.raises(DatasetError, match=r"prepared\.json: damaged"):
-            PreparedDataset(copy)
-    with pytest.raises(DatasetError, match=r"found no prepared\.json"):
-        PreparedDataset(tmp_path)
-
-
-def test_real_photos(aaf_sample: Path, aaf_prepared: Path) -> None:
-    """All found, landmarks near the dataset's own."""
+def test_the_faces_of_real_photos_are_found(aaf_sample: Path, aaf_prepared: Path) -> None:
+    """All faces are found, with landmarks near those of the dataset."""
     summary = json.loads((aaf_prepared / "prepared.json").read_text())
     assert summary["indexed"] == summary["photos"] == 61
     assert 0.04 < summary["landmark_error"] < 0.12
     data = PreparedDataset(aaf_prepared)
     differences = []
-    for record in data.records[::6]:
-        points = aaf_sample / record.source.replace(".jpg", ".txt")
-        annotated = read_landmarks(points.parents[1] / "key points" / points.name)
-        image = load_image(aaf_sample / record.source)
-        crop = align(image, annotated.astype(np.float32), MARGIN)
+    for record, photo in zip(data.records[::6], list_aaf(aaf_sample)[::6], strict=True):
+        assert record.source == photo.source
+        assert photo.read_landmarks is not None
+        image = load_image(aaf_sample / photo.source)
+        crop = align(image, photo.read_landmarks().astype(np.float32), MARGIN)
         differences.append(np.abs(crop.astype(int) - data.crop(record)).mean())
     assert np.median(differences) < 25
 
 
-def test_a_full_disk_half_way(
+def test_a_full_disk_leaves_no_half_written_crop(
     source: Path, yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Path.write_bytes
@@ -187,48 +181,48 @@ def test_a_full_disk_half_way(
             prepare(source, out, workers=1, detector=yunet)
     crops = [path.name for path in (out / "crops").rglob("*") if path.is_file()]
     assert len(crops) == 5
-    assert not [name for name in crops if name.startswith(".")], "no half-written crop"
+    assert not [name for name in crops if name.startswith(".")]
     prepare(source, out, workers=1, detector=yunet)
     prepare(source, tmp_path / "whole", workers=1, detector=yunet)
     assert files(out) == files(tmp_path / "whole")
 
 
-def test_ctrl_c_in_a_shell(source: Path, yunet: Path, tmp_path: Path) -> None:
-    """The real signal to the real command with two workers, then the command again."""
+def test_ctrl_c_stops_the_command_which_then_continues(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    """The command with two workers gets the real signal, and is then repeated."""
     big = tmp_path / "big"
     (big / "original images").mkdir(parents=True)
     data = (source / "original images" / "00005A24.jpg").read_bytes()
-    for i in range(400):
+    for i in range(160):
         (big / "original images" / f"{i:05d}A{20 + i % 40}.jpg").write_bytes(data)
     out = tmp_path / "out"
-    halnet = Path(sys.executable).with_name("halnet")
-    command = [halnet, "prepare", big, "--out", out, "--workers", "2", "--detector", yunet]
+    command = [sys.executable, "-c", EAGER, "prepare", big, "--out", out, "--detector", yunet]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs in the background would have its children ignore the signal.
+        # Children of a shell in the background would ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509
     )
-    journal = out / "progress.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.exists() and len(journal.read_text().splitlines()) > 20):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line == "photos: 20 of 160\n":
+            break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "halnet: interrupted"
     assert "Traceback" not in err
-    done = len(journal.read_text().splitlines()) - 1
-    assert 20 <= done < 400
+    done = len((out / "progress.jsonl").read_text().splitlines()) - 1
+    assert 20 <= done < 160
     assert not list(out.rglob(".*"))
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(again.stdout)["indexed"] == 400
+    assert json.loads(again.stdout)["indexed"] == 160
 
 
-def test_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same machinery where YuNet cannot be had: a detector that sees one face in the middle."""
+def test_a_run_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on machines without YuNet: a fake detector finds a face in the middle."""
 
     class Middle(FaceDetector):
         def __init__(self, model: object) -> None:
@@ -241,7 +235,7 @@ def test_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
             landmarks = np.float32([[80, 90], [140, 90], [110, 120], [90, 160], [130, 160]])
             return (DetectedFace((0, 0, size, size), landmarks * size / 224, 0.9),)
 
-    monkeypatch.setattr("halnet.datasets.preparing.FaceDetector", Middle)
+    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", Middle)
     monkeypatch.setattr("halnet.datasets.preparing.yunet_path", lambda model: model)
 
     def interrupt(done: int, total: int) -> None:

@@ -1,19 +1,31 @@
-"""What the demo is given in the tests."""
+"""Fixtures of the demo's tests."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from halnet.demo.server import VARIABLE
+from halnet.artifact import bundled
+from halnet.demo.server import CONFIG_VARIABLE
+from halnet.predictor import Predictor
+from halnet.results import Face
 
 
 @pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch, yunet: Path):  # type: ignore[no-untyped-def]
-    """Return a function that sets what `halnet demo` would hand to the page."""
+def configure(monkeypatch: pytest.MonkeyPatch, yunet: Path) -> Callable[..., None]:
+    """Return a function that sets the configuration which `halnet demo` passes to the page."""
 
-    def set_values(**values: object) -> None:
-        monkeypatch.setenv(VARIABLE, json.dumps({"detector": str(yunet), **values}))
+    def configure(**values: object) -> None:
+        monkeypatch.setenv(CONFIG_VARIABLE, json.dumps({"detector": str(yunet), **values}))
 
-    set_values()
-    return set_values
+    configure()
+    return configure
+
+
+@pytest.fixture(scope="session")
+def portrait_face(yunet: Path) -> Face:
+    """The face of the bundled portrait, as the bundled model predicts it."""
+    with Predictor(detector=yunet) as predictor:
+        (face,) = predictor(bundled("portrait.jpg"))
+    return face

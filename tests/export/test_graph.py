@@ -1,4 +1,4 @@
-"""The steps before an export change the graph, not the numbers."""
+"""The steps before an export change the graph, but not its outputs."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from halnet.network.model import AgeNet
 
 @pytest.fixture(scope="module")
 def model() -> AgeNet:
-    """A trained network: a fresh one's batch norms do nothing that could be folded wrongly."""
+    """A trained network, because the batch norms of a fresh one change nothing."""
     return load_checkpoint(bundled("halnet.safetensors")).model
 
 
@@ -23,9 +23,9 @@ def test_every_step_gives_the_same_ages(
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     images = torch.from_numpy(crops)
-    prepared = simplify(model, steps)
+    simplified = simplify(model, steps)
     with torch.inference_mode():
-        expected, found = model(images), prepared(images)
+        expected, found = model(images), simplified(images)
     assert expected[0].std() > 1
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
@@ -33,7 +33,7 @@ def test_every_step_gives_the_same_ages(
         torch.testing.assert_close(value, before[name], msg=f"{name} of the original changed")
 
 
-def test_each_step_does_its_work(model: AgeNet) -> None:
+def test_each_step_replaces_its_modules(model: AgeNet) -> None:
     def count(steps: tuple[str, ...], kind: type) -> int:
         return sum(isinstance(module, kind) for module in simplify(model, steps).modules())
 
@@ -47,9 +47,9 @@ def test_each_step_does_its_work(model: AgeNet) -> None:
 
 
 def test_rounding_to_half_keeps_the_sum_of_each_kernel(model: AgeNet) -> None:
-    prepared = simplify(model)
-    rounded = dict(round_to_half(prepared).network.named_parameters())
-    for name, weight in prepared.network.named_parameters():
+    simplified = simplify(model)
+    rounded = dict(round_to_half(simplified).network.named_parameters())
+    for name, weight in simplified.network.named_parameters():
         nearest, found = weight.half().float(), rounded[name]
         assert torch.equal(found, found.half().float()), name
         if weight.ndim == 4 and weight.shape[-1] > 1:

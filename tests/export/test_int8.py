@@ -1,4 +1,4 @@
-"""INT8: quantizing by a dataset, inside a budget, and all three artifacts of it."""
+"""INT8: quantizing with the photos of a dataset, within a budget, and all three artifacts."""
 
 import csv
 import json
@@ -12,86 +12,93 @@ import pytest
 from halnet.artifact import bundled
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import Budget
+from halnet.calibration.crops import CalibrationCrops
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ArtifactError, ConfigError, DatasetError
-from halnet.export import ExportConfig, export
-from halnet.export.config import Int8Config
+from halnet.errors import ArtifactError, DatasetError
+from halnet.export import FORMATS, ExportConfig, Int8Config, export
 from halnet.export.int8 import Int8
-from halnet.export.to_tensorrt import check_quantization
+from halnet.export.zero_points import check_zero_points
+from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.runtimes.backends import describe, open_runtime
 
-NOWHERE = Path("no checkpoint is read")
+
+@pytest.fixture(scope="module")
+def loaded() -> Checkpoint:
+    """A checkpoint, which only synthetic crops and the faces of a folder need."""
+    return load_checkpoint(bundled("halnet.safetensors"))
 
 
 def silent(line: str) -> None:
     """Show nothing."""
 
 
-def test_layers_are_given_back_until_the_budget_holds(
-    tiny_graph: Any, calibratable: Path, tmp_path: Path
+def test_layers_are_kept_in_floating_point_until_the_budget_is_met(
+    tiny_graph: Any, calibratable: Path, loaded: Checkpoint, tmp_path: Path
 ) -> None:
     data = PreparedDataset(calibratable)
     records = data.select("val")
     meter = AgeShiftMeter(tiny_graph, data.inner_crops(records), [record.age for record in records])
     config = Int8Config(calibratable, crops=16, keep=())
-    everything, stated = Int8(config, NOWHERE, tiny_graph, silent).quantize(
+    everything, entry = Int8(config, loaded, tiny_graph, silent).quantize(
         "unsigned", "onnxruntime", tmp_path
     )
-    assert stated["kept"] == []
+    assert entry["kept"] == []
     worst = meter(everything).p99_bound
     budget = Budget(mae=10, p99=worst / 2)
     config = Int8Config(calibratable, crops=16, budget=budget, sensitivity=True)
     lines: list[str] = []
-    int8 = Int8(config, NOWHERE, tiny_graph, lines.append)
-    proto, stated = int8.quantize("unsigned", "onnxruntime", tmp_path)
+    int8 = Int8(config, loaded, tiny_graph, lines.append)
+    proto, entry = int8.quantize("unsigned", "onnxruntime", tmp_path)
     assert 0 < meter(proto).p99_bound <= budget.p99
-    assert 1 <= len(stated["kept"]) < 4
-    assert stated["budget"] == {"mae": 10, "p99": worst / 2}
-    assert stated["steps"][0]["kept"] == 0
-    assert stated["steps"][0]["p99_bound"] == pytest.approx(worst)
-    assert stated["crops"] == 16
+    assert 1 <= len(entry["kept"]) < 4
+    assert entry["budget"] == {"mae": 10, "p99": worst / 2}
+    assert entry["steps"][0]["kept"] == 0
+    assert entry["steps"][0]["p99_bound"] == pytest.approx(worst)
+    assert entry["crops"] == 16
     val = {record.source for record in records}
-    assert len(stated["photos"]) == 16
-    assert set(stated["photos"]) <= val
-    assert any(line.startswith("0 layers in floating point: p99") for line in lines)
+    assert len(entry["photos"]) == 16
+    assert set(entry["photos"]) <= val
+    assert any(line.startswith("0 layers kept in floating point: 99 %") for line in lines)
+    assert sum(line.startswith("ranking") for line in lines) == 1, "the search uses the same one"
     with open(tmp_path / "sensitivity.unsigned.csv", encoding="utf-8", newline="") as file:
         ranking = [row["layer"] for row in csv.DictReader(file)]
     assert len(ranking) == 4
-    assert ranking[: len(stated["kept"])] == stated["kept"]
+    assert ranking[: len(entry["kept"])] == entry["kept"]
     assert (tmp_path / "sensitivity.unsigned.png").stat().st_size > 1000
 
 
-def test_each_runtime_is_judged_by_itself(
-    tiny_graph: Any, calibratable: Path, tmp_path: Path
+def test_each_runtime_is_judged_by_its_own_ages(
+    tiny_graph: Any, calibratable: Path, loaded: Checkpoint, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
     lines: list[str] = []
     config = Int8Config(calibratable, crops=16, budget=Budget(mae=10, p99=10))
-    int8 = Int8(config, NOWHERE, tiny_graph, lines.append)
+    int8 = Int8(config, loaded, tiny_graph, lines.append)
     steps = {}
-    for runtime, judge in (
-        ("onnxruntime", "onnxruntime"),
+    for name, judge in (
+        ("onnx", "onnxruntime"),
         ("openvino", "openvino"),
         ("tensorrt", "onnxruntime"),
     ):
-        _, stated = int8.quantize("unsigned", runtime, tmp_path)
-        assert stated["judged_in"] == judge
-        steps[runtime] = stated["steps"]
-    assert steps["tensorrt"] == steps["onnxruntime"]  # searched once
-    # The same integers: OpenVINO fuses other steps, so that ages differ, but hardly.
-    (first,), (second,) = steps["onnxruntime"], steps["openvino"]
+        _, entry = int8.quantize("unsigned", FORMATS[name].judged_in, tmp_path)
+        assert entry["judged_in"] == judge
+        steps[name] = entry["steps"]
+    assert steps["tensorrt"] == steps["onnx"], "searched once"
+    # The integers are the same, but OpenVINO fuses other operations: ages differ a little.
+    (first,), (second,) = steps["onnx"], steps["openvino"]
     assert first["mean"] != second["mean"]
     assert first["mean"] == pytest.approx(second["mean"], rel=0.3)
     assert sum("openvino)" in line for line in lines) == 1
 
 
-def test_a_budget_that_nothing_holds_leaves_nothing(
+def test_a_budget_that_cannot_be_met_leaves_nothing(
     tiny_graph: Any, calibratable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: tiny_graph)
-    monkeypatch.setattr("halnet.export.graph.prepare", lambda model: model)
+    monkeypatch.setattr("halnet.export.graph.simplify", lambda model: model)
     int8 = Int8Config(calibratable, crops=16, budget=Budget(p99=1e-7))
-    with pytest.raises(ArtifactError, match=r"no INT8 graph surely moves ages by less .*1e-07"):
+    message = r"no INT8 model meets the budget with 95 % confidence: .* 1e-07 years"
+    with pytest.raises(ArtifactError, match=message):
         export(ExportConfig(precisions=("int8",), out=tmp_path, int8=int8))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -121,7 +128,7 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
             ages[runtime_name] = runtime.run(crops).age
     for found in ages.values():
         assert 1e-3 < np.abs(found - expected.age).mean() < 2
-    # The same integers, whose sums are rounded and saturated alike: 7-bit weights see to it.
+    # The integers are the same, and with weights of 7 bits their sums do not saturate.
     assert np.abs(ages["onnxruntime"] - ages["openvino"]).mean() < 0.5
     assert describe(made[2].path).metadata.precision == "int8"
     assert made[0].size < 0.4 * bundled("halnet.onnx").stat().st_size
@@ -133,7 +140,7 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
         for node in network.get_ops()
         if node.get_type_name() == "Constant" and node.data.size >= 1024
     }
-    assert kinds == {"i8", "f16"}  # the layers kept are stored in half precision
+    assert kinds == {"i8", "f16"}  # layers kept in floating point are stored in half precision
     entries = json.loads((tmp_path / "manifest.json").read_text())["artifacts"]
     for exported, scheme in zip(made, ("unsigned", "unsigned", "symmetric"), strict=True):
         calibration = entries[exported.path.name]["calibration"]
@@ -143,28 +150,55 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
     proto = onnx.load(made[0].path)
     assert {t.data_type for t in proto.graph.initializer} >= {onnx.TensorProto.INT8}
     with pytest.raises(ArtifactError, match="quantize symmetrically for TensorRT"):
-        check_quantization(proto)
+        check_zero_points(proto)
 
 
-def test_wrong_requests(calibratable: Path, prepared: Path, tiny_graph: Any) -> None:
-    with pytest.raises(ConfigError, match=r"of the precision int8, .*\(found fp32\)"):
-        ExportConfig(int8=Int8Config(crops=64))
-    with pytest.raises(ConfigError, match="samples: expected at least 1, found 0"):
-        Int8Config(crops=0)
-    with pytest.raises(ConfigError, match="a detector is for a folder of photos"):
-        Int8Config(detector=NOWHERE)
-    cases: list[tuple[Int8Config, str]] = [
-        (Int8Config(prepared), "at least 16 photos of faces to calibrate on, found 12"),
-        (Int8Config(calibratable, crops=21), "expected 16 to 20 photos.*found 21"),
-    ]
-    for config, message in cases:
-        with pytest.raises(DatasetError, match=message):
-            Int8(config, NOWHERE, tiny_graph, silent)
+@pytest.mark.parametrize(
+    ("dataset", "crops", "message"),
+    [
+        ("prepared", 128, "at least 16 photos of faces to calibrate on, found 12"),
+        ("calibratable", 21, "expected 16 to 20 calibration photos, found 21"),
+    ],
+)
+def test_datasets_with_too_few_photos_are_refused(
+    dataset: str,
+    crops: int,
+    message: str,
+    tiny_graph: Any,
+    loaded: Checkpoint,
+    request: pytest.FixtureRequest,
+) -> None:
+    config = Int8Config(request.getfixturevalue(dataset), crops=crops)
+    with pytest.raises(DatasetError, match=message):
+        Int8(config, loaded, tiny_graph, silent)
 
 
-def test_the_test_split_does_not_calibrate(
-    aaf_prepared: Path, aaf_sample: Path, tiny_graph: Any
+def test_photos_of_the_test_split_do_not_calibrate(
+    aaf_prepared: Path, aaf_sample: Path, tiny_graph: Any, loaded: Checkpoint
 ) -> None:
     config = Int8Config(aaf_prepared, photos=aaf_sample / "original images")
-    with pytest.raises(DatasetError, match="of its photos are of the test split"):
-        Int8(config, NOWHERE, tiny_graph, silent)
+    with pytest.raises(DatasetError, match="expected no photos of the test split"):
+        Int8(config, loaded, tiny_graph, silent)
+
+
+def test_crops_are_made_from_the_checkpoint_without_photos(
+    tiny_graph: Any,
+    crops: np.ndarray,
+    loaded: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_from = []
+
+    def make(checkpoint: Checkpoint, seed: int) -> CalibrationCrops:
+        made_from.append((checkpoint, seed))
+        return CalibrationCrops(crops, {"data": "made"})
+
+    monkeypatch.setattr("halnet.export.int8.make_synthetic_crops", make)
+    config = Int8Config(seed=3, budget=Budget(p99=10))
+    _, entry = Int8(config, loaded, tiny_graph, silent).quantize(
+        "symmetric", "onnxruntime", tmp_path
+    )
+    assert made_from == [(loaded, 3)]
+    assert (entry["data"], entry["crops"], entry["scheme"]) == ("made", 5, "symmetric")
+    assert entry["steps"][0]["delta_mae"] is None, "the true ages are not known"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from halnet.errors import ArtifactError
-from halnet.export.manifest import forget_artifact, list_artifacts, record_artifact, record_parity
+from halnet.export.manifest import list_artifacts, record_artifact, record_parity, remove_artifact
 
 
-def test_entries_are_kept_and_parity_goes_with_its_file(tmp_path: Path) -> None:
+def test_entries_are_kept_and_parity_belongs_to_its_file(tmp_path: Path) -> None:
     a, b = tmp_path / "a.onnx", tmp_path / "b.onnx"
     a.write_bytes(b"a")
     b.write_bytes(b"b")
@@ -26,31 +26,33 @@ def test_entries_are_kept_and_parity_goes_with_its_file(tmp_path: Path) -> None:
     assert (entries["b.onnx"]["parity"], entries["b.onnx"]["precision"]) == ({}, "fp16")
     (tmp_path / "c.onnx.failed").touch()
     record_artifact(tmp_path / "c.onnx.failed", {}, ())
-    assert list_artifacts(tmp_path) == [a, b], "what was put aside is not to be used"
+    assert list_artifacts(tmp_path) == [a, b], "an artifact that failed is not listed"
     a.write_bytes(b"changed")
-    assert record_parity(a, "crops", {"passed": False}) is None, "another file than the manifest's"
+    assert record_parity(a, "crops", {"passed": False}) is None, (
+        "not the file that the manifest lists"
+    )
     record_artifact(a, {}, ())
     assert json.loads(manifest.read_text())["artifacts"]["a.onnx"]["parity"] == {}
     assert record_parity(tmp_path / "other" / "c.onnx", "crops", {}) is None
 
 
-def test_a_damaged_manifest(tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     (tmp_path / "a.onnx").touch()
     with pytest.raises(ArtifactError, match="damaged; delete it and export again"):
         record_artifact(tmp_path / "a.onnx", {}, ())
 
 
-def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+def test_a_removed_artifact_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").touch()
     record_artifact(tmp_path / "a.onnx", {}, ())
-    forget_artifact(tmp_path / "a.onnx")
-    forget_artifact(tmp_path / "b.onnx")
+    remove_artifact(tmp_path / "a.onnx")
+    remove_artifact(tmp_path / "b.onnx")
     with pytest.raises(ArtifactError, match="that lists artifacts, found none"):
         list_artifacts(tmp_path)
 
 
-def test_a_folder_is_hashed_as_its_listing(tmp_path: Path) -> None:
+def test_a_folder_has_the_hash_of_its_listing(tmp_path: Path) -> None:
     """`cd folder && sha256sum * | sha256sum` prints the same."""
     folder = tmp_path / "halnet_openvino_model"
     folder.mkdir()

@@ -35,7 +35,7 @@ def test_the_artifact_follows_the_contract(onnx_artifact: Path, checkpoint: Path
     assert str(Path(__file__).parents[2]) not in onnx_artifact.read_bytes().decode("latin-1")
 
 
-def test_a_program_that_knows_nothing_of_us_can_use_it(
+def test_onnxruntime_alone_can_run_the_artifact(
     onnx_artifact: Path, checkpoint: Path, crops: np.ndarray
 ) -> None:
     import onnxruntime
@@ -55,8 +55,8 @@ def test_a_program_that_knows_nothing_of_us_can_use_it(
         ("timm:resnet18", "ordinal"),
     ],
 )
-def test_every_network_takes_the_same_way(backbone: str, head: str, crops: np.ndarray) -> None:
-    """Batches of another size than the traced one, against PyTorch."""
+def test_every_network_can_be_traced(backbone: str, head: str, crops: np.ndarray) -> None:
+    """The outputs are those of PyTorch, for another batch size than the traced one."""
     import onnxruntime
     import torch
 
@@ -82,7 +82,7 @@ def test_the_manifest_states_the_artifact(onnx_artifact: Path, checkpoint: Path)
     assert set(entry["versions"]) == {"halnet", "torch", "onnx", "onnxscript"}
 
 
-def test_half_precision_is_of_the_backbone_alone(graphs: dict[str, Any], crops: np.ndarray) -> None:
+def test_only_the_backbone_is_in_half_precision(graphs: dict[str, Any], crops: np.ndarray) -> None:
     import onnxruntime
 
     half, full = graphs["fp16"], graphs["fp32"]
@@ -91,9 +91,9 @@ def test_half_precision_is_of_the_backbone_alone(graphs: dict[str, Any], crops: 
     assert set(weights) == {onnx.TensorProto.FLOAT16}
     assert len(half.SerializeToString()) < 0.55 * len(full.SerializeToString())
     casts = [node for node in half.graph.node if node.op_type == "Cast"]
-    assert len(casts) == 3, "uint8 to float, to half, back to float"
+    assert len(casts) == 3, "from uint8 to float, to half, and back to float"
     (softmax,) = (node for node in half.graph.node if node.op_type == "Softmax")
-    assert softmax.input[0] == casts[-1].output[0], "the softmax is of float32"
+    assert softmax.input[0] == casts[-1].output[0], "the softmax computes in float32"
     ages = []
     for graph in (half, full):
         session = onnxruntime.InferenceSession(
@@ -105,15 +105,15 @@ def test_half_precision_is_of_the_backbone_alone(graphs: dict[str, Any], crops: 
     assert np.abs(ages[0] - ages[1]).max() > 1e-5, "half precision was really used"
 
 
-def test_a_fixed_batch(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
+def test_a_fixed_batch_size(checkpoint: Path, crops: np.ndarray, tmp_path: Path) -> None:
     from halnet.export import ExportConfig, export
 
     config = ExportConfig(checkpoint, ("onnx", "openvino"), batch=2, out=tmp_path)
     with open_runtime(checkpoint, device="cpu") as runtime:
-        expected = runtime.run(crops).age  # five: three runs of two, the last filled up
+        expected = runtime.run(crops).age  # five crops: three batches of two, the last filled up
     for exported in export(config):
         with open_runtime(exported.path) as runtime:
-            assert (runtime.spec.batch_limits.least, runtime.spec.batch_limits.most) == (2, 2)
+            assert (runtime.spec.batch_limits.minimum, runtime.spec.batch_limits.maximum) == (2, 2)
             found = runtime.run(crops)
         assert len(found) == 5
         np.testing.assert_allclose(found.age, expected, atol=1e-3)

@@ -1,4 +1,4 @@
-"""OpenVINO IR folders, as OpenVINO alone reads them."""
+"""OpenVINO IR folders, read with OpenVINO alone."""
 
 from pathlib import Path
 
@@ -25,10 +25,10 @@ def test_the_folder_follows_the_contract(openvino_artifact: Path, checkpoint: Pa
     stated = model.get_rt_info(["halnet", "checkpoint_sha256"]).value
     assert stated == sha256_file(checkpoint)
     constants = [op for op in model.get_ordered_ops() if op.get_type_name() == "Constant"]
-    assert ov.Type.f16 not in {op.get_element_type() for op in constants}, "not compressed unasked"
+    assert ov.Type.f16 not in {op.get_element_type() for op in constants}, "FP32 is not compressed"
 
 
-def test_half_precision_stores_half_the_bytes(
+def test_half_precision_needs_half_the_bytes(
     checkpoint: Path, openvino_artifact: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
     config = ExportConfig(checkpoint, ("openvino",), ("fp16",), out=tmp_path)

@@ -1,17 +1,16 @@
-"""Engines built by TensorRT for RTX, which needs no GPU for it, and their sidecars."""
+"""Engines that TensorRT for RTX builds, which needs no GPU, and their sidecars."""
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 
 from halnet.artifact import Metadata
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import ExportConfig, Target, export
-from halnet.export.to_tensorrt import check_quantization, write_tensorrt
+from halnet.export.to_tensorrt import write_tensorrt
 from halnet.network.checkpoint import load_checkpoint
 from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.sidecar import Sidecar
@@ -24,7 +23,7 @@ def metadata(checkpoint: Path) -> Metadata:
     return load_checkpoint(checkpoint).metadata
 
 
-def test_both_precisions(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_sidecars_of_both_precisions(checkpoint: Path, tmp_path: Path) -> None:
     config = ExportConfig(
         checkpoint, ("tensorrt",), ("fp32", "fp16"), out=tmp_path, target=Target((1, 2, 4))
     )
@@ -63,19 +62,23 @@ def test_a_fixed_batch_is_its_own_profile(checkpoint: Path, tmp_path: Path) -> N
     assert Sidecar.read(exported.path).batches == (3, 3, 3)
 
 
-def test_what_the_library_cannot_build_for(
+def test_capabilities_that_the_library_cannot_build_for(
     graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
 ) -> None:
     path = tmp_path / "halnet.engine"
-    with pytest.raises(ConfigError, match="capability SM99: tensorrt_rtx .* builds for SM75, SM80"):
+    with pytest.raises(
+        ConfigError, match="capability SM99: expected one of SM75, SM80.* tensorrt_rtx"
+    ):
         write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM99",)))
     with pytest.raises(ArtifactError, match="no engine for SM75: .*FP32 GEMM is not supported"):
         write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM75",)))
     assert not list(tmp_path.iterdir())
 
 
-def test_the_parsers_verdict(graphs: dict[str, Any], metadata: Metadata, tmp_path: Path) -> None:
-    """A Transpose of uint8, which TensorRT refuses."""
+def test_a_graph_that_tensorrt_refuses(
+    graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
+) -> None:
+    """The graph has a Transpose of uint8."""
     graph = onnx.ModelProto()
     graph.CopyFrom(graphs["fp32"])
     cast, transpose = graph.graph.node[0], graph.graph.node[1]
@@ -87,11 +90,11 @@ def test_the_parsers_verdict(graphs: dict[str, Any], metadata: Metadata, tmp_pat
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.graph.node[:]
     graph.graph.node.extend(copies)
-    with pytest.raises(ArtifactError, match="TensorRT (cannot take|.*built no engine)"):
+    with pytest.raises(ArtifactError, match="TensorRT (cannot read|.*built no engine)"):
         write_tensorrt(graph, metadata, tmp_path / "halnet.engine", Target())
 
 
-def test_an_engine_is_not_run_without_a_gpu(
+def test_an_engine_cannot_be_opened_without_a_gpu(
     graphs: dict[str, Any], metadata: Metadata, tmp_path: Path
 ) -> None:
     from halnet.runtimes.cuda import find_gpus
@@ -101,29 +104,7 @@ def test_an_engine_is_not_run_without_a_gpu(
     except RuntimeUnavailableError:
         path = tmp_path / "halnet.engine"
         write_tensorrt(graphs["fp32"], metadata, path, Target(capabilities=("SM86",)))
-        with pytest.raises(RuntimeUnavailableError, match="there is no CUDA device"):
+        with pytest.raises(RuntimeUnavailableError, match="CUDA device"):
             open_runtime(path)
     else:
         pytest.skip("there is a GPU here")
-
-
-@pytest.mark.parametrize(
-    ("point", "found"),
-    [(np.uint8(0), "UINT8"), (np.int8(3), "another"), (None, "none"), (np.int8(0), "")],
-)
-def test_quantization_that_would_be_misread(point: Any, found: str) -> None:
-    values = {"x_scale": np.float32(0.1)} | ({} if point is None else {"x_zero": point})
-    node = onnx.helper.make_node("QuantizeLinear", ["x", *values], ["y"], name="q")
-    graph = onnx.helper.make_graph(
-        [node],
-        "g",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])],
-        [onnx.helper.make_empty_tensor_value_info("y")],
-        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in values.items()],
-    )
-    model = onnx.helper.make_model(graph)
-    if not found:
-        check_quantization(model)
-        return
-    with pytest.raises(ArtifactError, match=f"node q: expected an int8 zero point of 0, .*{found}"):
-        check_quantization(model)

@@ -1,3 +1,5 @@
+"""The networks: their layers, features, normalisation and outputs."""
+
 import pytest
 import torch
 from torchvision.ops import SqueezeExcitation
@@ -7,10 +9,13 @@ from halnet.network.attention import CoordinateAttention
 from halnet.network.backbones import build_backbone
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
-from halnet.training.distillation import with_features
+from halnet.training.distillation import compute_features
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
-def test_attention_sits_where_it_should() -> None:
+def test_coordinate_attention_is_in_the_deep_blocks() -> None:
     network = build_backbone("ca_mobilenet_v3", 101, 0.2).network
     ca = [n for n, m in network.named_modules() if isinstance(m, CoordinateAttention)]
     se = [n for n, m in network.named_modules() if isinstance(m, SqueezeExcitation)]
@@ -20,7 +25,7 @@ def test_attention_sits_where_it_should() -> None:
     assert network.features[11].block[1][0].groups == network.features[11].block[1][0].in_channels
 
 
-def test_the_ablation_keeps_all_its_squeeze_excitation() -> None:
+def test_mobilenet_v3_large_keeps_all_its_squeeze_excitation() -> None:
     network = build_backbone("mobilenet_v3_large", 101, 0.2).network
     assert sum(isinstance(m, SqueezeExcitation) for m in network.modules()) == 8
     assert not any(isinstance(m, CoordinateAttention) for m in network.modules())
@@ -58,7 +63,7 @@ def test_multiply_accumulates_are_counted() -> None:
     assert 0.215e9 < counter.get_total_flops() / 2 < 0.225e9
 
 
-def test_batch_norm_momentum() -> None:
+def test_batch_norms_have_a_large_momentum() -> None:
     norms = [m for m in AgeNet().modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(norms) > 40
     assert all(norm.momentum == 0.1 for norm in norms)
@@ -73,18 +78,18 @@ def test_batch_norm_momentum() -> None:
         ("mobilenet_v1", (256, 512, 1024)),
     ],
 )
-def test_features_lie_at_their_strides(name: str, widths: tuple[int, int, int]) -> None:
+def test_features_have_the_sizes_of_their_strides(name: str, widths: tuple[int, int, int]) -> None:
     model = AgeNet(NetworkConfig(backbone=name)).eval()
-    logits, features = with_features(model, torch.zeros(2, 96, 64, 3))
+    logits, features = compute_features(model, torch.zeros(2, 96, 64, 3))
     assert logits.shape == (2, 101)
     assert features["stride8"].shape == (2, widths[0], 12, 8)
     assert features["stride16"].shape == (2, widths[1], 6, 4)
     assert features["pooled"].shape == (2, widths[2])
-    hooks = [m for m in model.modules() if m._forward_hooks]
-    assert not hooks, "the hooks go after the pass"
+    compute_features(model, torch.zeros(2, 32, 32, 3))
+    assert features["stride8"].shape[2:] == (12, 8), "the hooks are removed after the pass"
 
 
-def test_each_network_gets_the_normalisation_of_its_pretraining() -> None:
+def test_the_normalisation_is_that_of_the_pretrained_weights() -> None:
     white = torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)
     ours = AgeNet().normalise(white).flatten()
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -93,15 +98,20 @@ def test_each_network_gets_the_normalisation_of_its_pretraining() -> None:
     torch.testing.assert_close(lite, torch.ones(3))
 
 
-def test_unknown_names_say_what_is_near() -> None:
-    with pytest.raises(ConfigError, match=r"backbone alexnet: expected one of ca_mobilenet_v3"):
-        build_backbone("alexnet", 101, 0.2)
-    with pytest.raises(ConfigError, match=r"no such network; near: .*resnet18"):
-        build_backbone("timm:resnet18_b", 101, 0.2)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("alexnet", "backbone: expected one of ca_mobilenet_v3, .* found alexnet"),
+        ("timm:resnet18_b", "found timm:resnet18_b; similar names are .*resnet18"),
+    ],
+)
+def test_the_error_for_an_unknown_name_lists_other_names(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_backbone(name, 101, 0.2)
 
 
-def test_coordinate_attention_against_the_paper() -> None:
-    """Equations 4 to 8, one position at a time."""
+def test_coordinate_attention_computes_the_equations_of_the_paper() -> None:
+    """Equations 4 to 8, for one position at a time."""
     torch.manual_seed(0)
     ca = CoordinateAttention(320).eval()
     assert ca.squeeze.out_channels == 10
@@ -121,7 +131,7 @@ def test_coordinate_attention_against_the_paper() -> None:
                 torch.testing.assert_close(y[:, :, i, j], x[:, :, i, j] * a_h * a_w)
 
 
-def test_outputs_are_those_of_the_distribution() -> None:
+def test_age_and_deviation_are_those_of_the_distribution() -> None:
     torch.manual_seed(0)
     model = AgeNet().eval()
     crops = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8)
@@ -135,7 +145,3 @@ def test_outputs_are_those_of_the_distribution() -> None:
     torch.testing.assert_close(age.double(), mean, rtol=1e-4, atol=1e-3)
     variance = (expected * (years - mean[:, None]) ** 2).sum(1)
     torch.testing.assert_close(stddev.double(), variance.sqrt(), rtol=1e-4, atol=1e-3)
-
-
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

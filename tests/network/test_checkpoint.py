@@ -2,6 +2,7 @@ import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from halnet.artifact import sha256_file
 from halnet.errors import ArtifactError
-from halnet.network.checkpoint import load_checkpoint, load_config, save_checkpoint
+from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.training.config import TrainConfig
 
 
@@ -19,71 +20,109 @@ def header(path: Path) -> dict[str, str]:
     return dict(json.loads(data[8 : 8 + length])["__metadata__"])
 
 
-def test_round_trip(checkpoint: Path, tmp_path: Path) -> None:
-    model, metadata = load_checkpoint(checkpoint)
-    assert not model.training
-    assert metadata.dataset == "synthetic"
-    assert metadata.checkpoint_sha256 == sha256_file(checkpoint)
-    assert load_config(checkpoint) == TrainConfig()
-    copy = tmp_path / "copy.safetensors"
-    save_checkpoint(copy, model, TrainConfig(seed=3), metadata)
-    again, _ = load_checkpoint(copy)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
-    assert load_config(copy).seed == 3
+def test_a_checkpoint_is_read_as_it_was_written(checkpoint: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(checkpoint)
+    assert first.path == checkpoint
+    assert not first.model.training
+    assert first.metadata.dataset == "synthetic"
+    assert first.sha256 == first.metadata.checkpoint_sha256 == sha256_file(checkpoint)
+    assert TrainConfig.from_json(first.recipe) == TrainConfig()
+    path = tmp_path / "copy.safetensors"
+    save_checkpoint(path, first.model, TrainConfig(seed=3).to_json(), first.metadata)
+    second = load_checkpoint(path)
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    assert TrainConfig.from_json(second.recipe).seed == 3
+    assert second.metadata == replace(first.metadata, checkpoint_sha256=sha256_file(path))
 
 
-def test_equal_content_is_equal_bytes_whatever_its_length(checkpoint: Path, tmp_path: Path) -> None:
-    """Among 40 lengths of the header some begin like a pickle (0x80) in their first byte."""
-    model, metadata = load_checkpoint(checkpoint)
+def test_equal_content_gives_equal_bytes_for_each_length(checkpoint: Path, tmp_path: Path) -> None:
+    """Some of 40 lengths of the header begin with 0x80, as a pickle does."""
+    found = load_checkpoint(checkpoint)
     first_bytes = set()
     for extra in range(40):
-        longer = replace(metadata, dataset="x" * (8 * extra))
+        longer = replace(found.metadata, dataset="x" * (8 * extra))
         paths = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
         for path in paths:
-            save_checkpoint(path, model, TrainConfig(), longer)
+            save_checkpoint(path, found.model, found.recipe, longer)
         assert paths[0].read_bytes() == paths[1].read_bytes()
         first_bytes.add(paths[0].read_bytes()[0])
         assert load_checkpoint(paths[0]).metadata.dataset == longer.dataset
     assert 0x80 in first_bytes
 
 
-def test_a_pickle_is_refused_unread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("zipped", [False, True], ids=["pickle", "torch.save"])
+def test_a_pickle_is_refused_and_not_executed(zipped: bool, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "executed",))
 
-    plain = tmp_path / "a.safetensors"
-    plain.write_bytes(pickle.dumps(Bomb()))
-    zipped = tmp_path / "b.safetensors"
-    torch.save(Bomb(), zipped)
-    for path in (plain, zipped):
-        with pytest.raises(ArtifactError, match="found a pickle, which could run code"):
-            load_checkpoint(path)
+    path = tmp_path / "a.safetensors"
+    if zipped:
+        torch.save(Bomb(), path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ArtifactError, match="found a pickle, which can run code"):
+        load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
 
 
-def test_damaged_and_foreign_files(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [0.0, 100, 0.5, -1, None])
+def test_a_file_that_is_cut_off_or_no_checkpoint_is_refused(
+    part: float | None, checkpoint: Path, tmp_path: Path
+) -> None:
     data = checkpoint.read_bytes()
-    bad = tmp_path / "bad.safetensors"
-    for content in (b"", data[:100], data[: len(data) // 2], data[:-1], b"x" * 1000):
-        bad.write_bytes(content)
-        with pytest.raises(ArtifactError, match=r"not a whole \.safetensors file"):
-            load_checkpoint(bad)
-    tensors, properties = load_file(checkpoint), header(checkpoint)
-    save_file(tensors, bad)
-    with pytest.raises(ArtifactError, match=r"found no halnet\.\* metadata"):
-        load_checkpoint(bad)
-    save_file({"x": torch.zeros(2)}, bad, properties)
-    with pytest.raises(ArtifactError, match="not those of ca_mobilenet_v3"):
-        load_checkpoint(bad)
-    recipe = properties.pop("halnet.config")
-    save_file(tensors, bad, properties)
-    with pytest.raises(ArtifactError, match="no recipe in it"):
-        load_checkpoint(bad)
-    tensors["network.classifier.3.bias"][7] = float("nan")
-    save_file(tensors, bad, {**properties, "halnet.config": recipe})
-    with pytest.raises(ArtifactError, match="NaN or infinity"):
-        load_checkpoint(bad)
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    length = int(len(data) * part) if isinstance(part, float) else part
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"x" * 1000 if length is None else data[:length])
+    with pytest.raises(
+        ArtifactError, match=r"expected a complete \.safetensors file, found damage"
+    ):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="the file cannot be read: No such file"):
         load_checkpoint(tmp_path / "missing.safetensors")
+
+
+def no_metadata(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    properties.clear()
+
+
+def other_weights(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    tensors.clear()
+    tensors["x"] = torch.zeros(2)
+
+
+def no_recipe(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    del properties["halnet.config"]
+
+
+def unknown_backbone(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    properties["halnet.config"] = '{"backbone": "alexnet"}'
+
+
+def not_finite(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    tensors["network.classifier.3.bias"][7] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (no_metadata, r"found no halnet\.\* metadata"),
+        (other_weights, "expected the weights of ca_mobilenet_v3, found others"),
+        (no_recipe, "found a file without a training recipe"),
+        (unknown_backbone, "backbone: expected one of .* found alexnet"),
+        (not_finite, "expected finite weights, found NaN or infinity"),
+    ],
+)
+def test_foreign_content_is_refused(
+    change: Any, message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    tensors, properties = load_file(checkpoint), header(checkpoint)
+    change(tensors, properties)
+    path = tmp_path / "bad.safetensors"
+    save_file(tensors, path, properties or None)
+    with pytest.raises(ArtifactError, match=message):
+        load_checkpoint(path)

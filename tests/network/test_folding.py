@@ -8,11 +8,10 @@ from halnet.network.model import AgeNet
 
 
 @pytest.mark.parametrize(
-    ("backbone", "left"),
-    [("timm:tf_efficientnet_lite0", 0), ("timm:resnet18", 0), ("ca_mobilenet_v3", 0)],
+    "backbone", ["timm:tf_efficientnet_lite0", "timm:resnet18", "ca_mobilenet_v3"]
 )
 @torch.no_grad()
-def test_the_numbers_stay(backbone: str, left: int) -> None:
+def test_the_outputs_stay_the_same_without_any_batch_norm(backbone: str) -> None:
     torch.manual_seed(0)
     model = AgeNet(NetworkConfig(backbone=backbone))
     crops = torch.randint(0, 256, (4, 64, 64, 3)).float()
@@ -20,18 +19,18 @@ def test_the_numbers_stay(backbone: str, left: int) -> None:
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias, 0, 0.3)
         norm.momentum = None
-    model(crops)  # statistics that are not 0 and 1
+    model(crops)  # changes the statistics from 0 and 1
     model.eval()
     before = model(crops)
     assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) > 15
     fold_batch_norms(model, crops[:1])
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == left
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     for a, b in zip(model(crops), before, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
-def test_a_norm_that_follows_no_convolution_stays() -> None:
+def test_a_batch_norm_without_a_convolution_before_it_stays() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     x = torch.randn(2, 3, 5, 5)

@@ -1,4 +1,4 @@
-"""TensorRT and CUDA without a GPU: modules that keep the libraries' contracts in host memory."""
+"""Fakes of TensorRT and CUDA, which work as the libraries do but in the memory of the host."""
 
 import ctypes
 import hashlib
@@ -16,12 +16,12 @@ from halnet.runtimes.fake import FakeRuntime
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
 ENGINE = b"an engine"
-PROFILE = (1, 2, 4)  # fewer than the crops of the tests
+PROFILE = (1, 2, 4)  # minimum, optimal and maximum batch size; the tests have more crops
 SHAPES = {"image": (224, 224, 3), "age": (), "stddev": (), "probabilities": (101,)}
 
 
 class FakeCuda(ModuleType):
-    """cuda.bindings.runtime on host memory: (status, value) for every call."""
+    """Stands for cuda.bindings.runtime. Every call returns (status, value)."""
 
     def __init__(self) -> None:
         super().__init__("cuda.bindings.runtime")
@@ -29,7 +29,7 @@ class FakeCuda(ModuleType):
         self.streams: set[int] = set()
         self.chosen: list[int] = []
         self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-        self.status = 0  # of allocations
+        self.status = 0  # what allocations return
 
     def _allocate(self, size: int) -> tuple[int, int]:
         block = ctypes.create_string_buffer(size)
@@ -72,7 +72,7 @@ class FakeCuda(ModuleType):
 
 
 class FakeContext:
-    """Runs the fake runtime's arithmetic on the addresses that it is given."""
+    """Computes what FakeRuntime computes, on the memory at the given addresses."""
 
     def __init__(self, calls: list[int]) -> None:
         self.addresses: dict[str, int] = {}
@@ -105,7 +105,7 @@ class FakeContext:
 
 
 class FakeEngine:
-    """Names and types of the artifact contract."""
+    """Has the tensors of an artifact."""
 
     num_io_tensors = 4
 
@@ -127,7 +127,7 @@ class FakeEngine:
 
 
 class FakeTensorRT(ModuleType):
-    """The part of tensorrt_rtx that running an engine takes."""
+    """Stands for tensorrt_rtx, with what is needed to run an engine."""
 
     __version__ = "9.8.7"
 
@@ -158,7 +158,7 @@ class FakeTensorRT(ModuleType):
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stand in for TensorRT, CUDA and two GPUs."""
+    """Replace TensorRT, CUDA and the GPUs by fakes."""
     found = SimpleNamespace(trt=FakeTensorRT(), cuda=FakeCuda())
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
     monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
@@ -171,7 +171,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
-    """An engine file for the fakes, with its sidecar."""
+    """Return an engine file for the fakes, with its sidecar."""
     path = tmp_path / "halnet.engine"
     path.write_bytes(ENGINE)
     sidecar = Sidecar(
@@ -180,7 +180,7 @@ def engine(tmp_path: Path) -> Path:
         capabilities=("SM86", "SM89"),
         batches=PROFILE,
         engine_sha256=hashlib.sha256(ENGINE).hexdigest(),
-        onnx_sha256="",
+        onnx_sha256="cd" * 32,
         properties=FakeRuntime().spec.metadata.to_properties(),
     )
     sidecar_path(path).write_text(sidecar.to_json())

@@ -1,4 +1,4 @@
-"""Asking the NVIDIA driver, with and without one."""
+"""The GPUs that the NVIDIA driver lists, and machines without a driver."""
 
 import ctypes
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from halnet.runtimes.cuda import find_gpus, pick_gpu
 
 
 class Driver:
-    """libcuda.so.1 of a machine with `count` GPUs of compute capability 8.9."""
+    """Stands for libcuda.so.1 on a machine with `count` GPUs of compute capability 8.9."""
 
     def __init__(self, count: int, status: int = 0) -> None:
         self.count, self.status = count, status
@@ -36,25 +36,31 @@ class Driver:
         return 0
 
 
-def test_gpus_as_the_driver_states_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_as_the_driver_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(2))
     first, second = find_gpus()
     assert (first.device, first.name, first.capability) == ("cuda:0", "GPU 100", (8, 9))
     assert pick_gpu("auto", "x") == pick_gpu("cuda", "x") == first
     assert pick_gpu("cuda:1", "x") == second
-    for wrong in ("cuda:2", "cuda:x", "gpu"):
-        with pytest.raises(RuntimeUnavailableError, match=f"found {wrong}"):
-            pick_gpu(wrong, "x")
+
+
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:x", "gpu"])
+def test_a_gpu_that_is_not_there_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(2))
+    with pytest.raises(RuntimeUnavailableError, match=f"^runtime x: expected .*, found {device}$"):
+        pick_gpu(device, "x")
 
 
 @pytest.mark.parametrize("driver", [Driver(0), Driver(1, status=100)])
-def test_a_driver_without_a_gpu(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> None:
+def test_a_driver_without_a_gpu_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver
+) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
     with pytest.raises(RuntimeUnavailableError, match="the NVIDIA driver finds none"):
         find_gpus()
 
 
-def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_driver_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> SimpleNamespace:
         raise OSError(f"{name}: cannot open shared object file")
 

@@ -1,4 +1,4 @@
-"""ONNX files that must not be run."""
+"""ONNX files and devices that ONNX Runtime must not run."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from halnet.runtimes.ort import CPU, CUDA, NO_FALLBACK
 
 
 def change(artifact: Path, out: Path, **properties: str | None) -> Path:
+    """Write a copy of an artifact with other properties; None removes one."""
     model = onnx.load(artifact)
     values = {entry.key: entry.value for entry in model.metadata_props}
     for key, value in properties.items():
@@ -24,20 +25,20 @@ def change(artifact: Path, out: Path, **properties: str | None) -> Path:
     return out
 
 
-def test_wrong_fingerprint(onnx_artifact: Path, tmp_path: Path) -> None:
+def test_an_unknown_fingerprint_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
     bad = change(onnx_artifact, tmp_path / "bad.onnx", input_fingerprint="0" * 16)
     with pytest.raises(ArtifactError, match="found 0000000000000000"):
         open_runtime(bad)
 
 
-def test_without_metadata(onnx_artifact: Path, tmp_path: Path) -> None:
+def test_a_file_without_metadata_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
     bad = change(onnx_artifact, tmp_path / "bad.onnx", format_version=None)
     with pytest.raises(ArtifactError, match=r"found no halnet\.\* metadata"):
         open_runtime(bad)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_truncated(onnx_artifact: Path, tmp_path: Path, share: float) -> None:
+def test_a_truncated_file_is_refused(onnx_artifact: Path, tmp_path: Path, share: float) -> None:
     data = onnx_artifact.read_bytes()
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(data[: int(len(data) * share)])
@@ -46,10 +47,10 @@ def test_truncated(onnx_artifact: Path, tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_external_data(
+def test_external_data_is_refused(
     onnx_artifact: Path, tmp_path: Path, beside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused also where ONNX Runtime would find the weights: in the current folder."""
+    """This is also true if the weights are where ONNX Runtime finds them, in the current folder."""
     bad = tmp_path / "bad.onnx"
     onnx.save(onnx.load(onnx_artifact), bad, save_as_external_data=True, location="weights.bin")
     assert (tmp_path / "weights.bin").stat().st_size > 1e6
@@ -59,7 +60,7 @@ def test_external_data(
         open_runtime(bad)
 
 
-def test_other_outputs(onnx_artifact: Path, tmp_path: Path) -> None:
+def test_a_file_with_other_outputs_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
     model = onnx.load(onnx_artifact)
     del model.graph.output[1]
     bad = tmp_path / "bad.onnx"
@@ -68,7 +69,7 @@ def test_other_outputs(onnx_artifact: Path, tmp_path: Path) -> None:
         open_runtime(bad)
 
 
-def test_an_opset_of_the_future(onnx_artifact: Path, tmp_path: Path) -> None:
+def test_a_future_opset_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
     model = onnx.load(onnx_artifact)
     model.opset_import[0].version = 99
     bad = tmp_path / "bad.onnx"
@@ -77,7 +78,7 @@ def test_an_opset_of_the_future(onnx_artifact: Path, tmp_path: Path) -> None:
         open_runtime(bad)
 
 
-def test_a_build_without_cuda_names_the_one_with(onnx_artifact: Path) -> None:
+def test_the_error_for_cuda_names_the_build_that_supports_it(onnx_artifact: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -89,7 +90,7 @@ def test_a_build_without_cuda_names_the_one_with(onnx_artifact: Path) -> None:
 def test_a_silent_fallback_is_an_error(
     onnx_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The build for GPUs lists CUDA everywhere, and runs on the CPU where it cannot be loaded."""
+    """The build for GPUs always lists CUDA, and runs on the CPU if CUDA cannot be loaded."""
     import onnxruntime
 
     asked = []

@@ -15,7 +15,7 @@ from halnet.training.data import (
 )
 
 
-def test_crop_array_keeps_order_and_margin(prepared: Path) -> None:
+def test_the_array_of_crops_keeps_order_and_margin(prepared: Path) -> None:
     data = PreparedDataset(prepared)
     array = crop_array(data, 128)
     assert array.shape == (240, 146, 146, 3)
@@ -44,12 +44,12 @@ def test_a_full_disk_leaves_no_half_array(prepared: Path, monkeypatch: pytest.Mo
     assert not [p for p in (prepared / "cache").iterdir() if "219" in p.name or p.name[0] == "."]
 
 
-def test_batches_depend_on_the_epoch_alone(prepared: Path) -> None:
+def test_batches_depend_only_on_the_epoch(prepared: Path) -> None:
     data = PreparedDataset(prepared)
 
     def batches(epoch: int, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
         loader = training_loader(data, data.select("train"), 32, 16, (0, epoch), workers)
-        next(iter(loader))  # a second pass must not see another order
+        next(iter(loader))  # a second pass must have the same order
         return list(loader)
 
     first, again, parallel, later = batches(0), batches(0), batches(0, 2), batches(1)
@@ -78,7 +78,7 @@ def test_processes_share_every_batch(prepared: Path) -> None:
 
 
 def test_images_and_ages_stay_together(prepared: Path) -> None:
-    """The synthetic crops are brighter the older: the correlation must survive augmentation."""
+    """Synthetic crops are brighter for older ages. Augmentation must keep this correlation."""
     data = PreparedDataset(prepared)
     pairs = list(training_loader(data, data.select("train"), 32, 16, (0, 0)))
     brightness = np.concatenate([b[0].float().mean((1, 2, 3)).numpy() for b in pairs])
@@ -86,7 +86,7 @@ def test_images_and_ages_stay_together(prepared: Path) -> None:
     assert np.corrcoef(brightness, ages)[0, 1] > 0.6
 
 
-def test_only_the_records_asked_for_are_trained_on(prepared: Path) -> None:
+def test_only_the_given_records_are_trained_on(prepared: Path) -> None:
     data = PreparedDataset(prepared)
     train = data.select("train")
     assert {record.split for record in train} == {"train"}
@@ -97,10 +97,12 @@ def test_only_the_records_asked_for_are_trained_on(prepared: Path) -> None:
         assert sorted(seen) == sorted(record.age for record in records)
     few = [record.age for record in data.select("train", 60)]
     assert len(few) == 60
-    assert few == [train[i * 216 // 60].age for i in range(60)], "spread over the whole split"
+    assert few == [train[i * 216 // 60].age for i in range(60)], (
+        "the photos are spread over the whole split"
+    )
 
 
-def test_evaluation_sees_the_prediction_crop(prepared: Path) -> None:
+def test_evaluation_uses_the_crops_of_prediction(prepared: Path) -> None:
     data = PreparedDataset(prepared)
     records = data.select("val")
     images, ages = next(iter(evaluation_loader(data, records, 224, 64)))
@@ -109,7 +111,7 @@ def test_evaluation_sees_the_prediction_crop(prepared: Path) -> None:
 
 
 def test_augmentation_stays_near_the_crop() -> None:
-    """A bright spot at the centre may move by the shift, no further; mirrored half the time."""
+    """A bright spot at the centre moves at most by the shift. Half of the crops are mirrored."""
     crop = np.zeros((146, 146, 3), np.uint8)
     cv2.circle(crop, (73, 73), 9, (200, 200, 200), cv2.FILLED)
     crop[60:86, 30:36] = 255  # left of the spot
@@ -123,7 +125,7 @@ def test_augmentation_stays_near_the_crop() -> None:
     assert 60 < left < 140
 
 
-def test_colour_matrix() -> None:
+def test_saturation_contrast_and_brightness_of_a_pixel() -> None:
     pixel = np.array([200.0, 100.0, 50.0])
 
     def apply(matrix: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from halnet.errors import ConfigError
-from halnet.network.backbones import Taps
+from halnet.network.backbones import FeatureLayers
 from halnet.network.model import AgeNet
 from halnet.training.config import TrainConfig
 from halnet.training.distillation import Distiller, hint_loss
@@ -27,7 +27,7 @@ class Tiny(AgeNet):
             nn.Flatten(),
             nn.Linear(2 * width, 101),
         )
-        self.taps = Taps("0", "1", "2")
+        self.feature_layers = FeatureLayers("0", "1", "2")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (6, 64, 64, 3), generator=torch.Generator().manual_seed(0)).float()
 
 
-def test_a_copy_has_nothing_to_learn(images: torch.Tensor) -> None:
+def test_a_copy_of_the_teacher_has_no_loss(images: torch.Tensor) -> None:
     teacher = Tiny(4, 0)
     student = copy.deepcopy(teacher)
     logits, loss = Distiller(student, teacher, replace(CONFIG, mean_weight=1.0))(student, images)
@@ -62,7 +62,7 @@ def test_hints_map_between_the_widths_and_train_with_the_student(images: torch.T
     assert shapes == {"stride8": (6, 4, 1, 1), "stride16": (12, 8, 1, 1), "pooled": (12, 8)}
     before = copy.deepcopy(teacher.state_dict())
     parameters = [*student.parameters(), *distiller.parameters()]
-    assert len(parameters) == len(list(student.parameters())) + 6, "the teacher is not among them"
+    assert len(parameters) == len(list(student.parameters())) + 6, "the teacher is not trained"
     optimizer = torch.optim.Adam(parameters, 1e-2)
     losses = []
     for _ in range(30):
@@ -73,10 +73,10 @@ def test_hints_map_between_the_widths_and_train_with_the_student(images: torch.T
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     for name, value in teacher.state_dict().items():
-        assert torch.equal(value, before[name]), "the teacher learns nothing"
+        assert torch.equal(value, before[name]), "the teacher does not change"
 
 
-def test_hints_compare_with_standardised_features() -> None:
+def test_hints_compare_standardised_features() -> None:
     given = 5 + 3 * torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     standard = (given - given.mean((0, 2, 3), keepdim=True)) / given.var(
         (0, 2, 3), keepdim=True, unbiased=False
@@ -86,8 +86,8 @@ def test_hints_compare_with_standardised_features() -> None:
     assert hint_loss(given, given).min() > 4
 
 
-def test_backbones_without_such_features_are_named(images: torch.Tensor) -> None:
+def test_a_backbone_without_such_features_is_refused() -> None:
     teacher, student = Tiny(4, 0), Tiny(4, 1)
-    teacher.taps = Taps("0", "", "2")
-    with pytest.raises(ConfigError, match="without features at stride16"):
+    teacher.feature_layers = FeatureLayers("0", "", "2")
+    with pytest.raises(ConfigError, match="expected networks with features at stride16"):
         Distiller(student, teacher, replace(CONFIG, hint_weight=1.0))

@@ -1,8 +1,9 @@
-"""The import of faceres, on a file of the same form with random weights."""
+"""The import of faceres, from a file of the same format with random weights."""
 
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,20 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halnet.artifact import sha256_file
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError
+from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
-from halnet.training.config import TrainConfig
-from halnet.training.faceres import load_faceres, read_tfjs, settle_norms
+from halnet.training import initial_weights
+from halnet.training.faceres import load_faceres, read_tfjs, reset_norm_statistics
 from halnet.training.initial_weights import parse_weights
 
 WIDTHS = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
-CONFIG = TrainConfig(backbone="mobilenet_v1")
+CONFIG = NetworkConfig(backbone="mobilenet_v1")
 
 
 def random_weights() -> dict[str, np.ndarray]:
-    """Weights by name, in TensorFlow's layout, of a size that keeps the signal."""
+    """Weights by name, in the layout of TensorFlow, whose size keeps the signal."""
     rng = np.random.default_rng(0)
 
     def values(*shape: int, fan: int) -> np.ndarray:
@@ -59,7 +62,7 @@ def write(folder: Path, weights: dict[str, np.ndarray]) -> Path:
 
 
 def as_tensorflow(weights: dict[str, np.ndarray], images: np.ndarray) -> Tensor:
-    """The graph, operation by operation: SAME padding, BGR less the mean, ReLU6."""
+    """The operations of the graph: SAME padding, BGR minus the mean, ReLU6."""
     x = torch.from_numpy(images.astype(np.float32))[..., [2, 1, 0]]
     x = (x - torch.tensor([103.939, 116.779, 123.68])).permute(0, 3, 1, 2)
 
@@ -88,7 +91,10 @@ def as_tensorflow(weights: dict[str, np.ndarray], images: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def test_the_network_computes_what_the_graph_does(prepared: Path, tmp_path: Path) -> None:
+def test_the_network_computes_the_same_as_the_graph(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initial_weights, "STATISTICS_PHOTOS", 16)
     weights = random_weights()
     path = write(tmp_path, weights)
     data = PreparedDataset(prepared)
@@ -100,11 +106,11 @@ def test_the_network_computes_what_the_graph_does(prepared: Path, tmp_path: Path
     expected = as_tensorflow(weights, crops)
     assert expected.std() > 0.05
     torch.testing.assert_close(features, expected, rtol=1e-2, atol=1e-3)
-    assert torch.equal(model.network.head[1].weight, head), "the head stays fresh"
+    assert torch.equal(model.network.head[1].weight, head), "the head keeps its weights"
 
 
 @torch.no_grad()
-def test_settled_norms_change_nothing_and_are_ready_to_train() -> None:
+def test_new_statistics_of_batch_norms_do_not_change_the_output() -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3)
@@ -114,30 +120,48 @@ def test_settled_norms_change_nothing_and_are_ready_to_train() -> None:
     norm.weight.uniform_(0.5, 2)
     x = 5 + 3 * torch.randn(16, 3, 12, 12)
     before = network.eval()(x)
-    settle_norms(network, x)
+    reset_norm_statistics(network, x)
     torch.testing.assert_close(network.eval()(x), before)
     torch.testing.assert_close(network.train()(x), before)
 
 
-def test_files_that_are_not_whole(tmp_path: Path) -> None:
-    path = write(tmp_path, random_weights())
-    data = (tmp_path / "faceres.bin").read_bytes()
-    for damaged in (data[:-10], data + b"12", b""):
-        (tmp_path / "faceres.bin").write_bytes(damaged)
-        with pytest.raises(ArtifactError, match="not a whole TensorFlow.js model"):
-            read_tfjs(path)
-    for text in ("{", "{}", '{"weightsManifest": [{"paths": ["../x"], "weights": []}]}'):
+def test_the_hash_is_that_of_the_binary_file(tmp_path: Path) -> None:
+    model = read_tfjs(write(tmp_path, {"x": np.float16([1, 2, 3])}))
+    assert model.weights["x"].tolist() == [1, 2, 3]
+    assert model.sha256 == sha256_file(tmp_path / "faceres.bin")
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:-2], lambda d: d + b"12", lambda d: b""])
+def test_a_damaged_binary_file_is_refused(damage: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, {"x": np.float16([1, 2, 3])})
+    binary = tmp_path / "faceres.bin"
+    binary.write_bytes(damage(binary.read_bytes()))
+    with pytest.raises(ArtifactError, match="expected a complete TensorFlow.js model"):
+        read_tfjs(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"weightsManifest": [{"paths": ["../x"], "weights": []}]}', None]
+)
+def test_a_damaged_or_missing_graph_is_refused(text: str | None, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    path = tmp_path / "model" / "faceres.json"
+    path.parent.mkdir()
+    if text is not None:
         path.write_text(text)
-        with pytest.raises(ArtifactError, match="npm package @vladmandic/human"):
-            read_tfjs(path)
+    with pytest.raises(ArtifactError, match="npm package @vladmandic/human"):
+        read_tfjs(path)
 
 
-def test_other_networks_are_refused(tmp_path: Path) -> None:
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
+    model = read_tfjs(write(tmp_path, {"x": np.float16([1])}))
+    with pytest.raises(ConfigError, match="expected the backbone mobilenet_v1, found another"):
+        load_faceres(model, AgeNet().network, torch.zeros(1, 3, 64, 64))
+
+
+def test_another_graph_is_refused(tmp_path: Path) -> None:
     weights = random_weights()
-    images = torch.zeros(1, 3, 64, 64)
-    path = write(tmp_path, weights)
-    with pytest.raises(ConfigError, match="expected to train the backbone mobilenet_v1"):
-        load_faceres(path, AgeNet().network, images)
     weights.pop("conv_pw_13_bn/batchnorm_1/sub")
-    with pytest.raises(ArtifactError, match="not faceres: it has no .*conv_pw_13_bn"):
-        load_faceres(write(tmp_path, weights), AgeNet(CONFIG).network, images)
+    model = read_tfjs(write(tmp_path, weights))
+    with pytest.raises(ArtifactError, match="found a model without .*conv_pw_13_bn"):
+        load_faceres(model, AgeNet(CONFIG).network, torch.zeros(1, 3, 64, 64))

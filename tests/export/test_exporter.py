@@ -1,9 +1,8 @@
-"""An export as a whole: what it leaves, what it never breaks, what it refuses."""
+"""An export as a whole: what it writes, what it never breaks, and what it refuses."""
 
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,18 @@ import onnx
 import pytest
 import torch
 
-from halnet.artifact import bundled, sha256_artifact, sha256_file
+from halnet.artifact import Metadata, bundled, sha256_artifact, sha256_file
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.export import FORMATS, ExportConfig, Target, export
+from halnet.export import FORMATS, ExportConfig, Int8Config, Target, export
+from halnet.export.formats import Format
 from halnet.files import staging
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.runtimes.backends import open_runtime
-from halnet.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a check could find."""
+    """The verdict of a check."""
 
     passed: bool
     data: str = "nothing"
@@ -40,22 +39,23 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
+    """Write a few bytes in the place of an artifact."""
+    if path.name.endswith("_model"):
+        path.mkdir()
+        (path / "halnet.xml").write_text(f"new {metadata.precision}")
+    else:
+        path.write_text(f"new {metadata.precision}")
+    if path.suffix == ".engine":
+        path.with_name(path.name + ".json").write_text("new sidecar")
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the folders' rules testable without tracing: what is written does not matter there."""
-
-    def write(graph: Any, metadata: Any, path: Path, target: Target) -> None:
-        if path.name.endswith("_model"):
-            path.mkdir()
-            (path / "halnet.xml").write_text(f"new {metadata.precision}")
-        else:
-            path.write_text(f"new {metadata.precision}")
-        if path.suffix == ".engine":
-            path.with_name(path.name + ".json").write_text("new sidecar")
-
-    monkeypatch.setattr("halnet.export._writer", lambda target: write)
+    """Test what happens to the folder without tracing: the content of the files does not matter."""
+    monkeypatch.setattr(Format, "load_writer", lambda self: write)
     monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: None)
-    monkeypatch.setattr("halnet.export.graph.prepare", lambda model: model)
+    monkeypatch.setattr("halnet.export.graph.simplify", lambda model: model)
 
 
 def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         assert {"halnet", "torch", "onnx"} <= set(entry["versions"])
 
 
-def test_one_that_failed_cannot_be_deployed_by_accident(quick: None, tmp_path: Path) -> None:
+def test_an_artifact_that_failed_is_kept_under_another_name(quick: None, tmp_path: Path) -> None:
     for name in ("halnet.onnx", "halnet.engine"):
         (tmp_path / name).write_text("the one before")
     config = ExportConfig(formats=("onnx", "openvino", "tensorrt"), out=tmp_path)
@@ -120,7 +120,7 @@ def test_one_that_failed_cannot_be_deployed_by_accident(quick: None, tmp_path: P
     assert not list(tmp_path.glob("*.failed*"))
 
 
-def test_what_could_not_be_checked_says_so(quick: None, tmp_path: Path) -> None:
+def test_the_manifest_states_why_an_artifact_was_not_checked(quick: None, tmp_path: Path) -> None:
     def check(path: Path, runtime: str) -> Found:
         raise RuntimeUnavailableError("there is no CUDA device")
 
@@ -134,7 +134,7 @@ def test_what_could_not_be_checked_says_so(quick: None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("where", ["second writer", "check"])
-def test_an_export_that_stops_leaves_what_was_there(
+def test_an_export_that_stops_leaves_the_folder_as_it_was(
     quick: None, failure: BaseException, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ExportConfig(formats=("onnx", "openvino"), out=tmp_path)
@@ -145,12 +145,8 @@ def test_an_export_that_stops_leaves_what_was_there(
         raise failure
 
     if where == "second writer":
-        from halnet.export import _writer
-
-        write: Callable[..., None] = _writer(FORMATS["onnx"])
         monkeypatch.setattr(
-            "halnet.export._writer",
-            lambda target: fail if target.runtime == "openvino" else write,
+            Format, "load_writer", lambda self: fail if self.runtime == "openvino" else write
         )
     with pytest.raises(type(failure)):
         export(config, fail if where == "check" else None)
@@ -165,10 +161,10 @@ def test_a_killed_export_is_cleaned_up_by_the_next(quick: None, tmp_path: Path) 
     assert set(tree(tmp_path)) == {"halnet.onnx", "manifest.json"}
 
 
-def test_two_exports_into_one_folder(quick: None, tmp_path: Path) -> None:
+def test_a_second_export_into_the_same_folder_is_refused(quick: None, tmp_path: Path) -> None:
     with (
         staging(tmp_path, "export"),
-        pytest.raises(ConfigError, match="another export into this folder is under way"),
+        pytest.raises(ConfigError, match="another export"),
     ):
         export(ExportConfig(out=tmp_path))
     export(ExportConfig(out=tmp_path))
@@ -201,57 +197,88 @@ def test_a_damaged_manifest_stops_before_anything_is_replaced(quick: None, tmp_p
     assert (tmp_path / "halnet.onnx").read_bytes() == b"the one before"
 
 
-def test_a_place_where_nothing_can_be_written(quick: None, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(quick: None, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="exists|Not a directory"):
         export(ExportConfig(out=tmp_path / "file"))
 
 
-def test_weights_that_are_not_numbers(checkpoint: Path, tmp_path: Path) -> None:
-    model, metadata = load_checkpoint(checkpoint)
+def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    loaded = load_checkpoint(checkpoint)
     with torch.no_grad():
-        next(model.parameters())[0] = float("nan")
+        next(loaded.model.parameters())[0] = float("nan")
     bad = tmp_path / "bad.safetensors"
-    save_checkpoint(bad, model, TrainConfig(), metadata)
-    with pytest.raises(ArtifactError, match="its weights hold NaN or infinity"):
+    save_checkpoint(bad, loaded.model, loaded.recipe, loaded.metadata)
+    with pytest.raises(ArtifactError, match="NaN or infinity"):
         export(ExportConfig(bad, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_requests(tmp_path: Path) -> None:
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"formats": ("onxx",)}, "format onxx: expected one of .*; did you mean onnx?"),
-        ({"precisions": ("int4",)}, "precision int4: expected one of fp32, fp16"),
-        ({"formats": ()}, "format: expected at least one of"),
-        ({"batch": 0}, "batch: expected at least 1 or dynamic, found 0"),
-        ({"target": Target((1, 2, 3))}, r"of the format tensorrt, .*\(found onnx\)"),
-        (
-            {"target": Target((1, 2, 3)), "formats": ("tensorrt",), "batch": 1},
-            "a profile is for a dynamic batch",
-        ),
-    ]
-    for values, message in cases:
-        with pytest.raises(ConfigError, match=message):
-            ExportConfig(**values)
-    for batches in ((0, 1, 2), (1, 5, 4), (3, 2, 4)):
-        with pytest.raises(ConfigError, match="batches: expected least, best and most"):
-            Target(batches)
-    with pytest.raises(ArtifactError, match="cannot be read"):
+def test_a_missing_checkpoint_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="none.safetensors"):
         export(ExportConfig(tmp_path / "none.safetensors", out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_library_names_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)  # what import sees of a missing package
-    monkeypatch.delitem(sys.modules, "halnet.export.to_openvino", raising=False)
-    with pytest.raises(
-        RuntimeUnavailableError, match=r"openvino is not .*'halnet\[export,openvino\]'"
-    ):
-        export(ExportConfig(formats=("openvino",), out=tmp_path / "out"))
+@pytest.mark.parametrize(
+    ("missing", "importer", "options", "message"),
+    [
+        ("torch", "to_onnx", {}, r"needs torch, .*'halnet\[export\]'"),
+        ("onnx", "to_onnx", {}, r"needs onnx, .*'halnet\[export\]'"),
+        ("onnxscript", "to_onnx", {}, r"needs onnxscript, .*'halnet\[export\]'"),
+        (
+            "openvino",
+            "to_openvino",
+            {"formats": ("openvino",)},
+            r"needs openvino, .*'halnet\[export,openvino\]'",
+        ),
+        (
+            "tensorrt_rtx",
+            "to_tensorrt",
+            {"formats": ("tensorrt",)},
+            r"tensorrt.* not installed; .*'halnet\[tensorrt-rtx\]'",
+        ),
+        (
+            "onnxruntime",
+            "int8",
+            {"precisions": ("int8",)},
+            r"--precision int8 needs onnxruntime, .*'halnet\[export,onnxruntime\]'",
+        ),
+        (
+            "matplotlib",
+            "int8",
+            {"precisions": ("int8",), "int8": Int8Config(sensitivity=True)},
+            r"--sensitivity needs matplotlib, .*'halnet\[report\]'",
+        ),
+    ],
+)
+def test_a_missing_library_is_found_before_the_work(
+    missing: str,
+    importer: str,
+    options: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # import then raises ModuleNotFoundError
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # the other library for engines
+    monkeypatch.delitem(sys.modules, f"halnet.export.{importer}", raising=False)
+    lines: list[str] = []
+    with pytest.raises(RuntimeUnavailableError, match=message):
+        export(ExportConfig(**options, out=tmp_path / "out"), None, lines.append)
+    assert not lines, "no step had begun"
     assert not (tmp_path / "out").exists()
 
 
-def test_the_real_thing_passes_its_own_check(
+def test_openvino_in_floating_point_needs_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for module in ("halnet.export.to_openvino", "halnet.calibration.sessions"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert callable(FORMATS["openvino"].load_writer())
+
+
+def test_real_artifacts_pass_their_check_and_a_damaged_one_does_not(
     checkpoint: Path, onnx_artifact: Path, openvino_artifact: Path, tmp_path: Path
 ) -> None:
     from halnet.benchmarks.parity import Verifier, VerifyConfig

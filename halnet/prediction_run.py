@@ -1,0 +1,179 @@
+"""Prediction run: photos, folders and videos through one model, into files and a callback."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+from pathlib import Path
+
+from halnet.batches import (
+    FaceSelection,
+    PhotoResult,
+    find_photos,
+    plan_videos,
+    predict_photos,
+    predict_video,
+)
+from halnet.errors import ConfigError, ImageError
+from halnet.faces import Detector
+from halnet.predictor import Predictor
+from halnet.result_files import ResultFile, model_name
+from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
+from halnet.video import Video, display_name, is_video
+
+OnProgress = Callable[[int, int], None]  # called with the number of items done and of all items
+OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]  # called with a label
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """What is predicted, with which model, and where the results are written."""
+
+    sources: tuple[str, ...]  # photos, folders and patterns (see `find_photos`), and videos
+    model: Path | None = None  # None: the model that comes with the package
+    options: RuntimeOptions = RuntimeOptions()
+    detector: Path | Detector | None = None  # local YuNet file, or a detector; None: YuNet
+    min_face: float = 0.0  # pixels: narrower faces are dropped
+    selection: FaceSelection = field(default_factory=FaceSelection)
+    every: float = 0.0  # seconds from one frame of a video to the next; 0: every frame
+    seconds: float | None = None  # time after which a live source is closed; None: never
+    draw: Path | None = None  # folder for copies with boxes and ages
+    csv: Path | None = None  # file for one row for each face
+    jsonl: Path | None = None  # file for one JSON object for each photo or frame
+    resume: bool = False  # True: continue these files and skip the photos that they already hold
+
+    def __post_init__(self) -> None:
+        if self.resume and self.csv is None and self.jsonl is None:
+            raise ConfigError("--resume continues a result file; name it with --csv or --jsonl")
+
+
+class RunOutcome(Enum):
+    """How a prediction run ended."""
+
+    COMPLETE = "every photo and every video shows a face"
+    PARTIAL = "a photo or video could not be read, or shows no face"
+    UNREADABLE = "no photo and no video could be read"
+
+
+def run_prediction(
+    config: PredictConfig,
+    on_result: Callable[[PhotoResult], None] = lambda result: None,
+    on_start: Callable[[RuntimeSpec, int], None] = lambda spec, skipped: None,
+    open_progress: OpenProgress = lambda label: nullcontext(lambda done, total: None),
+) -> RunOutcome:
+    """Predict all photos, then all videos, and return how the run ended.
+
+    `on_start` is called once before the work, with the runtime's specification and the number of
+    photos that are skipped because the result files already hold them. `on_result` is called with
+    each result after it is in the result files.
+
+    Raises ConfigError for a level, source or result file that cannot be used, DetectorError if
+    there is no face detector, and what `open_model` raises, all of them before the work.
+    """
+    videos = [name for name in config.sources if is_video(name)]
+    photos = find_photos([Path(name) for name in config.sources if not is_video(name)])
+    copies = plan_videos(videos, config.draw) if config.draw else {}
+    seen: set[_Kind] = set()
+    complete = True
+    with ExitStack() as stack:
+        predictor = stack.enter_context(_open_predictor(config))
+        files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]
+        done = frozenset.intersection(*(file.done for file in files)) if files else frozenset()
+        photos = [photo for photo in photos if str(photo) not in done]
+        videos = [video for video in videos if display_name(video) not in done]
+        on_start(predictor.spec, len(done))
+        for job in _plan_jobs(config, predictor, photos, videos, copies):
+            kinds = set()
+            with open_progress(job.label) as on_progress:
+                for index, result in enumerate(job.results, 1):
+                    for file in files:
+                        file.write(result)
+                    on_result(result)
+                    kinds.add(_kind(result))
+                    on_progress(index, max(index, job.total))
+            seen |= kinds
+            complete = complete and job.is_complete(kinds)
+    if seen == {_Kind.ERROR} and not done:
+        return RunOutcome.UNREADABLE
+    return RunOutcome.COMPLETE if complete else RunOutcome.PARTIAL
+
+
+class _Kind(Enum):
+    FACES = "a result with faces"
+    NO_FACES = "a result without faces"
+    ERROR = "a photo or frame that could not be read"
+
+
+def _kind(result: PhotoResult) -> _Kind:
+    if result.error is not None:
+        return _Kind.ERROR
+    return _Kind.FACES if result.faces else _Kind.NO_FACES
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The results of all photos, or those of the frames of one video."""
+
+    label: str  # of the progress bar
+    total: int  # expected number of results; 0 if it is not known
+    results: Iterable[PhotoResult]
+    video: bool
+
+    def is_complete(self, kinds: set[_Kind]) -> bool:
+        """Return whether every photo has a face, or the whole video was read and has a face."""
+        if self.video:
+            return _Kind.FACES in kinds and _Kind.ERROR not in kinds
+        return kinds == {_Kind.FACES}
+
+
+def _plan_jobs(
+    config: PredictConfig,
+    predictor: Predictor,
+    photos: Sequence[Path],
+    videos: Sequence[str],
+    copies: Mapping[str | Path, Path],
+) -> Iterator[_Job]:
+    if photos:
+        results = predict_photos(predictor, photos, config.draw, config.selection)
+        yield _Job("photos", len(photos), results, video=False)
+    for name in videos:
+        try:
+            video = Video(name, config.every)
+        except ImageError as error:
+            failed = PhotoResult(Path(display_name(name)), [], str(error))
+            yield _Job("videos", 1, [failed], video=True)
+            continue
+        with video:
+            results = predict_video(predictor, video, copies.get(name), config.selection)
+            if video.live and config.seconds is not None:
+                results = _until(config.seconds, results)
+            yield _Job(f"frames of {video.name}", len(video), results, video=True)
+
+
+def _until(seconds: float, results: Iterable[PhotoResult]) -> Iterator[PhotoResult]:
+    return takewhile(lambda result: (result.time or 0.0) <= seconds, results)
+
+
+def _open_predictor(config: PredictConfig) -> Predictor:
+    """Return the predictor, after a check of what else would fail with the first photo."""
+    options = config.options
+    predictor = Predictor(
+        config.model,
+        runtime=options.runtime,
+        device=options.device,
+        threads=options.threads,
+        mode=options.mode,
+        detector=config.detector,
+        min_face=config.min_face,
+    )
+    predictor.spec.metadata.calibration.interval(0.0, 1.0, config.selection.level)
+    _ = predictor.detector
+    return predictor
+
+
+def _open_files(config: PredictConfig, spec: RuntimeSpec) -> Iterator[ResultFile]:
+    for path, kind in ((config.csv, "csv"), (config.jsonl, "jsonl")):
+        if path is not None:
+            level, model = config.selection.level, model_name(spec)
+            yield ResultFile(path, kind, level, model, config.resume)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from halnet.calibration.budget import AgeShift, Budget, percentile_bound
+from halnet.errors import ConfigError
+
+
+@pytest.mark.parametrize("value", [0.0, -0.05, float("nan")])
+@pytest.mark.parametrize("name", ["mae", "p99"])
+def test_a_budget_must_be_positive(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"budget of {name}: expected more than 0 years"):
+        Budget(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("bound", "delta", "allowed"),
+    [
+        (1.9, None, True),  # an unknown change of the MAE is not judged
+        (2.1, None, False),
+        (1.9, 0.04, True),
+        (1.9, -0.06, False),
+        (1.9, 0.06, False),
+    ],
+)
+def test_what_a_budget_allows(bound: float, delta: float | None, allowed: bool) -> None:
+    assert Budget().allows(AgeShift(0.1, 1.4, bound, 3.0, delta)) == allowed
+
+
+@pytest.mark.parametrize(("count", "expected"), [(20, 20), (298, 298), (299, 299), (575, 574)])
+def test_the_bound_of_a_percentile(count: int, expected: float) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1, count + 1))
+    assert percentile_bound(values.tolist()) == expected
+
+
+def test_the_bound_is_correct_as_often_as_it_should_be() -> None:
+    draws = np.random.default_rng(0).exponential(size=(2000, 575))
+    percentile = np.log(100)  # of the distribution that the values are drawn from
+    correct = np.mean([percentile_bound(draw) >= percentile for draw in draws])
+    assert correct == pytest.approx(0.979, abs=0.01)  # 1 - P(at most one of 575 lies above)

@@ -1,0 +1,118 @@
+"""One photo becomes a crop or is rejected, with a fake detector in place of YuNet."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.alignment import MARGIN, TEMPLATE, align
+from halnet.datasets.cropping import PreparedPhoto, crop_photo, crop_photos, landmark_error
+from halnet.datasets.prepared_dataset import crop_path
+from halnet.datasets.source_photo import SourcePhoto
+from halnet.errors import DatasetError
+from halnet.faces import DetectedFace
+from halnet.images import Image
+
+LARGE, SMALL = TEMPLATE + 100, TEMPLATE / 2  # landmarks of two faces in one photo
+PHOTO = SourcePhoto("a/photo.png", 30, "female")
+
+Crop = Callable[[SourcePhoto], PreparedPhoto]
+
+
+def two_faces(image: Image) -> tuple[DetectedFace, ...]:
+    return tuple(
+        DetectedFace((0, 0, size, size), landmarks.astype(np.float32), 0.87654)
+        for landmarks, size in ((LARGE, 200), (SMALL, 100))
+    )
+
+
+def no_faces(image: Image) -> tuple[DetectedFace, ...]:
+    return ()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    image = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    path = tmp_path / "source" / PHOTO.source
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), image[:, :, ::-1])
+    return image
+
+
+@pytest.fixture
+def crop(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crop:
+    """Crops photos of `source` with a detector that finds the large face, then the small one."""
+    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model: two_faces)
+    return partial(crop_photo, tmp_path / "source", tmp_path / "out", tmp_path / "yunet")
+
+
+def test_the_largest_face_is_cropped_without_landmarks(
+    crop: Crop, image: Image, tmp_path: Path
+) -> None:
+    expected = PreparedPhoto("a/photo.png", 30, "female", score=0.8765, faces=2)
+    assert crop(PHOTO) == expected
+    written = cv2.imread(str(crop_path(tmp_path / "out", PHOTO.source)), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(written, align(image, LARGE.astype(np.float32), MARGIN))
+
+
+def test_the_landmarks_of_the_dataset_choose_the_face(
+    crop: Crop, image: Image, tmp_path: Path
+) -> None:
+    """The right eye of the small face, 28 pixels from the left one, is 7 pixels off."""
+    stated = SMALL.copy()
+    stated[1] += [0, 7]
+    result = crop(replace(PHOTO, read_landmarks=lambda: stated))
+    assert result.landmark_error == round(7 / 5 / np.hypot(28, 7), 4)
+    assert not result.reject
+    written = cv2.imread(str(crop_path(tmp_path / "out", PHOTO.source)), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(written, align(image, SMALL.astype(np.float32), MARGIN))
+
+
+def test_a_photo_without_the_face_of_the_landmarks_is_rejected(crop: Crop, tmp_path: Path) -> None:
+    result = crop(replace(PHOTO, read_landmarks=lambda: SMALL + 20))
+    assert result.landmark_error == pytest.approx(np.hypot(20, 20) / 28, abs=1e-4)
+    assert result.reject == "no detected face is the annotated one"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_with_damaged_landmarks_is_rejected(crop: Crop, tmp_path: Path) -> None:
+    def damaged() -> np.ndarray:
+        raise DatasetError(f"{tmp_path}/source/points/photo.txt: damaged")
+
+    result = crop(replace(PHOTO, read_landmarks=damaged))
+    expected = PreparedPhoto("a/photo.png", 30, "female", reject="points/photo.txt: damaged")
+    assert result == expected
+
+
+def test_a_photo_without_a_face_is_rejected(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model: no_faces)
+    source, out, model = tmp_path / "source", tmp_path / "out", tmp_path / "yunet"
+    assert crop_photo(source, out, model, PHOTO).reject == "no face found"
+    assert not out.exists()
+
+
+def test_landmark_errors_are_in_eye_distances() -> None:
+    stated = np.array([[0, 0], [50, 0], [25, 30], [5, 50], [45, 50]], float)
+    assert landmark_error(stated + [3, 4], stated) == pytest.approx(5 / 50)
+    one_off = stated.copy()
+    one_off[4, 1] += 10
+    assert landmark_error(one_off, stated) == pytest.approx(10 / 5 / 50)
+
+
+def kill_worker() -> np.ndarray:
+    signal.raise_signal(signal.SIGKILL)
+    raise AssertionError("the process is dead")
+
+
+def test_a_killed_worker_is_an_error_that_names_the_cure(image: Image, tmp_path: Path) -> None:
+    photos = [replace(PHOTO, read_landmarks=kill_worker)]
+    results = crop_photos(tmp_path / "source", tmp_path / "out", photos, tmp_path / "yunet", 2)
+    with pytest.raises(DatasetError, match="one was killed, .* with fewer --workers"):
+        list(results)

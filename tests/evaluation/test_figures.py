@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import cv2
+import pytest
+
+from halnet.errors import ConfigError
+from halnet.evaluation.figures import DARK, LIGHT, Theme, check_figure, figure
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.PDF"])
+def test_supported_file_names(name: str) -> None:
+    check_figure(Path(name))
+
+
+@pytest.mark.parametrize(("name", "found"), [("a.gif", r"\.gif"), ("a", "no suffix")])
+def test_other_file_names_are_refused(name: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=f"one of .png, .svg, .pdf, found {found}"):
+        check_figure(Path(name))
+
+
+def test_a_failed_drawing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.svg"
+    with figure(path, (2, 2), LIGHT) as axes:
+        assert len(axes) == 4
+        axes[0].set_title("the first")
+    before = path.read_bytes()
+    assert b"<!-- the first -->" in before
+    with pytest.raises(KeyError), figure(path, (2, 2), LIGHT):
+        raise KeyError
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["a.svg"]
+
+
+@pytest.mark.parametrize(("theme", "paper"), [(LIGHT, 255), (DARK, 17)])
+def test_the_theme_decides_the_colours(theme: Theme, paper: int, tmp_path: Path) -> None:
+    """The corner has the colour of the paper, and the drawn bar has the blue of the theme."""
+    path = tmp_path / "a.png"
+    with figure(path, (4, 2), theme, rows=1) as (left, _):
+        left.bar([0], [1], color=theme.blue)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    assert image.shape == (240, 480, 3)
+    assert image[0, 0].tolist() == pytest.approx([paper] * 3, abs=6)
+    blue = [int(theme.blue[i : i + 2], 16) for i in (1, 3, 5)]
+    assert image[120, 130].tolist() == blue

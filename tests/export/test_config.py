@@ -1,0 +1,45 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halnet.errors import ConfigError
+from halnet.export import ExportConfig, Int8Config, Target
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"formats": ("onxx",)}, "format onxx: expected one of .*; did you mean onnx?"),
+        ({"precisions": ("int4",)}, "precision int4: expected one of fp32, fp16"),
+        ({"formats": ()}, "format: expected at least one of"),
+        ({"batch": 0}, "batch: expected at least 1 or dynamic, found 0"),
+        ({"target": Target((1, 2, 3))}, "--profile and --capability need --format tensorrt"),
+        (
+            {"target": Target((1, 2, 3)), "formats": ("tensorrt",), "batch": 1},
+            "--profile needs --batch dynamic",
+        ),
+        ({"int8": Int8Config(crops=64)}, "options of calibration, .* need --precision int8"),
+    ],
+)
+def test_wrong_options_of_an_export(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ExportConfig(**values)
+
+
+@pytest.mark.parametrize("batches", [(0, 1, 2), (1, 5, 4), (3, 2, 4)])
+def test_a_profile_must_be_in_rising_order(batches: tuple[int, int, int]) -> None:
+    with pytest.raises(ConfigError, match="expected a minimum, optimal and maximum batch size"):
+        Target(batches)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"crops": 0}, "calibration photos: expected at least 1, found 0"),
+        ({"detector": Path("yunet.onnx")}, "--detector needs --calibration FOLDER"),
+    ],
+)
+def test_wrong_options_of_int8(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Int8Config(**values)

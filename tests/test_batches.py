@@ -1,0 +1,269 @@
+"""Batches with the fake runtime: the age of a face is its brightness, of which 255 is 100 years."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet import DetectedFace, Predictor
+from halnet.batches import (
+    STDIN,
+    FaceSelection,
+    PhotoResult,
+    find_photos,
+    plan_videos,
+    predict_photos,
+    predict_video,
+)
+from halnet.drawing import BOX_COLOUR
+from halnet.errors import ConfigError, ImageError
+from halnet.images import load_image
+from halnet.runtimes.fake import FakeRuntime
+from halnet.video import Frame, Video
+
+LARGE, SMALL = (30.0, 20.0, 50.0, 60.0), (90.0, 40.0, 20.0, 20.0)  # boxes
+LANDMARKS = np.array([[45, 45], [65, 45], [55, 55], [47, 65], [63, 65]], np.float32)
+
+
+def detect(photo: np.ndarray) -> list[DetectedFace]:
+    """Find a small and a large face, or none in a black photo."""
+    faces = [DetectedFace(SMALL, LANDMARKS, 0.8), DetectedFace(LARGE, LANDMARKS, 0.9)]
+    return faces if photo.mean() > 5 else []
+
+
+def gray(brightness: int) -> np.ndarray:
+    return np.full((100, 120, 3), brightness, np.uint8)
+
+
+def age(brightness: int) -> float:
+    return brightness / 255 * 100
+
+
+def is_amber(pixel: np.ndarray) -> bool:
+    """Return whether an RGB pixel has the colour of a box, within the error of a JPEG or video."""
+    return bool(np.abs(pixel.astype(int) - BOX_COLOUR).max() < 60)
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor(FakeRuntime(), detector=detect)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two gray photos, one of them in a subfolder, a black photo, and a damaged one."""
+    root = tmp_path / "photos"
+    (root / "deep").mkdir(parents=True)
+    for name, brightness in (("a.png", 64), ("deep/b.PNG", 128), ("wall.png", 0)):
+        cv2.imwrite(str(root / name), gray(brightness))
+    (root / "cut.png").write_bytes((root / "a.png").read_bytes()[:60])
+    (root / "notes.txt").write_text("no photo")
+    return root
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Six frames, ten per second, that get brighter; the third one is black."""
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (120, 100))
+    for brightness in (40, 60, 0, 80, 100, 120):
+        writer.write(gray(brightness))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (".", ["a.png", "cut.png", "deep/b.PNG", "wall.png"]),
+        ("deep", ["deep/b.PNG"]),
+        ("[ac]*", ["a.png", "cut.png"]),
+        ("**/b.*", ["deep/b.PNG"]),
+        ("no such photo.jpg", ["no such photo.jpg"]),
+        ("notes.txt", ["notes.txt"]),
+    ],
+)
+def test_files_folders_and_patterns_stand_for_photos(
+    name: str, expected: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert find_photos([Path(name)]) == [Path(path) for path in expected]
+
+
+def test_a_file_may_have_the_name_of_a_pattern(folder: Path) -> None:
+    path = folder / "[ac].png"
+    path.touch()
+    assert find_photos([path]) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("bare", "there are no photos in this folder"),
+        ("*.gif", "no photos match this pattern"),
+        ("*.txt", "no photos match this pattern"),
+    ],
+)
+def test_a_folder_or_pattern_without_photos_is_an_error(
+    name: str, problem: str, folder: Path
+) -> None:
+    (folder / "bare").mkdir()
+    with pytest.raises(ConfigError, match=f"{problem}; .* .bmp, .jpeg, .jpg, .png, .webp"):
+        find_photos([folder / name])
+
+
+def test_good_photos_get_ages_and_bad_ones_an_error(predictor: Predictor, folder: Path) -> None:
+    first, cut, second, wall = predict_photos(predictor, find_photos([folder]))
+    assert [face.box for face in first.faces] == [LARGE, SMALL]
+    assert first.faces[0].age == pytest.approx(age(64), abs=0.01)
+    assert second.faces[0].age == pytest.approx(age(128), abs=0.01)
+    assert (first.photo, first.error, first.time) == (folder / "a.png", None, None)
+    assert (wall.faces, wall.error) == ([], None)
+    assert cut.faces == []
+    assert cut.error == f"{folder / 'cut.png'}: the image data is damaged or cut off"
+
+
+def test_only_the_largest_face_is_predicted(predictor: Predictor, folder: Path) -> None:
+    selection = FaceSelection(largest=True)
+    (result,) = predict_photos(predictor, [folder / "a.png"], selection=selection)
+    assert [face.box for face in result.faces] == [LARGE]
+
+
+def test_a_result_has_intervals_at_the_level(predictor: Predictor, folder: Path) -> None:
+    (result,) = predict_photos(predictor, [folder / "a.png"])
+    values = result.to_dict(0.5)
+    assert values["photo"] == str(folder / "a.png")
+    assert set(values) == {"photo", "faces"}
+    assert [face["level"] for face in values["faces"]] == [0.5, 0.5]
+    # The quantile of the fake runtime at 50 % is one standard deviation, which is 5 years.
+    low, high = values["faces"][0]["interval"]
+    assert (low, high) == pytest.approx((age(64) - 5, age(64) + 5), abs=0.05)
+
+
+def test_a_result_states_its_time_and_its_error() -> None:
+    frame = PhotoResult(Path("film.mp4"), [], time=1.23456)
+    assert frame.to_dict(0.9) == {"photo": "film.mp4", "time": 1.235, "faces": []}
+    bad = PhotoResult(Path("bad.jpg"), [], "bad.jpg: the file is empty")
+    assert bad.to_dict(0.9)["error"] == "bad.jpg: the file is empty"
+
+
+def test_a_photo_can_come_from_standard_input(
+    predictor: Predictor, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stdin:
+        buffer = io.BytesIO((folder / "a.png").read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Stdin)
+    (result,) = predict_photos(predictor, [STDIN], tmp_path / "drawn")
+    assert result.photo == STDIN
+    assert result.faces[0].age == pytest.approx(age(64), abs=0.01)
+    assert load_image(tmp_path / "drawn" / "stdin.jpg").shape == (100, 120, 3)
+
+
+def test_copies_lie_in_the_subfolders_of_their_photos(
+    predictor: Predictor, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "drawn"
+    list(predict_photos(predictor, find_photos([folder]), out))
+    found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert found == ["a.png.jpg", "deep/b.PNG.jpg", "wall.png.jpg"]
+
+
+def test_a_copy_shows_the_boxes_and_is_the_photo_elsewhere(
+    predictor: Predictor, folder: Path, tmp_path: Path
+) -> None:
+    selection = FaceSelection(largest=True)
+    list(predict_photos(predictor, [folder / "a.png"], tmp_path, selection))
+    drawn = load_image(tmp_path / "a.png.jpg")
+    x, y, width, height = map(round, LARGE)
+    for row, column in ((y + 30, x), (y + 30, x + width), (y + height, x + 25)):
+        assert is_amber(drawn[row, column])
+    inside = drawn[y + 10 : y + height - 10, x + 10 : x + width - 10]
+    assert np.abs(inside.astype(int) - 64).mean() < 4
+
+
+@pytest.mark.parametrize("out", [".", "deep/..", "../link"])
+def test_a_copy_never_overwrites_a_photo(out: str, predictor: Predictor, folder: Path) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    photo = folder / "a.jpg"
+    cv2.imwrite(str(photo), gray(64))
+    before = photo.read_bytes()
+    with pytest.raises(ConfigError, match=r"a\.jpg would overwrite another photo; name another"):
+        list(predict_photos(predictor, [photo], folder / out))
+    assert photo.read_bytes() == before
+
+
+def test_two_photos_never_share_a_copy(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    for name in ("a.bmp", "a.bmp.jpg"):
+        cv2.imwrite(str(folder / name), gray(64))
+    with pytest.raises(ConfigError, match="would overwrite another photo"):
+        list(predict_photos(predictor, find_photos([folder]), tmp_path / "drawn"))
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_the_frames_of_a_video_get_ages_and_times(predictor: Predictor, film: Path) -> None:
+    with Video(film) as video:
+        results = list(predict_video(predictor, video))
+    assert {result.photo for result in results} == {film}
+    assert [result.time for result in results] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [len(result.faces) for result in results] == [2, 2, 0, 2, 2, 2]
+    found = [result.faces[0].age for result in results if result.faces]
+    assert found == pytest.approx([age(b) for b in (40, 60, 80, 100, 120)], abs=1.5)
+
+
+def test_a_copy_of_a_video_has_its_frames_with_boxes(
+    predictor: Predictor, film: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "drawn" / "copy.mp4"
+    with Video(film) as video:
+        list(predict_video(predictor, video, copy, FaceSelection(largest=True)))
+    with Video(copy) as drawn:
+        assert drawn.rate == 10
+        frames = [frame.image for frame in drawn]
+    assert len(frames) == 6
+    x, y = round(LARGE[0]), round(LARGE[1]) + 30
+    assert [is_amber(frame[y, x]) for frame in frames] == [True, True, False, True, True, True]
+
+
+def test_a_video_that_cannot_be_read_gives_an_error(
+    predictor: Predictor, film: Path, tmp_path: Path
+) -> None:
+    class Broken(Video):
+        """A video whose source stops after the first frame."""
+
+        def __iter__(self) -> Iterator[Frame]:
+            yield next(super().__iter__())
+            raise ImageError(f"{self.name}: the source stopped sending frames")
+
+    with Broken(film) as video:
+        first, last = predict_video(predictor, video)
+    assert len(first.faces) == 2
+    assert (last.faces, last.time) == ([], None)
+    assert last.error == f"{film}: the source stopped sending frames"
+
+
+def test_copies_of_videos_are_mp4_files(tmp_path: Path) -> None:
+    assert plan_videos(["x/a.avi", "b.mp4"], tmp_path) == {
+        "x/a.avi": tmp_path / "a.avi.mp4",
+        "b.mp4": tmp_path / "b.mp4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("videos", "message"),
+    [
+        (["a.avi", "x/a.avi"], "the copy of x/a.avi would overwrite another video"),
+        (["out/a.mp4"], "the copy of out/a.mp4 would overwrite another video"),
+        (["0"], "camera:0: a copy can be drawn of photos and video files, but not of a live"),
+        (["rtsp://me:secret@host/1"], "^rtsp://host/1: a copy can be drawn of photos and video"),
+    ],
+)
+def test_a_video_without_a_place_for_its_copy_is_an_error(
+    videos: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        plan_videos(videos, Path("out"))

@@ -1,0 +1,207 @@
+"""Result files: what is written, and what a later run continues."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from halnet.batches import PhotoResult
+from halnet.errors import ConfigError
+from halnet.result_files import COLUMNS, NO_FACE, ResultFile, model_name, to_csv, to_rows
+from halnet.results import Face
+from halnet.runtimes.fake import FakeRuntime
+
+SPEC = FakeRuntime().spec
+MODEL = "0123456789ab fp32"
+
+
+def face(age: float) -> Face:
+    """A face whose interval at the level 0.9 is 9 years on either side of its age."""
+    return Face(
+        age=age,
+        stddev=5.0,
+        probabilities=np.full(101, 1 / 101, np.float32),
+        box=(1.04, 2.0, 30.0, 40.0),
+        landmarks=np.zeros((5, 2), np.float32),
+        score=0.98765,
+        calibration=SPEC.metadata.calibration,
+    )
+
+
+TWO = PhotoResult(Path("a.jpg"), [face(40), face(30)])
+NONE = PhotoResult(Path("wall.png"), [])
+BAD = PhotoResult(Path("cut.jpg"), [], "cut.jpg: the file is empty")
+FRAME = PhotoResult(Path("film.mp4"), [face(20)], time=0.12345)
+LAST = PhotoResult(Path("z.jpg"), [face(50), face(51)])
+RESULTS = (TWO, NONE, BAD, FRAME, LAST)
+
+
+def write(path: Path, *results: PhotoResult, resume: bool = False) -> frozenset[str]:
+    """Write results into a file; return the names that were in it before."""
+    with ResultFile(path, path.suffix[1:], 0.9, MODEL, resume) as file:
+        for result in results:
+            file.write(result)
+        return file.done
+
+
+def test_each_face_has_a_row() -> None:
+    first, second = to_rows(TWO, 0.9, MODEL)
+    assert first == {
+        **{"photo": "a.jpg", "face": 1, "age": 40, "stddev": 5, "low": 31, "high": 49},
+        **{"x": 1.0, "y": 2, "width": 30, "height": 40, "score": 0.9877},
+        **{"level": 0.9, "model": MODEL},
+    }
+    assert (second["face"], second["age"]) == (2, 30)
+    assert set(first) < set(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (NONE, {"photo": "wall.png", "error": NO_FACE}),
+        (BAD, {"photo": "cut.jpg", "error": "cut.jpg: the file is empty"}),
+        (
+            PhotoResult(Path("film.mp4"), [], time=0.5),
+            {"photo": "film.mp4", "time": 0.5, "error": NO_FACE},
+        ),
+    ],
+)
+def test_a_result_without_faces_has_one_row(
+    result: PhotoResult, expected: dict[str, object]
+) -> None:
+    assert to_rows(result, 0.8, MODEL) == [{**expected, "level": 0.8, "model": MODEL}]
+
+
+def test_csv_text_has_a_line_for_each_row() -> None:
+    lines = to_csv([TWO, NONE], 0.9, MODEL).splitlines()
+    assert lines == [
+        "photo,time,face,age,stddev,low,high,level,x,y,width,height,score,model,error",
+        f"a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},",
+        f"a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},",
+        f"wall.png,,,,,,,0.9,,,,,,{MODEL},no face found",
+    ]
+
+
+def test_the_name_of_a_model_states_checkpoint_and_precision() -> None:
+    assert model_name(SPEC) == f"{SPEC.metadata.checkpoint_sha256[:12]} fp32"
+
+
+def test_both_kinds_of_files_hold_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "new" / "ages.csv", *RESULTS)
+    write(tmp_path / "ages.jsonl", *RESULTS)
+    text = (tmp_path / "new" / "ages.csv").read_text()
+    assert text == to_csv(RESULTS, 0.9, MODEL)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    entries = [json.loads(line) for line in (tmp_path / "ages.jsonl").read_text().splitlines()]
+    assert [entry["photo"] for entry in entries] == list(dict.fromkeys(r["photo"] for r in rows))
+    assert entries[0]["faces"][0]["interval"] == [31, 49]
+    assert entries[2]["error"] == BAD.error
+    assert entries[3]["time"] == float(rows[4]["time"]) == 0.123
+    assert {(entry["model"], entry["level"]) for entry in entries} == {(MODEL, 0.9)}
+
+
+def test_a_result_is_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "ages.jsonl"
+    with ResultFile(path, "jsonl", 0.9, MODEL, resume=False) as file:
+        file.write(TWO)
+        assert json.loads(path.read_text())["photo"] == "a.jpg"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ("nothing", set()),
+        ("in the header", set()),
+        ("before the second photo", set()),
+        ("in the third photo", {"a.jpg"}),
+        ("after the third photo", {"a.jpg", "wall.png"}),
+        ("in the last photo", {"a.jpg", "wall.png", "cut.jpg"}),
+        ("whole", {"a.jpg", "wall.png", "cut.jpg", "film.mp4"}),
+    ],
+)
+def test_an_interrupted_file_is_continued(
+    kind: str, cut: str, expected: set[str], tmp_path: Path
+) -> None:
+    path = tmp_path / f"ages.{kind}"
+    write(path, *RESULTS)
+    whole = path.read_text()
+    third = whole.index("cut.jpg")
+    ends = {
+        "nothing": 0,
+        "in the header": 9,
+        "before the second photo": whole.index("wall.png"),
+        "in the third photo": third + 3,
+        "after the third photo": whole.index("\n", third) + 1,
+        "in the last photo": whole.index("z.jpg") + 3,
+        "whole": len(whole),
+    }
+    path.write_text(whole[: ends[cut]])
+    assert write(path, *RESULTS, resume=True) == expected
+    assert path.read_text() == whole
+
+
+def test_a_photo_with_only_some_of_its_faces_is_predicted_again(tmp_path: Path) -> None:
+    path = tmp_path / "ages.csv"
+    write(path, *RESULTS)
+    whole = path.read_text()
+    path.write_text(whole[: whole.rindex("z.jpg")])  # the last photo has two faces
+    assert write(path, *RESULTS, resume=True) == {"a.jpg", "wall.png", "cut.jpg", "film.mp4"}
+    assert path.read_text() == whole
+
+
+def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
+    names = [b"\xff\xfe.jpg", b'a "b", c.jpg', "\N{GREEK SMALL LETTER PHI}.jpg".encode()]
+    results = [PhotoResult(Path(os.fsdecode(name)), [face(30)]) for name in names]
+    path = tmp_path / "names.csv"
+    write(path, *results)
+    done = write(path, *results, resume=True)
+    assert done == {os.fsdecode(name) for name in names[:2]}
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        assert [os.fsencode(row["photo"]) for row in csv.DictReader(file)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "resume", "message"),
+    [
+        ("ages.csv", None, False, r"ages\.csv: exists already; add --resume to continue it"),
+        ("ages.csv", "photo,age\na.jpg,30\n", True, "expected a file that halnet predict wrote"),
+        ("ages.jsonl", "{}\n", True, "not every line has an object with a photo"),
+        ("ages.jsonl", "no JSON\n", True, "expected a file that halnet predict wrote"),
+    ],
+)
+def test_another_file_is_not_changed(
+    name: str, content: str | None, resume: bool, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        write(path, TWO)
+    else:
+        path.write_text(content)
+    before = path.read_text()
+    with pytest.raises(ConfigError, match=message):
+        write(path, NONE, resume=resume)
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("level", "model", "message"),
+    [
+        (0.8, MODEL, f"model {MODEL} with level 0.8, found .* {MODEL} with level 0.9; name"),
+        (0.9, "other int8", f"other int8 with level 0.9, found .* {MODEL} with level 0.9; name"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_file_of_another_model_or_level_is_not_continued(
+    kind: str, level: float, model: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"ages.{kind}"
+    write(path, TWO, NONE)
+    before = path.read_text()
+    with pytest.raises(ConfigError, match=message):
+        ResultFile(path, kind, level, model, resume=True)
+    assert path.read_text() == before
