@@ -19,7 +19,7 @@ test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of 
 		--no-loadscope-reorder
 
 extras: $(VENV)/dev  ## Install and run every documented combination of extras, each by itself
-	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -q -s -m extras
+	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -q -s -m extras tests/test_extras.py tests/test_edge_install.py
 
 check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,8 @@ import pytest
 from halnet.runtimes.fake import FakeRuntime
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
+pytestmark = pytest.mark.extras
+
 ROOT = Path(__file__).parents[1]
 
 # The stored face replaces YuNet, which cannot be downloaded everywhere.

@@ -138,8 +138,15 @@ def test_every_extra_that_is_named_exists() -> None:
     assert named <= set(project["optional-dependencies"])
 
 
-def test_every_file_that_is_linked_exists() -> None:
-    links = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
-    assert len(links) > 5
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/int8.md"])
+def test_every_file_and_heading_that_is_linked_exists(name: str) -> None:
+    document = ROOT / name
+    links = re.findall(r"\]\((?!http)([^)]+)\)", document.read_text(encoding="utf-8"))
+    assert links
     for link in links:
-        assert (ROOT / link).exists(), link
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {h.lower().replace(" ", "-") for h in headings}, link

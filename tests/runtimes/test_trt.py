@@ -113,7 +113,7 @@ def test_without_its_libraries_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     expected = (
-        rf"^runtime tensorrt needs {module}, which is not installed; "
+        rf"^runtime tensorrt needs {module.partition('.')[0]}, which is not installed; "
         r"pip install 'halnet\[tensorrt-rtx\]'$"
     )
     with pytest.raises(RuntimeUnavailableError, match=expected):
