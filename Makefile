@@ -2,9 +2,11 @@
 
 VENV := .venv
 EDGE ?= .venv-edge
+EXTRAS ?= onnxruntime
 PYTHON ?= python3
-# Modules are compiled when they are first imported, most of them never, and what was compiled is
-# kept: without that, every process would compile PyTorch anew, for longer than a short command runs.
+# pip compiles nothing, because most modules are never imported. Python compiles a module when it is
+# first imported and keeps the result. If it did not, every process would compile PyTorch again,
+# which takes longer than a short command.
 unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt
@@ -21,7 +23,7 @@ test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of 
 extras: $(VENV)/dev  ## Install and run every documented combination of extras, each by itself
 	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -q -s -m extras tests/test_extras.py tests/test_edge_install.py
 
-check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel sees them
+check: $(VENV)/dev  ## Check style and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	rm -rf build
@@ -29,13 +31,13 @@ check: $(VENV)/dev  ## Lint, format and types, the types as a user of the wheel 
 	cd build/typed && ../../$(VENV)/bin/mypy --num-workers auto --config-file ../../pyproject.toml \
 		-p halnet
 
-edge:  ## Install what an edge box needs, without PyTorch, into an environment of its own
+edge:  ## Install halnet with EXTRAS (by default what an edge device needs) and print the size
 	rm -rf $(EDGE) build
 	$(PYTHON) -m venv $(EDGE)
-	$(EDGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[onnxruntime]'
+	$(EDGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[$(EXTRAS)]'
 	@echo "$$(du -sm $(EDGE) | cut -f1) MB in $(EDGE)"
 
-format:  ## Format and mend what ruff can mend
+format:  ## Format the code and fix what ruff can fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 

@@ -1,4 +1,4 @@
-"""Verification: compares artifacts with their checkpoint in PyTorch FP32."""
+"""The verifier: compares one artifact with its checkpoint in PyTorch FP32."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -32,7 +32,7 @@ class Budget:
                 raise ConfigError(f"budget of {name}: expected more than 0 years, found {value:g}")
 
     def allows(self, shift: AgeShift) -> bool:
-        """Return whether a shift lies within the budget. An unknown change of the MAE does."""
+        """Return whether a shift is within the budget. An unknown change of the MAE counts as 0."""
         return shift.p99_bound <= self.p99 and abs(shift.delta_mae or 0.0) <= self.mae
 
 

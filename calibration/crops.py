@@ -80,7 +80,7 @@ def find_calibration_crops(
     runtime = PyTorchRuntime(checkpoint, RuntimeOptions(device="cpu"))
     with Predictor(runtime, detector=detector) as predictor:
         for result in predict_photos(predictor, [photos[i] for i in order]):
-            if result.faces:  # a photo that cannot be read has none either
+            if result.faces:  # a photo that cannot be read has no faces either
                 largest[result.photo] = result.faces[0]
     found = [
         Record(photo.relative_to(folder).as_posix(), int(face.age), "", SPLIT)

@@ -87,8 +87,8 @@ class Quantizer:
         unknown = keep - {layer.name for layer in self.layers}
         if unknown:
             raise ConfigError(
-                f"keep: no layer is named {', '.join(sorted(unknown))}; --sensitivity lists the "
-                "names"
+                f"--keep-float: no layer is named {', '.join(sorted(unknown))}; --sensitivity "
+                "lists the names"
             )
         in_float = self._nodes_in_float(keep)
         quantized = [node.name for node in self._nodes if node.name not in in_float]

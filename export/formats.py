@@ -31,7 +31,10 @@ class Format:
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
     def load_writer(self) -> Callable[..., None]:
-        """Return the function. Raises RuntimeUnavailableError where its library is missing."""
+        """Return the function that writes this format.
+
+        Raises RuntimeUnavailableError where its library is missing.
+        """
         with needs("halnet export", self.extra):
             writer: Callable[..., None] = getattr(
                 import_module(f"halnet.export.{self.module}"), self.function

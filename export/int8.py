@@ -49,8 +49,8 @@ class Int8:
     ) -> None:
         """Measure the ranges of the FP32 graph `proto`, an ONNX model traced from `checkpoint`.
 
-        `on_step` is called with a line before each step. Raises DatasetError for photos that cannot
-        calibrate, and what `Quantizer` raises.
+        `on_step` is called with a line before each step. Raises DatasetError for photos on which
+        ranges cannot be measured, and what `Quantizer` raises.
         """
         self._config = config
         self._on_step = on_step
@@ -106,7 +106,7 @@ class Int8:
         return make_synthetic_crops(checkpoint, seed=config.seed)
 
     def _rank(self, scheme: str) -> tuple[Sensitivity, ...]:
-        """Return the ranking of the layers, which the first call for a scheme makes."""
+        """Return the ranking of the layers. Only the first call for a scheme measures it."""
         if scheme not in self._rankings:
             self._on_step(f"ranking {len(self._quantizer.quantizable)} layers ({scheme})")
             meter = self._meter("onnxruntime", RANKING_PHOTOS)
@@ -114,7 +114,7 @@ class Int8:
         return self._rankings[scheme]
 
     def _search(self, scheme: str, runtime: str) -> tuple[Step, tuple[Step, ...]]:
-        """Return what `search` finds, which the first call for a scheme and runtime does."""
+        """Return what `search` finds. Only the first call for a scheme and runtime searches."""
         key = scheme, runtime
         if key not in self._searches:
             self._searches[key] = search(

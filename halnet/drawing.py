@@ -45,7 +45,10 @@ def draw_note(image: Image, text: str) -> Image:
 
 
 def _write(canvas: Image, text: str, x: int, y: int, scale: float) -> None:
-    """Write text on a bar whose lower left corner is (x, y), or next to it to be in the photo."""
+    """Write text on a bar whose lower left corner is (x, y), if the bar is then in the photo.
+
+    Otherwise, the bar is moved into the photo.
+    """
     weight = max(1, round(scale * 1.6))
     (width, height), baseline = cv2.getTextSize(text, FONT, scale, weight)
     pad = round(height * 0.4)

@@ -1,6 +1,6 @@
 """Result files: the results of many photos as CSV or JSON lines.
 
-Each result is written as soon as it is there, and a later run can continue a file that an
+Each result is written as soon as it is known, and a later run can continue a file that an
 interrupted run left. It predicts the last photo in the file again, since the file may hold only a
 part of its result.
 """

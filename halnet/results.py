@@ -33,7 +33,7 @@ def join_outputs(parts: Sequence[Outputs], count: int | None = None) -> Outputs:
 
 
 def average_outputs(first: Outputs, second: Outputs) -> Outputs:
-    """Return the outputs for the mean of two distributions, as of a crop and its mirror image."""
+    """Return the outputs for the mean of the two distributions of each crop."""
     probabilities = (first.probabilities + second.probabilities) / np.float32(2)
     age, stddev = mean_and_stddev(probabilities)
     return Outputs(age.astype(np.float32), stddev.astype(np.float32), probabilities)
@@ -90,7 +90,7 @@ class Face:
         return float(self.calibration.probability_at_least(self.probabilities, at_least))
 
     def to_dict(self, level: float = LEVEL) -> dict[str, Any]:
-        """Return JSON-ready values, rounded to what is meaningful: years and pixels."""
+        """Return JSON-ready values, with years rounded to two digits and pixels to one."""
         low, high = self.interval(level)
         return {
             "age": round(self.age, 2),

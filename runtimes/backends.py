@@ -81,8 +81,8 @@ def open_runtime(
     """Open a model with a runtime.
 
     `model` is a model file or folder; None stands for the model that is installed with halnet. The
-    other arguments are the fields of `RuntimeOptions`. What is "auto" is chosen, and the `spec` of
-    the result states the choice.
+    other arguments are the fields of `RuntimeOptions`. If one of them is "auto", halnet chooses,
+    and the `spec` of the result states the choice.
 
     Raises ConfigError for a name that does not exist, ArtifactError for a file that the runtime
     cannot run, and RuntimeUnavailableError if the runtime or the device is missing.
@@ -166,8 +166,8 @@ def bundled_runtime(device: str = "auto") -> str:
     able = installed(bundled_runtimes(), device)
     if not able:
         raise RuntimeUnavailableError(
-            f"no runtime that runs the bundled model on device {device} is installed; "
-            "pip install 'halnet[onnxruntime]' installs the smallest one, for CPUs"
+            f"no installed runtime runs the bundled model on device {device}; use another device, "
+            "or pip install 'halnet[onnxruntime]', which is the smallest runtime and runs on CPUs"
         )
     return able[0]
 

@@ -34,8 +34,8 @@ class BatchLimits:
 class RuntimeOptions:
     """How to run a model: with which runtime, on which device.
 
-    What you name is used. If that is not possible, an error says why. What is "auto" is chosen.
-    Raises ConfigError if `threads` is below 1.
+    A named runtime or device is used, or an error says why that is not possible. If a field is
+    "auto", halnet chooses. Raises ConfigError if `threads` is below 1.
     """
 
     runtime: str = "auto"  # "auto", or a name in `halnet.runtimes.BACKENDS`

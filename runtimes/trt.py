@@ -176,7 +176,9 @@ def devices() -> list[str]:
     try:
         return [gpu.device for gpu in find_gpus()]
     except RuntimeUnavailableError as error:
-        raise RuntimeUnavailableError(f"can build engines but not run them: {error}") from error
+        raise RuntimeUnavailableError(
+            f"TensorRT can build engines here but cannot run them: {error}"
+        ) from error
 
 
 def import_tensorrt(library: str | None = None) -> Any:

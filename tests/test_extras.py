@@ -151,12 +151,14 @@ def test_every_format_is_exported_and_checked(
     environment.run("halnet", "verify", tmp_path / "deploy" / "halnet.onnx")
 
 
-def test_int8_with_its_ranking(tmp_path: Path, install: Callable[[str], Environment]) -> None:
+def test_int8_with_its_ranking(
+    calibratable: Path, tmp_path: Path, install: Callable[[str], Environment]
+) -> None:
     environment = install("export,onnxruntime,openvino,report")
     out = tmp_path / "deploy"
     environment.run(
         *("halnet-export", "--precision", "int8", "--sensitivity", "--keep-float", "none"),
-        *("--no-check", "--out", out),
+        *("--data", calibratable, "--calibration-photos", 16, "--no-check", "--out", out),
     )
     for name in ("halnet.int8.onnx", "sensitivity.unsigned.csv", "sensitivity.unsigned.png"):
         assert (out / name).stat().st_size > 0

@@ -31,7 +31,7 @@ CORE = (
 )
 # From photos to faces with ages. These modules may import the runtimes.
 PREDICTION = (("predictor",), ("batches",), ("result_files",), ("prediction_run",))
-JUDGES = ("accuracy", "parity")  # modules of evaluation that may import the runtimes too
+EVALUATORS = ("accuracy", "parity")  # modules of evaluation that may import the runtimes too
 # The parts that the modules of each part may import, in addition to their own part.
 MAY_IMPORT = {
     "core": set(),
@@ -40,12 +40,12 @@ MAY_IMPORT = {
     "runtimes": {"core", "network"},
     "prediction": {"core", "runtimes"},
     "evaluation": {"core", "datasets"},
-    "judges": {"core", "datasets", "runtimes", "prediction", "evaluation"},
+    "evaluators": {"core", "datasets", "runtimes", "prediction", "evaluation"},
     "training": {"core", "network", "datasets", "evaluation"},
     "calibration": {"core", "network", "datasets", "runtimes", "prediction"},
     "export": {"core", "network", "datasets", "runtimes", "calibration", "evaluation"},
     "benchmarks": {
-        *("core", "network", "datasets", "runtimes", "prediction", "evaluation", "judges"),
+        *("core", "network", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
         *("training", "calibration", "export"),
     },
     "demo": {"core", "runtimes", "prediction"},
@@ -102,8 +102,8 @@ def part(module: str) -> str:
             f"{module}: add it to a line of this test"
         )
         return "prediction"
-    if names[0] == "evaluation" and names[-1] in JUDGES:
-        return "judges"
+    if names[0] == "evaluation" and names[-1] in EVALUATORS:
+        return "evaluators"
     return "studies" if "studies" in names else names[0]
 
 

@@ -1,8 +1,8 @@
 """Every command and every block of Python of the README, run in the order of a first day.
 
-They run in a folder with the names that the README uses: a small part of All-Age-Faces in the place
-of all of it, and a model trained on that in the place of the bundled one where a dataset is checked
-on, since a dataset is refused whose split a model was not trained with.
+They run in a folder with the names that the README uses. Instead of All-Age-Faces, this folder
+contains a small part of it. Commands that check a model on the dataset get a model that was trained
+on this part, because halnet refuses a dataset if the model was trained with another split.
 """
 
 import os
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = Path(sys.executable).parent
 TRAINED = "runs/first/best_model.safetensors"
-# What is added so that a command is done in seconds: by its beginning, the longest that fits.
+# Options that are added to a command, so that it takes seconds, by the beginning of the command. If
+# several beginnings fit, the longest one counts.
 ADDED = {
     "halnet train": "--stages 224x1 --batch-size 16 --photos 32",
     "halnet-bench": "--runs 5",
@@ -33,7 +34,6 @@ ADDED = {
     "halnet-export --format": TRAINED,
     "halnet verify deploy --data": f"--checkpoint {TRAINED}",
 }
-# The others need the dataset and a model trained on it.
 SERVED = "halnet demo"
 FIRST = ("halnet prepare", "halnet train")
 MAKE = "make "
@@ -79,7 +79,7 @@ def test_every_command(place: tuple[Path, dict[str, str]]) -> None:
     folder, environment = place
     found = commands()
     assert len(found) > 20
-    # What trains comes later in the README, and is needed before.
+    # The others need the dataset and the trained model, whose commands come later in the README.
     found.sort(key=lambda line: (not line.startswith(FIRST), line.startswith(SERVED)))
     for line in found:
         if line.startswith(MAKE):

@@ -8,8 +8,8 @@ from halnet.training.config import Stage, TrainConfig
 # Small enough for two cores. The rows are compared with each other, not with the bundled model.
 SMALL = TrainConfig(photos=1000, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.95)
 BASELINE = TrainConfig(photos=4000, stages=(Stage(224, 3),), warmup_epochs=0.5, ema_decay=0.98)
-# Fresh weights need many steps. At small image sizes, these take about the same time.
-FRESH = {
+# Random weights need many steps. At small image sizes, these take about the same time.
+RANDOM = {
     "stages": (Stage(64, 6), Stage(128, 3), Stage(224, 1)),
     "learning_rate": 3e-3,
     "ema_decay": 0.99,
@@ -43,7 +43,7 @@ class Row:
 
 ABLATIONS = (
     Row("base", "base: CA, DLDL-v2, channels of EfficientNet-Lite0's ImageNet weights", {}),
-    Row("scratch", "fresh weights", {}, weights="none"),
+    Row("scratch", "random weights", {}, weights="none"),
     Row("se", "SE in the deep blocks instead of CA", {"backbone": "mobilenet_v3_large"}),
     Row("kl", "KL loss alone", {"mean_weight": 0.0}),
     Row("paper", "lambda 1, as in DLDL-v2", {"mean_weight": 1.0}),
@@ -87,22 +87,22 @@ BASELINES = (
         {"backbone": "timm:tf_efficientnet_lite0"},
         weights="imagenet",
     ),
-    Row("ca-fresh", "CA-MobileNetV3, fresh weights", FRESH, weights="none"),
+    Row("ca-fresh", "CA-MobileNetV3, random weights", RANDOM, weights="none"),
     Row(
         "ghostnet",
-        "GhostNet 1.0, fresh weights",
-        {"backbone": "timm:ghostnet_100", **FRESH},
+        "GhostNet 1.0, random weights",
+        {"backbone": "timm:ghostnet_100", **RANDOM},
         weights="none",
     ),
     Row(
         "resnet18",
-        "ResNet-18, fresh weights",
-        {"backbone": "timm:resnet18", **FRESH, "photos": 2000},
+        "ResNet-18, random weights",
+        {"backbone": "timm:resnet18", **RANDOM, "photos": 2000},
         weights="none",
     ),
     Row(
         "vgg16",
-        "VGG-16 with an ordinal (OR-CNN) head, fresh weights",
+        "VGG-16 with an ordinal (OR-CNN) head, random weights",
         {
             "backbone": "timm:vgg16",
             "head": "ordinal",

@@ -36,7 +36,11 @@ from halnet.packages import needs
     type=click.IntRange(1),
     help="Number of training runs of each row, with seeds from 0.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Number of PyTorch's threads on the CPU.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Number of threads of PyTorch on the CPU. Default: one for each core.",
+)
 def main(
     table: str,
     data: Path,

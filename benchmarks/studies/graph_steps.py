@@ -1,4 +1,4 @@
-"""How much time each step saves that simplifies the exported graph.
+"""The speed of the exported graph with and without each step that simplifies it.
 
     python -m halnet.benchmarks.studies.graph_steps
 

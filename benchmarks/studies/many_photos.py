@@ -150,7 +150,10 @@ WAYS: dict[str, Callable[[list[Path], list[str], Path], Usage]] = {
 )
 @click.option("--detector", type=Path, help="Local YuNet file.")
 def main(photos: Path, limit: int, detector: Path | None) -> None:
-    """Compare the ages, time and memory of both ways, and print them as a Markdown table."""
+    """Compare `halnet predict --csv` with the demo's batch mode.
+
+    The ages of both are compared, and their times and memory are printed as a Markdown table.
+    """
     with needs("the study many_photos", "dev"):
         import playwright  # noqa: F401
         import streamlit  # noqa: F401

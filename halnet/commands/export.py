@@ -92,8 +92,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--keep-float",
     multiple=True,
     metavar="LAYER|none",
-    help="INT8: keep this layer in floating point, and do not search for such layers. You can "
-    "repeat this option.",
+    help="INT8: keep this layer in floating point, and do not search for sensitive layers. The "
+    "value none keeps no layer. You can repeat this option.",
 )
 @click.option(
     "--sensitivity",
@@ -114,7 +114,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=int,
     default=Int8Config.crops,
     show_default=True,
-    help="INT8: number of crops on which ranges are measured.",
+    help="INT8: number of photos of --data or --calibration on which ranges are measured.",
 )
 @click.option(
     "--calibration-method",
@@ -189,7 +189,7 @@ def command(
     folder, balanced over ages. Then layers are kept in floating point, the one that shifts ages
     most first, until the model meets the budget. If no INT8 model meets it, nothing is written. If
     other precisions of the same format are in the folder, INT8 is timed with them on this machine,
-    and the advice says whether INT8 is worth it.
+    and the end of the output says whether INT8 is worth it.
     """
     if data is not None and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")

@@ -132,7 +132,7 @@ def theme_option(function: Function) -> Function:
         "--dark",
         "theme",
         is_flag=True,
-        help="Draw for a dark page.",
+        help="Draw in colours for a dark page.",
         callback=lambda ctx, param, dark: DARK if dark else LIGHT,
     )(function)
 

@@ -31,10 +31,10 @@ FORMATS = [suffix.removeprefix(".") for suffix in SUFFIXES]
 def command(run: Path, out: Path | None, file_format: str, theme: Theme) -> None:
     """Draw the training and the evaluation of the run folder RUN.
 
-    The pictures are drawn from two CSV files. From training_log.csv: loss, MAE, learning rate and
-    generalisation gap. From predictions.csv, which a finished run has, for validation and test:
-    predicted and true ages, error and interval coverage by decade, and the reliability of the
-    probability to be 18 or older.
+    The picture of the training shows loss, MAE, learning rate and generalisation gap, from
+    training_log.csv. A finished run also has predictions.csv. From this file, one picture each for
+    validation and test shows predicted and true ages, error and interval coverage by decade, and
+    the reliability of the probability to be 18 or older.
     """
     import_library("matplotlib", "halnet plot", "report")
     log = read_log(run / LOG_FILE)

@@ -40,7 +40,7 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "--min-face",
     default=PredictConfig.min_face,
     show_default=True,
-    help="Width of a face, in pixels, below which it is left out.",
+    help="Leave out faces that are narrower than this, in pixels.",
 )
 @click.option(
     "--level",
@@ -60,7 +60,9 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     type=click.FloatRange(0),
     help="For live sources: stop after this many seconds. Default: never.",
 )
-@click.option("--draw", type=Path, help="Folder for copies with boxes and ages.")
+@click.option(
+    "--draw", type=Path, help="Folder for copies of the photos and videos with boxes and ages."
+)
 @json_option("Print a JSON list with one entry for each photo or frame.")
 @click.option(
     "--csv", type=Path, help="CSV file with one row for each face, written during the work."
@@ -97,8 +99,8 @@ def command(
     A photo is a JPEG, PNG, WebP or BMP file, a folder of such files, a pattern such as
     "party/**/*.jpg", or "-" for the bytes of one photo on standard input. A video is a file (MP4,
     MOV, MKV and others), the number of a camera ("0"), or the address of a stream ("rtsp://...").
-    Every frame of a video file is predicted. A live source is predicted until it ends, until
-    Ctrl-C, or for --seconds, and a slow machine skips frames instead of falling behind.
+    Without --every, every frame of a video file is predicted. A live source is predicted until it
+    ends, until Ctrl-C, or for --seconds, and a slow machine skips frames instead of falling behind.
 
     The exit status is 1 if a photo cannot be read or shows no face (all others are processed), and
     2 if no photo can be read.
@@ -131,7 +133,7 @@ def _print_start(spec: RuntimeSpec, skipped: int) -> None:
     """Print what runs to stderr."""
     text = f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}"
     if skipped:
-        text += f"; skipping {skipped} that the files already hold"
+        text += f"; skipping {skipped} photos that the files already hold"
     click.echo(text, err=True)
 
 

@@ -52,8 +52,9 @@ def command(
 
     SOURCE is the folder of a dataset, such as All-Age-Faces (aaf). Its photos are processed in the
     same way as photos in a prediction. The command writes crops/, index.csv, rejects.csv (the
-    photos that were left out, and why) and dataset_split_stratified.json (90 % for training, 5 %
-    for validation, 5 % for the test, all with the same distribution of ages).
+    photos that were left out, and why), dataset_split_stratified.json (90 % for training, 5 % for
+    validation, 5 % for the test, all with the same distribution of ages) and prepared.json (the
+    summary).
 
     If the command is interrupted, run it again to continue. It does not change a folder that is
     complete.

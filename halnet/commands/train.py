@@ -50,7 +50,7 @@ def recipe_options(function: F) -> F:
     "--weights",
     default=TrainConfig.weights,
     show_default=True,
-    help="What the weights start from: none (random weights), imagenet (from an installed package, "
+    help="Initial weights: none (random weights), imagenet (from an installed package, "
     "or downloaded), CHECKPOINT (the path of one), select:CHECKPOINT or "
     "select:timm:tf_efficientnet_lite0 (channels of an EfficientNet-Lite, trained or from "
     "ImageNet; Xu et al., ICLR 2024), or faceres:JSON (a MobileNetV1 trained on faces and ages; "
@@ -67,7 +67,7 @@ def recipe_options(function: F) -> F:
     "--device",
     default="auto",
     show_default=True,
-    help="Device for the training: auto, cpu or cuda.",
+    help="Device for the training: auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "--devices",

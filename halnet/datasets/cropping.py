@@ -1,8 +1,8 @@
 """Cropping: find the face in each photo of a dataset and write its aligned crop.
 
 The photos are processed as in prediction, with the same detector and the same template. The
-landmarks of a dataset only choose the face in photos with several, and measure the error of the
-detected landmarks.
+landmarks of a dataset only measure the error of the detected landmarks. In a photo with several
+faces, the face with the smallest error is used. If even that error is large, the photo is rejected.
 """
 
 import multiprocessing

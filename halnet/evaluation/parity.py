@@ -83,12 +83,17 @@ class Parity:
     def failures(self) -> list[str]:
         """A sentence for each value outside the tolerance; empty if the artifact passed."""
         checks = (
-            ("p99 of abs(delta age)", self.overall.p99, self.tolerance.p99, "years"),
-            ("delta MAE", self.overall.delta_mae, self.tolerance.mae, "years"),
-            ("delta coverage", self.overall.delta_coverage, self.tolerance.coverage, "(share)"),
+            ("99th percentile of the age shift", self.overall.p99, self.tolerance.p99, " years"),
+            ("change of the MAE", self.overall.delta_mae, self.tolerance.mae, " years"),
+            (
+                "change of the interval coverage, a share,",
+                self.overall.delta_coverage,
+                self.tolerance.coverage,
+                "",
+            ),
         )
         return [
-            f"expected {name} within {bound:g} {unit}, found {value:+.4f}"
+            f"expected the {name} within {bound:g}{unit}, found {value:+.4f}"
             for name, value, bound, unit in checks
             if not abs(value) <= bound  # NaN fails too
         ]

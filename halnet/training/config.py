@@ -239,7 +239,8 @@ class TrainConfig:
             value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
             if value is not None and low is not None and not low <= value <= high:
                 raise ConfigError(
-                    f"{item.name}: expected a number from {low:g} to {high:g}, found {value:g}"
+                    f"{item.name}: expected a number from {low:.10g} to {high:.10g}, found "
+                    f"{value:.10g}"
                 )
             choices = item.metadata["choices"]
             if choices and value not in choices:

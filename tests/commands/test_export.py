@@ -137,7 +137,7 @@ def test_each_artifact_is_a_row_and_problems_are_explained(halnet: Halnet, capsy
         "halnet.int8.onnx": ["12.3", "0.00000", "0.00500", "passed"],
     }
     (reason,) = FAILED.failures
-    assert "p99 of abs(delta age)" in reason
+    assert "99th percentile of the age shift" in reason
     assert f"halnet.fp16.onnx.failed: {reason}" in out
     assert "first node whose output diverges from FP32: block.3 (Conv)" in out
     assert "halnet.engine: not checked: there is no GPU" in out

@@ -139,7 +139,7 @@ def test_an_interrupted_run_is_continued(halnet: Halnet, capsys: Capture) -> Non
     Path("ages.csv").write_text(whole[: whole.index("text.png") + 3])
     capsys.readouterr()
     assert halnet("predict", ".", "--csv", "ages.csv", "--resume") == 1
-    assert "; skipping 3 that the files already hold" in capsys.readouterr().err
+    assert "; skipping 3 photos that the files already hold" in capsys.readouterr().err
     assert Path("ages.csv").read_text() == whole
 
 

@@ -45,7 +45,7 @@ def test_the_table_has_both_scores_and_the_tolerance(halnet: Halnet, capsys: Cap
     assert ["20-29", *figures] in lines
     assert ["allowed", "0.05", "2", "1.0%"] in lines
     assert f"FAILED: {'; '.join(RESULT.compared[Path('a.onnx')].failures)}" in out
-    assert "delta MAE" in out
+    assert "change of the MAE" in out
     assert "b.engine: not compared: tensorrt is not installed" in out
 
 
@@ -65,7 +65,7 @@ def test_an_artifact_outside_its_tolerance_gives_the_status_1(
     assert halnet("verify", bundled("halnet.onnx")) == 1
     out = capsys.readouterr().out
     assert "FAILED: " in out
-    assert "p99 of abs(delta age)" in out
+    assert "99th percentile of the age shift" in out
 
 
 def test_a_full_disk_does_not_lose_the_figures(

@@ -51,9 +51,9 @@ def test_the_values_of_a_comparison() -> None:
     assert (overall.reference.cs5, overall.artifact.cs5) == (1.0, 0.99)
     assert not parity.passed
     assert parity.failures == [
-        "expected p99 of abs(delta age) within 0.01 years, found +0.0500",
-        "expected delta MAE within 0.001 years, found +0.0500",
-        "expected delta coverage within 0.002 (share), found -0.0100",
+        "expected the 99th percentile of the age shift within 0.01 years, found +0.0500",
+        "expected the change of the MAE within 0.001 years, found +0.0500",
+        "expected the change of the interval coverage, a share, within 0.002, found -0.0100",
     ]
     values = parity.to_dict()
     assert values["passed"] is False

@@ -9,7 +9,7 @@ from halnet.runtimes.backends import BACKENDS
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_every_format_can_be_written_checked_and_judged(name: str) -> None:
+def test_every_format_can_be_written_checked_and_quantized(name: str) -> None:
     line = FORMATS[name]
     assert set(line.file_names) <= set(PRECISIONS)
     assert line.runtime in BACKENDS

@@ -67,7 +67,7 @@ def test_layers_are_kept_in_floating_point_until_the_budget_is_met(
     assert (tmp_path / "sensitivity.unsigned.png").stat().st_size > 1000
 
 
-def test_each_runtime_is_judged_by_its_own_ages(
+def test_the_budget_is_checked_with_the_ages_of_each_runtime(
     tiny_graph: Any, calibratable: Path, loaded: Checkpoint, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
@@ -75,13 +75,13 @@ def test_each_runtime_is_judged_by_its_own_ages(
     config = Int8Config(calibratable, crops=16, budget=Budget(mae=10, p99=10))
     int8 = Int8(config, loaded, tiny_graph, lines.append)
     steps = {}
-    for name, judge in (
+    for name, runtime in (
         ("onnx", "onnxruntime"),
         ("openvino", "openvino"),
         ("tensorrt", "onnxruntime"),
     ):
         _, entry = int8.quantize("unsigned", FORMATS[name].judged_in, tmp_path)
-        assert entry["judged_in"] == judge
+        assert entry["judged_in"] == runtime
         steps[name] = entry["steps"]
     assert steps["tensorrt"] == steps["onnx"], "searched once"
     # The integers are the same, but OpenVINO fuses other operations: ages differ a little.

@@ -78,7 +78,7 @@ def test_the_table_of_ablations(
     print_ablations(rows, {row.name: [Result(mae) for mae in maes] for row in rows})
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["recipe", "options", head]
-    assert lines[2] == ["fresh weights", "`--weights none`", cell]
+    assert lines[2] == ["random weights", "`--weights none`", cell]
     assert lines[3][1:] == ["`--backbone mobilenet_v3_large`", cell]
 
 
