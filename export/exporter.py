@@ -123,7 +123,7 @@ class _Exporter:
         config, line = self._config, FORMATS[name]
         calibration = None  # FP32 and FP16 are not calibrated
         if precision == "int8":
-            graph, calibration = self._int8.quantize(line.scheme, line.judged_in, config.out)
+            graph, calibration = self._int8.quantize(line.scheme, line.budget_runtime, config.out)
         else:
             graph = self._trace(precision, line.traced.get(precision, precision))
         staged = folder / line.file_names[precision]

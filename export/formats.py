@@ -27,7 +27,7 @@ class Format:
         default_factory=dict
     )  # precision: what its graph computes in instead
     scheme: str = "unsigned"  # of INT8, a name in `calibration.quantizer.SCHEMES`
-    judged_in: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
+    budget_runtime: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
 
     def load_writer(self) -> Callable[..., None]:
@@ -64,7 +64,7 @@ FORMATS = {
         (*TRACED_BY, "openvino"),
         "export,openvino",
         traced={"fp16": "fp32"},  # OpenVINO itself stores the weights in FP16
-        judged_in="openvino",
+        budget_runtime="openvino",
     ),
     "tensorrt": Format(
         "to_tensorrt",

@@ -62,12 +62,12 @@ class Int8:
         self._rankings: dict[str, tuple[Sensitivity, ...]] = {}  # by scheme
         self._searches: dict[tuple[str, str], tuple[Step, tuple[Step, ...]]] = {}
 
-    def quantize(self, scheme: str, judged_in: str, out: Path) -> tuple[Any, dict[str, Any]]:
+    def quantize(self, scheme: str, budget_runtime: str, out: Path) -> tuple[Any, dict[str, Any]]:
         """Return the graph with Q/DQ nodes, and how it was calibrated, for the manifest.
 
-        The runtime `judged_in` measures whether a graph meets the budget. With `sensitivity`, the
-        ranking of the layers is written into the folder `out`. Raises ArtifactError where no graph
-        meets the budget.
+        `budget_runtime` measures whether a graph meets the budget. With `sensitivity`, the ranking
+        of the layers is written into the folder `out`. Raises ArtifactError where no graph meets
+        the budget.
         """
         config = self._config
         entry: dict[str, Any] = {
@@ -81,11 +81,11 @@ class Int8:
         if config.keep is not None:
             entry["kept"] = list(config.keep)
             return self._quantizer.quantize(scheme, frozenset(config.keep)), entry
-        best, steps = self._search(scheme, judged_in)
+        best, steps = self._search(scheme, budget_runtime)
         entry |= {
             "kept": list(best.kept),
             "budget": asdict(config.budget),
-            "judged_in": judged_in,
+            "judged_in": budget_runtime,
             "steps": [{"kept": len(step.kept), **asdict(step.shift)} for step in steps],
         }
         return self._quantizer.quantize(scheme, frozenset(best.kept)), entry

@@ -19,6 +19,7 @@ import pytest
 
 from halnet.artifact import bundled
 from halnet.benchmarks.studies.processes import served
+from halnet.export.formats import FORMATS
 from halnet.images import load_image
 
 ROOT = Path(__file__).parents[1]
@@ -150,3 +151,12 @@ def test_every_file_and_heading_that_is_linked_exists(name: str) -> None:
         if heading:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in {h.lower().replace(" ", "-") for h in headings}, link
+
+
+def test_the_tables_name_every_extra_and_every_artifact() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(re.findall(r"^\| `([a-z-]+)` \| .+ MB", README, re.MULTILINE))
+    assert extras == set(project["optional-dependencies"]) - {"dev"}
+    for name, line in FORMATS.items():
+        (row,) = re.findall(rf"^\| `{name}` \| .+ \| .+ \|$", README, re.MULTILINE)
+        assert line.file_names["fp32"] in row

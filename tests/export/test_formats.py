@@ -14,7 +14,7 @@ def test_every_format_can_be_written_checked_and_quantized(name: str) -> None:
     assert set(line.file_names) <= set(PRECISIONS)
     assert line.runtime in BACKENDS
     assert all(path.endswith(BACKENDS[line.runtime].endings) for path in line.file_names.values())
-    assert line.judged_in in AGE_FUNCTIONS
+    assert line.budget_runtime in AGE_FUNCTIONS
     assert line.scheme in SCHEMES
 
 

@@ -80,7 +80,7 @@ def test_the_budget_is_checked_with_the_ages_of_each_runtime(
         ("openvino", "openvino"),
         ("tensorrt", "onnxruntime"),
     ):
-        _, entry = int8.quantize("unsigned", FORMATS[name].judged_in, tmp_path)
+        _, entry = int8.quantize("unsigned", FORMATS[name].budget_runtime, tmp_path)
         assert entry["judged_in"] == runtime
         steps[name] = entry["steps"]
     assert steps["tensorrt"] == steps["onnx"], "searched once"
