@@ -34,7 +34,8 @@ def command(run: Path, out: Path | None, file_format: str, theme: Theme) -> None
     The pictures are drawn from two CSV files. From training_log.csv: loss, MAE, learning rate and
     generalisation gap. From predictions.csv, which a finished run has, for validation and test:
     predicted and true ages, error and interval coverage by decade, and the reliability of the
-    probability to be 18 or older.
+    probability to be 18 or older. Several datasets have different colours. If labels are ranges of
+    ages, the distance to the range is drawn in place of the error.
     """
     import_library("matplotlib", "halnet plot", "report")
     log = read_log(run / LOG_FILE)
