@@ -7,9 +7,17 @@ from pathlib import Path
 from halnet.artifact import bundled
 from halnet.benchmarks.divergence import first_divergence
 from halnet.benchmarks.samples import sample_crops
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
 from halnet.errors import ArtifactError, ConfigError
 from halnet.evaluation.parity import Parity, Reference, compare
+from halnet.evaluation.unseen import (
+    Relation,
+    UnseenPhotos,
+    find_training,
+    join_records,
+    select_unseen,
+)
 from halnet.results import Outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions
@@ -22,8 +30,8 @@ class VerifyConfig:
     """What artifacts are compared with, and on which crops."""
 
     checkpoint: Path | None = None  # None: the checkpoint that comes with the package
-    data: Path | None = None  # prepared dataset; None: crops of the bundled portrait
-    split: str = "test"  # of the dataset
+    data: tuple[Path, ...] = ()  # prepared datasets; empty: crops of the bundled portrait
+    split: str = "test"  # of the datasets that the model was trained on
     threads: int | None = None  # number of threads for each runtime; None: one for each core
 
 
@@ -31,22 +39,22 @@ class Verifier:
     """Compares artifacts with their checkpoint in PyTorch FP32 on the CPU, which runs only once."""
 
     def __init__(self, config: VerifyConfig, on_progress: OnProgress = no_progress) -> None:
-        """Read the index of the dataset. `on_progress` is called with (crops done, crops in all).
+        """Read the datasets. `on_progress` is called with (crops done, crops in all).
 
         Raises DatasetError for a dataset that cannot be used.
         """
         self._config = config
         self._checkpoint = config.checkpoint or bundled("halnet.safetensors")
         self._on_progress = on_progress
-        self._data = PreparedDataset(config.data) if config.data else None
-        self._records = self._data.select(config.split) if self._data else ()
+        sets = [PreparedDataset(path) for path in config.data]
+        self._data = DataCollection(sets) if sets else None
 
     def __call__(self, artifact: Path, runtime: str = "auto", device: str = "auto") -> Parity:
         """Compare one artifact.
 
-        Raises ArtifactError where it was made from another checkpoint, ConfigError where the
-        dataset has another split than the one that the model was trained on, and what `open_model`
-        raises.
+        Raises ArtifactError where it was made from another checkpoint, ConfigError where a dataset
+        has another split than those that the model was trained on and the checkpoint does not say
+        which photos these were, and what `open_model` raises.
         """
         options = RuntimeOptions(runtime, device, self._config.threads)
         with open_model(artifact, options) as candidate:
@@ -64,34 +72,43 @@ class Verifier:
                 f"{artifact}: expected the checkpoint that it was made from, {made_from[:12]}..., "
                 f"found {found[:12]}... in {self._checkpoint}; name it with --checkpoint"
             )
-        trained_on = candidate.spec.metadata.split_sha256
-        if self._data is not None and self._data.split_sha256 != trained_on:
-            raise ConfigError(
-                f"{self._config.data}: expected the split that the model was trained with, "
-                f"{trained_on[:12]}..., found {self._data.split_sha256[:12]}..., whose test photos "
-                "may have been trained on; name the dataset of the training with --data"
-            )
 
     @cached_property
     def _pytorch(self) -> Runtime:
         return open_model(self._checkpoint, RuntimeOptions("pytorch", "cpu", self._config.threads))
 
     @cached_property
+    def _photos(self) -> tuple[UnseenPhotos, ...]:
+        """The photos of each dataset that the model was not trained on."""
+        if self._data is None:
+            return ()
+        metadata = self._pytorch.spec.metadata
+        training = find_training(metadata, self._checkpoint)
+        photos = select_unseen(self._data, self._config.split, 0, training)
+        for part in photos:
+            if part.relation is Relation.UNKNOWN:
+                found = part.data.split_sha256
+                wanted = ", ".join(f"{split[:12]}..." for split in sorted(training.splits))
+                raise ConfigError(
+                    f"{part.data.root}: expected the split that the model was trained with, "
+                    f"{wanted}, found {found[:12]}..., whose test photos may have been trained on; "
+                    "name the dataset of the training with --data"
+                )
+        return photos
+
+    @cached_property
     def _reference(self) -> Reference:
         calibration = self._pytorch.spec.metadata.calibration
-        return Reference(self._data_name(), self._run(self._pytorch), self._records, calibration)
+        name = ", ".join(map(str, self._photos)) or "crops of the bundled portrait"
+        records = join_records(self._photos)
+        return Reference(name, self._run(self._pytorch), records, calibration)
 
     def _run(self, runtime: Runtime) -> Outputs:
         if self._data is None:
             return runtime.run(sample_crops())
-        return self._data.outputs(runtime.run, self._records, self._on_progress)
+        return self._data.outputs(runtime.run, join_records(self._photos), self._on_progress)
 
     def _first_crops(self) -> Crops:
         if self._data is None:
             return sample_crops()
-        return self._data.inner_crops(self._records[:DIVERGENCE_CROPS])
-
-    def _data_name(self) -> str:
-        if self._data is None:
-            return "crops of the bundled portrait"
-        return f"{self._data.dataset} {self._config.split} split {self._data.split_sha256[:12]}"
+        return self._data.inner_crops(join_records(self._photos)[:DIVERGENCE_CROPS])

@@ -11,7 +11,8 @@ import numpy as np
 
 from halnet.alignment import align
 from halnet.batches import find_photos, predict_photos
-from halnet.datasets.prepared_dataset import PreparedDataset, Record
+from halnet.datasets.prepared_dataset import PreparedDataset
+from halnet.datasets.record import Record
 from halnet.errors import DatasetError
 from halnet.images import load_image
 from halnet.network.checkpoint import Checkpoint
@@ -83,7 +84,7 @@ def find_calibration_crops(
             if result.faces:  # a photo that cannot be read has no faces either
                 largest[result.photo] = result.faces[0]
     found = [
-        Record(photo.relative_to(folder).as_posix(), int(face.age), "", SPLIT)
+        Record(photo.relative_to(folder).as_posix(), int(face.age), int(face.age), split=SPLIT)
         for photo, face in largest.items()
     ]
     records = pick_records(found, min(count, max(len(found), MIN_PHOTOS)), seed, str(folder))

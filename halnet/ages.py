@@ -1,9 +1,9 @@
 """Ages: from a distribution over whole years to an age, a deviation and calibrated intervals."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,12 @@ AGES.setflags(write=False)
 
 Floats = NDArray[np.floating[Any]]
 
-KNOTS = np.arange(5, 80, 10)  # years: the middle of each decade that has an age factor
-_MIN_STDDEV = 1e-3  # years: keeps the score of a distribution with a single age finite
-_FACTOR_LEVELS = (0.80, 0.85, 0.90, 0.95)  # levels at which a decade is compared with all photos
-_FACTOR_ROUNDS = 3  # how often the age factors are refined
-_PRIOR_PHOTOS = 2  # weight of the factor 1, in photos: it matters only to decades with few photos
+# The kinds of calibrations. Format 1 of the metadata has the first one alone.
+CALIBRATION_KINDS = ("scaled stddev", "scaled by age")
+KNOTS = np.arange(5, 100, 10)  # years: the middle of each decade that may have an age factor
+OLD_DECADES = 8  # decades with an age factor in calibrations of the first kind
+MIN_STDDEV = 1e-3  # years: keeps the score of a distribution with a single age finite
+_SCALED_AGES = (5, 90)  # years: beyond, the scale depends on the standard deviation alone
 _GRID = np.linspace(AGE_MIN, AGE_MAX, 10 * (AGE_MAX - AGE_MIN) + 1)  # years, tenths of a year
 
 
@@ -38,28 +39,90 @@ def mean_and_stddev(probabilities: Floats) -> tuple[Floats, Floats]:
     return age.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
+def scale_features(age: ArrayLike, stddev: ArrayLike) -> Floats:
+    """Return the features of `AgeCalibration.error_scale`, ... x 4 float64 values.
+
+    `age` and `stddev` are in years and of one shape; `stddev` is positive. The features are the
+    logarithm of the standard deviation, and the first three powers of the predicted age, which is
+    limited to 5 to 90 years and is 0 at 50 years and 0.8 at 90 years.
+    """
+    x = np.clip(np.asarray(age, np.float64), *_SCALED_AGES) / 50 - 1
+    return np.stack([np.log(np.asarray(stddev, np.float64)), x, x**2, x**3], axis=-1)
+
+
 @dataclass(frozen=True)
 class AgeCalibration:
     """Turns a raw distribution into intervals and probabilities that are right as often as stated.
 
-    All values are fitted on the validation split. The standard deviation of a network that was
-    trained on label distributions mostly shows the width of these labels. It therefore serves as
-    a scale only.
+    All values are fitted on validation photos (see `halnet.age_calibration`). The standard
+    deviation of a network that was trained on label distributions mostly shows the width of these
+    labels. It therefore serves as a scale only.
+
+    Raises ValueError unless `age_factors` and `scale` have one of the numbers of values below.
     """
 
     temperature: float  # divides the log probabilities; it makes the true ages most likely
     quantiles: tuple[float, ...]  # of the scores (see `interval`), at the levels 1 %, 2 %, ...
-    age_factors: tuple[float, ...] = ()  # by true decade, 0-9 to 70-79; empty: 1 at every age
+    # By true decade, 0-9 to 70-79 (8 values) or 0-9 to 90-100 (10 values); empty: 1 at every age.
+    age_factors: tuple[float, ...] = ()
+    # The power of the standard deviation, and the coefficients of the predicted age, of its square
+    # and of its cube (see `error_scale`); empty: the scale is the standard deviation.
+    scale: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values, allowed in (
+            ("age_factors", self.age_factors, (0, OLD_DECADES, len(KNOTS))),
+            ("scale", self.scale, (0, 4)),
+        ):
+            if len(values) not in allowed or not np.isfinite(values).all():
+                raise ValueError(
+                    f"{name}: expected {' or '.join(map(str, allowed))} finite numbers, found "
+                    f"{values}"
+                )
+
+    @property
+    def kind(self) -> str:
+        """One of CALIBRATION_KINDS: how the scale of the errors is computed."""
+        return CALIBRATION_KINDS[1 if self.scale else 0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values: the kind and all numbers."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the calibration that `to_dict` wrote, or that metadata of format 1 contains.
+
+        Raises KeyError, ValueError or TypeError if a value is missing or damaged.
+        """
+        numbers = (values["quantiles"], values.get("age_factors", ()), values.get("scale", ()))
+        return cls(
+            float(values["temperature"]),
+            *(tuple(float(number) for number in row) for row in numbers),
+        )
+
+    def error_scale(self, age: ArrayLike, stddev: ArrayLike) -> Floats:
+        """Return how large the errors are relative to each other, as positive float64 values.
+
+        `age` and `stddev` are in years and of one shape, which the result has too. The scale is the
+        standard deviation or, for calibrations "scaled by age", log-linear in it and in a cubic
+        polynomial of the predicted age.
+        """
+        scale: Floats = np.maximum(np.asarray(stddev, np.float64), MIN_STDDEV)
+        if not self.scale:
+            return scale
+        return np.asarray(np.exp(scale_features(age, scale) @ np.array(self.scale)))
 
     def factor(self, years: ArrayLike) -> Floats:
         """Return how much larger errors are at these true ages (in years) than on average.
 
-        Errors are measured in predicted standard deviations. The result is float64 in the shape of
+        Errors are measured relative to `error_scale`. The result is float64 in the shape of
         `years`; between the middles of two decades it is interpolated.
         """
         if not self.age_factors:
             return np.ones_like(np.asarray(years, np.float64))
-        return np.asarray(np.interp(np.asarray(years, np.float64), KNOTS, self.age_factors))
+        knots = KNOTS[: len(self.age_factors)]
+        return np.asarray(np.interp(np.asarray(years, np.float64), knots, self.age_factors))
 
     def interval(self, age: ArrayLike, stddev: ArrayLike, level: float) -> tuple[Floats, Floats]:
         """Return (low, high) in years; the share `level` of such intervals contains the true age.
@@ -69,9 +132,10 @@ class AgeCalibration:
         used.
 
         The method is split-conformal prediction [Lei et al., JASA 2018] with the score
-        abs(y - age) / (stddev * factor(y)). The interval contains the ages y whose score is small
-        enough. The stated share therefore holds for faces like those of the validation split, and
-        approximately in each decade of true ages [label-conditional prediction: Vovk, ACML 2012].
+        abs(y - age) / (error_scale(age, stddev) * factor(y)). The interval contains the ages y
+        whose score is small enough. The stated share therefore holds for faces like those of the
+        validation split, and approximately in each decade of true ages [label-conditional
+        prediction: Vovk, ACML 2012].
 
         Raises ConfigError for a level that the model is not calibrated for.
         """
@@ -83,9 +147,7 @@ class AgeCalibration:
                 "calibrated for"
             )
         centre: Floats = np.asarray(age, np.float64)
-        half_width: Floats = self.quantiles[index] * np.maximum(
-            np.asarray(stddev, np.float64), _MIN_STDDEV
-        )
+        half_width: Floats = self.quantiles[index] * self.error_scale(centre, stddev)
         low: Floats = centre - half_width
         high: Floats = centre + half_width
         if self.age_factors:
@@ -101,7 +163,7 @@ class AgeCalibration:
         """
         if not AGE_MIN <= years <= AGE_MAX:
             raise ConfigError(f"age {years}: expected {AGE_MIN} to {AGE_MAX} years")
-        tempered = _apply_temperature(probabilities, self.temperature)
+        tempered = apply_temperature(probabilities, self.temperature)
         return np.asarray(tempered[..., years - AGE_MIN :].sum(axis=-1))
 
 
@@ -125,51 +187,8 @@ def _ends(margin: Floats, centre: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def fit_age_calibration(probabilities: Floats, labels: Sequence[int] | Floats) -> AgeCalibration:
-    """Return the calibration that fits N x 101 probabilities to N true ages in years."""
-    truth = np.asarray(labels, np.float64)
-    age, stddev = mean_and_stddev(probabilities)
-    scores = np.abs(truth - age) / np.maximum(stddev, _MIN_STDDEV)
-    factors = _fit_factors(scores, truth)
-    scaled = np.sort(scores / np.interp(truth, KNOTS, factors))
-    # Level a needs the ceil((n + 1) a)-th smallest score. Levels that need more than n are absent.
-    ranks = (math.ceil(round((len(scaled) + 1) * percent / 100, 6)) for percent in range(1, 100))
-    quantiles = tuple(round(float(scaled[rank - 1]), 6) for rank in ranks if rank <= len(scaled))
-    return AgeCalibration(_fit_temperature(probabilities, truth), quantiles, factors)
-
-
-def _fit_factors(scores: Floats, labels: Floats) -> tuple[float, ...]:
-    """Return for each decade its high score quantiles divided by those of all photos.
-
-    Between the middles of two decades, both of their factors have an effect. The fit is therefore
-    repeated.
-    """
-    decade = np.clip(labels // 10, 0, len(KNOTS) - 1)
-    factors = np.ones(len(KNOTS))
-    for _ in range(_FACTOR_ROUNDS):
-        scaled = scores / np.interp(labels, KNOTS, factors)
-        overall = np.quantile(scaled, _FACTOR_LEVELS)
-        for index in range(len(KNOTS)):
-            own = scaled[decade == index]
-            ratio = (np.quantile(own, _FACTOR_LEVELS) / overall).mean() if len(own) else 1.0
-            factors[index] *= (len(own) * ratio + _PRIOR_PHOTOS) / (len(own) + _PRIOR_PHOTOS)
-    return tuple(round(float(factor), 4) for factor in factors)
-
-
-def _fit_temperature(probabilities: Floats, labels: Floats) -> float:
-    """Return the temperature that makes the labels most likely [Guo et al., ICML 2017]."""
-    index = np.clip(np.rint(labels).astype(int) - AGE_MIN, 0, N_AGES - 1)[:, None]
-
-    def loss(temperature: float) -> float:
-        tempered = _apply_temperature(probabilities, temperature)
-        picked = np.take_along_axis(tempered, index, axis=1)
-        return float(-np.log(np.maximum(picked, 1e-12)).mean())
-
-    grid = np.geomspace(0.2, 5.0, 201)
-    return round(float(grid[np.argmin([loss(t) for t in grid])]), 4)
-
-
-def _apply_temperature(probabilities: Floats, temperature: float) -> Floats:
+def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
+    """Return ... x 101 probabilities, float64, whose logarithms are divided by the temperature."""
     logits = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-12)) / temperature
     tempered = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(tempered / tempered.sum(axis=-1, keepdims=True))

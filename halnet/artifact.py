@@ -14,12 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from halnet.ages import AGE_MAX, AGE_MIN, AgeCalibration
+from halnet.ages import AGE_MAX, AGE_MIN, CALIBRATION_KINDS, LEGAL_AGE, AgeCalibration
 from halnet.alignment import CROP_SIZE, TEMPLATE
 from halnet.errors import ArtifactError
 from halnet.faces import YUNET_NAME
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of the metadata; 1, with a single dataset, is read too
 PREFIX = "halnet."
 PRECISIONS = ("fp32", "fp16", "int8")
 INPUT_NAME = "image"
@@ -48,30 +48,62 @@ KNOWN_INPUTS = {INPUT.fingerprint(): INPUT}
 
 
 @dataclass(frozen=True)
+class TrainedSet:
+    """A dataset that a model was trained on."""
+
+    name: str
+    split_sha256: str = ""  # SHA-256 of its split file; empty: there is none
+    photos: int | None = None  # number of its training photos; None: not known
+
+
+@dataclass(frozen=True)
 class Metadata:
     """The metadata of a model file."""
 
     calibration: AgeCalibration
-    dataset: str  # name of the dataset that the model was trained on
-    split_sha256: str  # SHA-256 of the split file
+    datasets: tuple[TrainedSet, ...] = ()  # that the model was trained on
     reference_mae: dict[str, float] = field(default_factory=dict)  # split name: years, PyTorch FP32
     precision: str = "fp32"  # one of PRECISIONS
     checkpoint_sha256: str = ""  # SHA-256 of the checkpoint file that the artifact was made from
+    licence: str = ""  # of the weights, such as an SPDX identifier; empty: not stated
+    terms: str = ""  # what the licences of the training photos allow, in words; empty: not stated
+    # Errors (predicted minus true age, years) of the calibration photos of minors, in rising order:
+    # one tuple for each true age from 0 to 17. Empty: not known.
+    minor_errors: tuple[tuple[float, ...], ...] = ()
     input: InputSpec = INPUT
 
+    def __post_init__(self) -> None:
+        if len(self.minor_errors) not in (0, LEGAL_AGE):
+            raise ValueError(
+                f"minor_errors: expected a tuple for each of the ages 0 to {LEGAL_AGE - 1}, or "
+                f"none at all, found {len(self.minor_errors)} tuples"
+            )
+
+    @property
+    def dataset(self) -> str:
+        """The names of all datasets, joined by commas."""
+        return ", ".join(trained.name for trained in self.datasets)
+
+    @property
+    def split_sha256(self) -> str:
+        """SHA-256 of the split file of the only dataset; empty if there are several datasets."""
+        return self.datasets[0].split_sha256 if len(self.datasets) == 1 else ""
+
     def to_properties(self) -> dict[str, str]:
-        """Return the metadata as the `halnet.*` text properties of a model file."""
+        """Return the metadata as the `halnet.*` text properties of a model file, in format 2."""
         values: dict[str, Any] = {
             "format_version": str(FORMAT_VERSION),
             "precision": self.precision,
             "input": json.dumps(asdict(self.input), sort_keys=True),
             "input_fingerprint": self.input.fingerprint(),
             "age_range": json.dumps([AGE_MIN, AGE_MAX]),
-            "calibration": json.dumps(asdict(self.calibration), sort_keys=True),
+            "calibration": json.dumps(self.calibration.to_dict(), sort_keys=True),
             "checkpoint_sha256": self.checkpoint_sha256,
-            "dataset": self.dataset,
-            "split_sha256": self.split_sha256,
+            "datasets": json.dumps([asdict(trained) for trained in self.datasets], sort_keys=True),
             "reference_mae": json.dumps(self.reference_mae, sort_keys=True),
+            "licence": self.licence,
+            "terms": self.terms,
+            "minor_errors": json.dumps(self.minor_errors),
         }
         return {PREFIX + key: value for key, value in values.items()}
 
@@ -79,8 +111,10 @@ class Metadata:
     def from_properties(cls, properties: Mapping[str, str], source: str | Path) -> Self:
         """Return the metadata that the text properties of the file `source` contain.
 
-        Raises ArtifactError if the properties are missing or damaged, or if this version of the
-        library does not know their format or the kind of crops that the model takes.
+        The properties are those of format 2, or of format 1, which older versions of the library
+        wrote. Raises ArtifactError if they are missing or damaged, or if this version of the
+        library does not know their format, the kind of crops that the model takes, or the kind of
+        its calibration.
         """
         version = properties.get(PREFIX + "format_version")
         if version is None:
@@ -88,10 +122,11 @@ class Metadata:
                 f"{source}: expected a HAL-Net model, found no halnet.* metadata; "
                 "make a model with halnet export"
             )
-        if version != str(FORMAT_VERSION):
+        if version not in ("1", str(FORMAT_VERSION)):
             raise ArtifactError(
-                f"{source}: expected format version {FORMAT_VERSION}, found {version}; "
-                "export the checkpoint again with this version of halnet"
+                f"{source}: expected format version 1 or {FORMAT_VERSION}, found {version}; use "
+                "the version of halnet that exported the model, or export the checkpoint again "
+                "with this version"
             )
         try:
             spec = _read_input(properties, source)
@@ -107,25 +142,55 @@ class Metadata:
                     f"{source}: expected one of the precisions {', '.join(PRECISIONS)}, found "
                     f"{precision}; export the checkpoint again with this version of halnet"
                 )
-            calibration = json.loads(properties[PREFIX + "calibration"])
             return cls(
-                calibration=AgeCalibration(
-                    float(calibration["temperature"]),
-                    tuple(float(value) for value in calibration["quantiles"]),
-                    tuple(float(value) for value in calibration.get("age_factors", ())),
-                ),
-                dataset=properties[PREFIX + "dataset"],
-                split_sha256=properties[PREFIX + "split_sha256"],
+                calibration=_read_calibration(properties, source),
+                datasets=_read_datasets(properties),
                 reference_mae=dict(json.loads(properties[PREFIX + "reference_mae"])),
                 precision=precision,
                 checkpoint_sha256=properties[PREFIX + "checkpoint_sha256"],
+                licence=properties.get(PREFIX + "licence", ""),
+                terms=properties.get(PREFIX + "terms", ""),
+                minor_errors=tuple(
+                    tuple(float(error) for error in errors)
+                    for errors in json.loads(properties.get(PREFIX + "minor_errors", "[]"))
+                ),
                 input=spec,
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{source}: the halnet.* metadata is damaged ({error!r}); export the checkpoint "
                 "again"
             ) from error
+
+
+def _read_calibration(properties: Mapping[str, str], source: str | Path) -> AgeCalibration:
+    """Return the calibration; ArtifactError if this library does not know its kind."""
+    values = json.loads(properties[PREFIX + "calibration"])
+    kind = values.get("kind", CALIBRATION_KINDS[0])
+    if kind not in CALIBRATION_KINDS:
+        raise ArtifactError(
+            f"{source}: expected one of the calibrations {', '.join(CALIBRATION_KINDS)}, found "
+            f"{kind}; use the version of halnet that exported the model"
+        )
+    return AgeCalibration.from_dict(values)
+
+
+def _read_datasets(properties: Mapping[str, str]) -> tuple[TrainedSet, ...]:
+    """Return the datasets of format 2, or the only one of format 1.
+
+    Raises KeyError, ValueError or TypeError if they are missing or damaged.
+    """
+    if properties[PREFIX + "format_version"] == "1":
+        names = properties[PREFIX + "dataset"], properties[PREFIX + "split_sha256"]
+        return (TrainedSet(*names),)
+    return tuple(
+        TrainedSet(
+            str(entry["name"]),
+            str(entry["split_sha256"]),
+            None if entry["photos"] is None else int(entry["photos"]),
+        )
+        for entry in json.loads(properties[PREFIX + "datasets"])
+    )
 
 
 def _read_input(properties: Mapping[str, str], source: str | Path) -> InputSpec:

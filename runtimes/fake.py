@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from halnet.ages import AGES, AgeCalibration, mean_and_stddev
-from halnet.artifact import Metadata
+from halnet.artifact import Metadata, TrainedSet
 from halnet.errors import RuntimeUnavailableError
 from halnet.results import Outputs
 from halnet.runtimes.base import Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
@@ -31,8 +31,7 @@ class FakeRuntime(RuntimeBase):
         del model  # it is not needed
         metadata = Metadata(
             calibration=AgeCalibration(1.0, tuple(percent / 50 for percent in range(1, 100))),
-            dataset="none",
-            split_sha256="",
+            datasets=(TrainedSet("none"),),
         )
         self.spec = RuntimeSpec(
             "fake", "1", "cpu", options.threads or 1, "fake", metadata, mode=options.mode

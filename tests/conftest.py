@@ -11,14 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
+from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.cropping import PreparedPhoto
+from halnet.datasets.indexing import write_index
+from halnet.datasets.origin import Origin
 from halnet.datasets.prepared_dataset import crop_path
-from halnet.datasets.preparing import Origin, prepare, write_index
+from halnet.datasets.preparing import prepare
 from halnet.errors import DetectorError
 from halnet.faces import yunet_path
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
-AAF = SHARED / "datasets" / "All-Age-Faces Dataset"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 # The slowest modules. With several processes (see the Makefile), they are started first.
@@ -35,9 +37,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def aaf() -> Path:
-    if not AAF.is_dir():
-        pytest.skip(f"needs the All-Age-Faces photos in {AAF}; HALNET_DATA names another folder")
-    return AAF
+    return _real_folder("All-Age-Faces Dataset")
+
+
+def _real_folder(name: str) -> Path:
+    folder = SHARED / "datasets" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the {name} photos in {folder}; HALNET_DATA names another folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def utkface() -> Path:
+    return _real_folder("UTKFace")
+
+
+@pytest.fixture(scope="session")
+def afad() -> Path:
+    return _real_folder("AFAD")
+
+
+@pytest.fixture(scope="session")
+def fairface() -> Path:
+    return _real_folder("FairFace")
 
 
 @pytest.fixture(scope="session")
@@ -84,17 +106,52 @@ def synthetic_crop(age: int, seed: int, size: int = 256) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def make_prepared(root: Path, count: int = 240, dataset: str = "synthetic") -> Path:
+def make_prepared(
+    root: Path,
+    count: int = 240,
+    dataset: str = "synthetic",
+    first: int = 0,
+    years: int = 1,
+    shares: str = "90/5/5",
+) -> Path:
+    """Write a prepared dataset of noise. `first` is the number of its first photo.
+
+    Datasets whose numbers overlap have the same photos. With `years` above 1, the labels are ranges
+    of so many years.
+    """
     results = []
-    for i in range(count):
+    for i in range(first, first + count):
         age = 10 + i % 60
         source = f"{i:03d}.jpg"
         path = crop_path(root, source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), synthetic_crop(age, i)[:, :, ::-1])
-        results.append(PreparedPhoto(source, age, ("female", "male")[i % 2], 0.9, 1))
-    write_index(root, Origin(dataset, seed=0, listing_sha256="0"), results)
+        crop = synthetic_crop(age, i)
+        cv2.imwrite(str(path), crop[:, :, ::-1])
+        low = age // years * years
+        results.append(
+            PreparedPhoto(
+                source,
+                low,
+                low + years - 1,
+                ("female", "male")[i % 2],
+                groups={"camera": "abc"[i % 3]},
+                score=0.9,
+                faces=1,
+                hash=f"{hash_crop(crop):016x}",
+            )
+        )
+    write_index(root, Origin(dataset, seed=0, listing_sha256="0", shares=shares), results)
     return root
+
+
+@pytest.fixture(scope="session")
+def make_prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes prepared datasets; it takes the arguments of `make_prepared` after `root`."""
+
+    def make(*args: Any, **values: Any) -> Path:
+        return make_prepared(tmp_path_factory.mktemp("prepared"), *args, **values)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +169,8 @@ def calibratable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights, which predicts very different ages for different crops."""
     torch = pytest.importorskip("torch")
-    from halnet.ages import fit_age_calibration
-    from halnet.artifact import Metadata
+    from halnet.age_calibration import fit_age_calibration
+    from halnet.artifact import Metadata, TrainedSet
     from halnet.network.checkpoint import save_checkpoint
     from halnet.network.model import AgeNet
     from halnet.training.config import TrainConfig
@@ -133,8 +190,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     probabilities = rng.dirichlet(np.ones(101), 200).astype(np.float32)
     metadata = Metadata(
         calibration=fit_age_calibration(probabilities, rng.integers(2, 81, 200)),
-        dataset="synthetic",
-        split_sha256="ab" * 32,
+        datasets=(TrainedSet("synthetic", "ab" * 32),),
         reference_mae={"val": 20.0},
     )
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"

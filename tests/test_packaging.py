@@ -25,13 +25,14 @@ FOLDERS = {
 CORE = (
     ("errors",),
     ("ages", "closing", "files", "images", "packages"),
-    ("alignment", "video"),
+    ("age_calibration", "alignment", "video"),
     ("faces", "results"),
     ("artifact", "drawing", "tracking"),
 )
 # From photos to faces with ages. These modules may import the runtimes.
 PREDICTION = (("predictor",), ("batches",), ("result_files",), ("prediction_run",))
-EVALUATORS = ("accuracy", "parity")  # modules of evaluation that may import the runtimes too
+# Modules of evaluation that may import the runtimes too.
+EVALUATORS = ("accuracy", "parity", "robustness", "robustness_plot")
 # The parts that the modules of each part may import, in addition to their own part.
 MAY_IMPORT = {
     "core": set(),

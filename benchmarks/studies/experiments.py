@@ -66,11 +66,11 @@ def main(
     for seed in range(seeds):  # all rows with one seed first, so that they can be compared early
         for row in chosen:
             result = train(
-                data,
+                [data],
                 out / f"{row.name}-{seed}",
                 row.config(base, seed),
                 weights=row.weights,
-                teacher=teacher if row.needs_teacher else None,
+                teachers=[teacher] if teacher and row.needs_teacher else [],
                 threads=threads,
             )
             assert result is not None

@@ -79,7 +79,7 @@ def recipes(data: Path, threads: int | None, runs: int, rows: str | None) -> Non
             f"expected numbers from 1 to {len(RECIPES)}, found {rows}", param_hint="--rows"
         )
     source = _load_source(data, threads)
-    verify = Verifier(VerifyConfig(source.checkpoint.path, data, "test", threads))
+    verify = Verifier(VerifyConfig(source.checkpoint.path, (data,), "test", threads))
     lines = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         opened = []

@@ -207,7 +207,8 @@ def command(
         int8 = replace(int8, data=data, threads=threads)
     target = Target(profile, capabilities)
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
-    check = None if no_check else Verifier(VerifyConfig(checkpoint, data, threads=threads))
+    verify = VerifyConfig(checkpoint, (data,) if data else (), threads=threads)
+    check = None if no_check else Verifier(verify)
     artifacts = export(config, check, lambda line: click.echo(line, err=True))
     advice = {} if no_check else advise_int8(artifacts, BenchConfig(runs=ADVICE_RUNS), threads)
     if as_json:

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from halnet.ages import LEVEL
-from halnet.commands.options import data_option, json_option
+from halnet.commands.options import json_option
+from halnet.evaluation.metrics import Evaluation
+from halnet.evaluation.scores import RangeScore, Score
 from halnet.packages import needs
-from halnet.training.config import TrainConfig, parse_stages
+from halnet.training.config import TrainConfig, parse_share, parse_stages
+from halnet.training.training_log import describe_error, set_errors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +42,22 @@ def recipe_options(function: F) -> F:
 
 
 @click.command("train")
-@data_option(required=True)
+@click.option(
+    "--data",
+    type=Path,
+    required=True,
+    multiple=True,
+    help="Folder of a prepared dataset, which halnet prepare wrote. Name several datasets by "
+    "repeating the option: each has its own split, and copies of photos of validation and test are "
+    "left out of the training.",
+)
+@click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="NAME=WEIGHT",
+    help=f"{FIELDS['shares'].metadata['help']} The option can be repeated.",
+)
 @click.option(
     "--out",
     type=Path,
@@ -58,8 +76,12 @@ def recipe_options(function: F) -> F:
 )
 @click.option(
     "--teacher",
+    "teachers",
     type=Path,
-    help="Checkpoint to learn from (distillation). It must be trained on the same split.",
+    multiple=True,
+    help="Checkpoint to learn from (distillation). If the option is repeated, the distributions of "
+    "all teachers are averaged. A teacher must not be trained on photos of validation or test, "
+    "which the hashes of photos in its file decide.",
 )
 @click.option("--stages", default=STAGES, show_default=True, help=FIELDS["stages"].metadata["help"])
 @recipe_options
@@ -98,11 +120,12 @@ def recipe_options(function: F) -> F:
 )
 @json_option("Print the report as JSON.")
 def command(
-    data: Path,
+    data: tuple[Path, ...],
+    shares: tuple[str, ...],
     out: Path,
     stages: str,
     weights: str,
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
     device: str,
     devices: int,
     nodes: int,
@@ -111,23 +134,28 @@ def command(
     as_json: bool,
     **recipe: Any,
 ) -> None:
-    """Train an age estimator on a prepared dataset. The default is CA-MobileNetV3 with DLDL-v2.
+    """Train an age estimator on prepared datasets. The default is CA-MobileNetV3 with DLDL-v2.
 
     The command writes these files into the run folder: best_model.safetensors (the averaged weights
-    of the epoch with the lowest validation MAE), training_log.csv, runs/ (for TensorBoard),
+    of the epoch with the lowest validation error), training_log.csv, runs/ (for TensorBoard),
     last.ckpt (to continue) and report.json (the evaluation). If the command is interrupted, run it
     again to continue after the last complete epoch.
+
+    The validation error is the mean over the datasets of their MAE. For labels that are ranges of
+    ages, it is the mean distance to the range.
     """
     with needs("halnet train", "train"):
         from halnet.training.trainer import train
 
-    config = TrainConfig(stages=parse_stages(stages), **recipe)
+    config = TrainConfig(
+        stages=parse_stages(stages), shares=tuple(map(parse_share, shares)), **recipe
+    )
     result = train(
         data,
         out,
         config,
         weights=weights,
-        teacher=teacher,
+        teachers=teachers,
         device=device,
         devices=devices,
         nodes=nodes,
@@ -140,20 +168,40 @@ def command(
     if as_json:
         click.echo(json.dumps({"val": result.val.to_dict(), "test": result.test.to_dict()}))
         return
-    for name, part in (("validation", result.val), ("test", result.test)):
-        low, high = part.mae_interval
+    _print_result("validation", result.val, result.val_sets)
+    _print_result("test", result.test, result.test_sets)
+    if result.keeps_calibration:
         click.echo(
-            f"{name}: MAE {part.overall.mae:.3f} years (95 % interval {low:.2f} to {high:.2f}), "
-            f"{part.overall.coverage:.1%} of true ages inside the {LEVEL:.0%} interval, "
-            f"{part.overall.count} photos"
+            "The intervals are those of the initial weights, because there are too few validation "
+            "photos to calibrate others."
         )
     click.echo(f"{result.checkpoint}")
 
 
+def _print_result(name: str, part: Evaluation, sets: Mapping[str, Evaluation]) -> None:
+    _print_score(name, part.main_score)
+    if len(sets) > 1:
+        for dataset, own in sets.items():
+            _print_score(f"{name}, {dataset}", own.main_score)
+
+
+def _print_score(name: str, score: Score | RangeScore) -> None:
+    low, high = score.error_interval
+    what, ages = "MAE", "true ages inside the"
+    if isinstance(score, RangeScore):
+        what, ages = "distance to the range", "ranges met by the"
+    click.echo(
+        f"{name}: {what} {score.error:.3f} years (95 % interval {low:.2f} to {high:.2f}), "
+        f"{score.coverage:.1%} of {ages} {LEVEL:.0%} interval, {score.count} photos"
+    )
+
+
 def _print_epoch(values: Mapping[str, float], config: TrainConfig) -> None:
+    errors = [f"{describe_error(name)} {value:.3f}" for name, value in set_errors(values).items()]
+    by_set = f" ({'; '.join(errors)})" if errors else ""
     click.echo(
         f"epoch {values['epoch']:.0f}/{config.epochs} at {values['size']:.0f} px: "
-        f"loss {values['train_loss']:.3f}, validation MAE {values['val_mae']:.3f} years, "
+        f"loss {values['train_loss']:.3f}, validation MAE {values['val_mae']:.3f} years{by_set}, "
         f"{values['images_per_second']:.1f} photos per second, "
         f"{values['data_wait_share']:.1%} of the time waiting for data",
         err=True,

@@ -8,9 +8,10 @@ import click
 from halnet.ages import LEVEL
 from halnet.benchmarks.parity import VerifyConfig
 from halnet.benchmarks.verification import Verification, verify
-from halnet.commands.options import data_option, json_option, runtime_options, split_option
+from halnet.commands.options import json_option, runtime_options, split_option
 from halnet.commands.output import print_table, progress
 from halnet.evaluation.parity import Comparison, Parity
+from halnet.evaluation.scores import Score
 from halnet.runtimes.base import RuntimeOptions
 
 
@@ -22,9 +23,13 @@ from halnet.runtimes.base import RuntimeOptions
     help="Checkpoint from which the artifacts were exported. Default: the one that comes with "
     "halnet.",
 )
-@data_option(
-    "MAE and interval coverage are compared on it. Default: only ages are compared, on crops of a "
-    "portrait that comes with halnet."
+@click.option(
+    "--data",
+    type=Path,
+    multiple=True,
+    help="Folder of a prepared dataset, which halnet prepare wrote. MAE and interval coverage are "
+    "compared on it. Name several datasets by repeating the option. Default: only ages are "
+    "compared, on crops of a portrait that comes with halnet.",
 )
 @split_option
 @runtime_options("runtime", "device", "threads")
@@ -32,7 +37,7 @@ from halnet.runtimes.base import RuntimeOptions
 def command(
     artifacts: tuple[Path, ...],
     checkpoint: Path | None,
-    data: Path | None,
+    data: tuple[Path, ...],
     split: str,
     options: RuntimeOptions,
     as_json: bool,
@@ -41,6 +46,11 @@ def command(
 
     A folder that halnet export wrote stands for all artifacts that its manifest.json lists. Of
     these, an artifact is skipped if its runtime is missing on this machine.
+
+    With several datasets, the errors and the ages of each dataset are compared, and the interval
+    coverage of all of them together. Of a dataset that the checkpoint was not trained on, all
+    photos are used. For labels that are ranges of ages, the distance to the range is compared in
+    place of the MAE.
 
     The figures are written into the manifest.json beside each artifact. The exit status is 1 if a
     figure lies outside the tolerance of the artifact's precision.
@@ -62,17 +72,25 @@ def print_verification(result: Verification) -> None:
         _print_parity(path, parity)
     for path, reason in result.skipped.items():
         click.echo(f"{path}: not compared: {reason}")
+    for licence in dict.fromkeys(parity.licence for parity in result.compared.values()):
+        if licence:
+            click.echo(f"Licence of the weights: {licence}")
 
 
 def _print_parity(path: Path, parity: Parity) -> None:
     tolerance = parity.tolerance
-    rows = [_row("all", parity.overall)]
+    is_mixed = parity.count > parity.overall.count
+    rows = [_row("exact ages" if is_mixed else "all", parity.overall)]
+    rows += [_row(name, part) for name, part in parity.by_set.items()]
     rows += [_row(name, part) for name, part in parity.by_decade.items()]
     if parity.overall.artifact is not None:
         bounds = [f"{tolerance.mae:g}", f"{tolerance.p99:g}", "", "", ""]
         rows.append(["allowed", "", "", "", *bounds, f"{tolerance.coverage:.1%}", ""])
+    kinds = {part.error_name for part in (parity.overall, *parity.by_set.values())}
+    error = " or ".join(sorted(kinds))
     columns = [
-        *("ages", "crops", "MAE of\ncheckpoint", "MAE of\nartifact", "change\nof MAE"),
+        *("photos", "crops", f"{error} of\ncheckpoint", f"{error} of\nartifact"),
+        f"change\nof {error}",
         *("99th percentile\nof age shift", "largest\nage shift", "CS@5"),
         f"true ages inside\n{LEVEL:.0%} interval",
         f"change of true ages\ninside {LEVEL:.0%} interval",
@@ -84,6 +102,11 @@ def _print_parity(path: Path, parity: Parity) -> None:
         f"{path}: {parity.precision} on {parity.runtime}, compared with PyTorch FP32 on "
         f"{parity.data}; in years",
     )
+    if parity.by_set:
+        click.echo(
+            f"change of interval coverage over all datasets: {parity.delta_coverage:+.2%} "
+            f"({parity.count} crops)"
+        )
     click.echo("passed" if parity.passed else "FAILED: " + "; ".join(parity.failures))
     if parity.divergence:
         click.echo(f"first node whose output diverges from FP32: {parity.divergence}")
@@ -96,11 +119,11 @@ def _row(name: str, part: Comparison) -> list[str]:
     return [
         name,
         str(part.count),
-        f"{part.reference.mae:.4f}",
-        f"{part.artifact.mae:.4f}",
+        f"{part.reference.error:.4f}",
+        f"{part.artifact.error:.4f}",
         f"{part.delta_mae:+.5f}",
         *shifts,
-        f"{part.artifact.cs5:.1%}",
+        f"{part.artifact.cs5:.1%}" if isinstance(part.artifact, Score) else "",
         f"{part.artifact.coverage:.1%}",
         f"{part.delta_coverage:+.2%}",
         f"{part.artifact.width:.2f}",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.datasets.source_photo import SourcePhoto
+from halnet.datasets.source_photo import Listing, RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
 
 PHOTO_FOLDER = "original images"
@@ -24,7 +24,7 @@ LAST_FEMALE_SERIAL = 7380
 _NAME = re.compile(r"(\d{5})A(\d{2})\.jpg")
 
 
-def list_aaf(root: Path) -> list[SourcePhoto]:
+def list_aaf(root: Path) -> Listing:
     """Return all photos, sorted by name. Raises DatasetError if the folder is not All-Age-Faces."""
     folder = root / PHOTO_FOLDER
     if not folder.is_dir():
@@ -33,20 +33,25 @@ def list_aaf(root: Path) -> list[SourcePhoto]:
             "found none; name the right folder, or another dataset with --dataset"
         )
     names = sorted(path.name for path in folder.iterdir())
-    matches = [match for name in names if (match := _NAME.fullmatch(name))]
-    if not matches or len(matches) < len(names) / 2:
+    items = [_photo(root, name) for name in names]
+    count = sum(isinstance(item, SourcePhoto) for item in items)
+    if not count or count < len(names) / 2:
         raise DatasetError(
             f"{folder}: expected photos with names like 00001A02.jpg, found such names in "
-            f"{len(matches)} of {len(names)} files; name the All-Age-Faces folder"
+            f"{count} of {len(names)} files; name the All-Age-Faces folder"
         )
-    return [_photo(root, match) for match in matches]
+    return Listing(root, items)
 
 
-def _photo(root: Path, match: re.Match[str]) -> SourcePhoto:
+def _photo(root: Path, name: str) -> SourceItem:
+    match = _NAME.fullmatch(name)
+    if not match:
+        return RejectedPhoto(f"{PHOTO_FOLDER}/{name}", "", "the name is not like 00001A02.jpg")
     points = root / LANDMARK_FOLDER / match[0].replace(".jpg", ".txt")
     return SourcePhoto(
         source=f"{PHOTO_FOLDER}/{match[0]}",
-        age=int(match[2]),
+        age_low=int(match[2]),
+        age_high=int(match[2]),
         sex="female" if int(match[1]) <= LAST_FEMALE_SERIAL else "male",
         read_landmarks=partial(read_landmarks, points) if points.exists() else None,
     )

@@ -7,11 +7,13 @@ faces, the face with the smallest error is used. If even that error is large, th
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +22,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.alignment import MARGIN, align
+from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.prepared_dataset import crop_path
-from halnet.datasets.source_photo import SourcePhoto
+from halnet.datasets.source_photo import RejectedPhoto, SourceItem, age_text
 from halnet.errors import DatasetError, ImageError
-from halnet.faces import DetectedFace, FaceDetector
+from halnet.faces import FaceDetector
 from halnet.files import replacing
 from halnet.images import Image, encode_image, load_image
 
 CHUNK = 16  # number of photos that a worker process takes at a time
+QUEUE = 8  # number of chunks for each worker that are under way, so that memory stays flat
 # In eye distances. If the error is larger, the dataset's landmarks belong to another face.
 MAX_LANDMARK_ERROR = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PreparedPhoto:
     """The result for one photo: its face, or the reason why the photo was rejected."""
 
     source: str  # path relative to the folder of the dataset
-    age: int  # years
-    sex: str  # "female", "male" or ""
+    age_low: int = -1  # years, as the dataset states it; -1 if it states no valid age
+    age_high: int = -1
+    sex: str = ""  # "female", "male" or ""
+    person: str = ""
+    groups: dict[str, str] = field(default_factory=dict)
+    split: str = ""  # "train", "val" or "test" if the dataset states it
     score: float | None = None  # confidence of the detection, 0 to 1
     faces: int = 0  # number of faces in the photo
     landmark_error: float | None = None  # in eye distances; None without landmarks to compare with
+    width: int = 0  # pixels of the photo
+    height: int = 0
+    eye_distance: float | None = None  # pixels of the photo
+    landmarks: str = ""  # "x y x y x y x y x y" in pixels, in the order of alignment.TEMPLATE
+    hash: str = ""  # of the crop, as 16 hexadecimal digits
     reject: str = ""  # why the photo was rejected; empty if it was not
+    invalid_age: str = ""  # text of the dataset in place of a valid age
+
+    @property
+    def age(self) -> str:
+        """The age as the dataset states it, such as "30" or "3-9"."""
+        return self.invalid_age if self.age_low < 0 else age_text(self.age_low, self.age_high)
 
 
 def crop_photos(
-    source: Path, out: Path, photos: Sequence[SourcePhoto], model: Path, workers: int
+    source: Path, out: Path, photos: Iterable[SourceItem], model: Path, workers: int
 ) -> Iterator[PreparedPhoto]:
     """Write the crops of all photos into the prepared folder `out`, and yield the results in order.
 
     `source` is the folder of the dataset, `model` the YuNet file, and `workers` the number of
-    processes. Raises DatasetError if one of them is killed.
+    processes. Photos are read from the iterable as they are needed. Raises DatasetError if a
+    process is killed.
     """
     crop = partial(crop_photo, source, out, model)
     if workers == 1:
@@ -61,8 +81,19 @@ def crop_photos(
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start_worker, (True,)
     )
+    remaining = iter(photos)
+    under_way: deque[Future[list[PreparedPhoto]]] = deque()
+
+    def submit() -> None:
+        if chunk := list(islice(remaining, CHUNK)):
+            under_way.append(pool.submit(_crop_chunk, crop, chunk))
+
     try:
-        yield from pool.map(crop, photos, chunksize=CHUNK)
+        for _ in range(QUEUE * workers):
+            submit()
+        while under_way:
+            yield from under_way.popleft().result()
+            submit()
     except BrokenProcessPool as error:
         raise DatasetError(
             "expected all worker processes to finish, found that one was killed, perhaps because "
@@ -72,14 +103,32 @@ def crop_photos(
         pool.shutdown(cancel_futures=True)
 
 
-def crop_photo(source: Path, out: Path, model: Path, photo: SourcePhoto) -> PreparedPhoto:
+def _crop_chunk(
+    crop: Callable[[SourceItem], PreparedPhoto], chunk: list[SourceItem]
+) -> list[PreparedPhoto]:
+    return list(map(crop, chunk))
+
+
+def crop_photo(source: Path, out: Path, model: Path, photo: SourceItem) -> PreparedPhoto:
     """Write the crop of one photo, 256 x 256 RGB as PNG, unless the photo is rejected."""
-    result = PreparedPhoto(photo.source, photo.age, photo.sex)
+    if isinstance(photo, RejectedPhoto):
+        return PreparedPhoto(photo.source, reject=photo.reason, invalid_age=photo.age)
+    result = PreparedPhoto(
+        photo.source,
+        photo.age_low,
+        photo.age_high,
+        photo.sex,
+        photo.person,
+        dict(photo.groups),
+        photo.split,
+    )
     try:
         image = load_image(source / photo.source)
         expected = None if photo.read_landmarks is None else photo.read_landmarks()
     except (ImageError, DatasetError) as error:
-        return replace(result, reject=str(error).replace(f"{source}/", ""))
+        reason = str(error).replace(f"{source}/", "").removeprefix(f"{photo.source}: ")
+        return replace(result, reject=reason)
+    result = replace(result, width=image.shape[1], height=image.shape[0])
     faces = _detector(model)(image)
     if not faces:
         return replace(result, reject="no face found")
@@ -91,8 +140,15 @@ def crop_photo(source: Path, out: Path, model: Path, photo: SourcePhoto) -> Prep
     result = replace(result, score=round(face.score, 4), faces=len(faces), landmark_error=distance)
     if distance is not None and distance > MAX_LANDMARK_ERROR:
         return replace(result, reject="no detected face is the annotated one")
-    _write_crop(crop_path(out, photo.source), image, face)
-    return result
+    crop = align(image, face.landmarks, MARGIN)
+    _write_crop(crop_path(out, photo.source), crop)
+    left, right = face.landmarks[:2].astype(float)
+    return replace(
+        result,
+        eye_distance=round(float(np.linalg.norm(left - right)), 2),
+        landmarks=" ".join(f"{value:.2f}" for value in face.landmarks.ravel()),
+        hash=f"{hash_crop(crop):016x}",
+    )
 
 
 def landmark_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
@@ -114,8 +170,8 @@ def _detector(model: Path) -> FaceDetector:
     return FaceDetector(model)
 
 
-def _write_crop(path: Path, image: Image, face: DetectedFace) -> None:
+def _write_crop(path: Path, crop: Image) -> None:
     # The file is lossless: a JPEG of quality 95 changed predicted ages by 0.4 years on average.
-    data = encode_image(align(image, face.landmarks, MARGIN), ".png")
+    data = encode_image(crop, ".png")
     with replacing(path) as temporary:
         temporary.write_bytes(data)

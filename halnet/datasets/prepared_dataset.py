@@ -1,9 +1,9 @@
 """A prepared dataset: the aligned crops, the index and the split that `halnet prepare` writes."""
 
-import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from halnet.alignment import PREPARED_SIZE, inner_crop
 from halnet.artifact import INPUT, sha256_file
+from halnet.datasets.crop_hash import Hashes, hash_crop
+from halnet.datasets.record import Record, read_index, spread
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
+from halnet.files import replacing
 from halnet.images import Image
 from halnet.results import Outputs, join_outputs
 
@@ -22,6 +25,7 @@ INDEX_FILE = "index.csv"
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "prepared.json"
 CROP_FOLDER = "crops"
+CACHE_FOLDER = "cache"  # of what can be computed again
 BATCH = 32  # number of crops that are in memory at the same time
 
 OnProgress = Callable[[int, int], None]  # takes the number of finished photos and of all photos
@@ -31,78 +35,15 @@ def no_progress(done: int, total: int) -> None:
     """Ignore the progress."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One photo of the index."""
+class CropReader(ABC):
+    """Reads prepared crops and runs models on them."""
 
-    source: str  # path relative to the folder of the dataset
-    age: int  # years
-    sex: str  # "female", "male" or ""
-    split: str  # "train", "val" or "test"
-
-
-class PreparedDataset:
-    """A folder that `halnet prepare` wrote.
-
-    Raises DatasetError if the folder is not complete, or if its crops are not made as this version
-    of halnet makes them.
-    """
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        if not (self.root / SUMMARY_FILE).exists():
-            raise DatasetError(
-                f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; run halnet prepare "
-                "(if it was interrupted, run it again)"
-            )
-        fingerprint = read_summary(self.root)["input_fingerprint"]
-        if fingerprint != INPUT.fingerprint():
-            raise DatasetError(
-                f"{root}: expected crops with the input fingerprint {INPUT.fingerprint()}, found "
-                f"{fingerprint}; run halnet prepare into a new folder"
-            )
-        split = read_split(self.root / SPLIT_FILE)
-        self.dataset = split.dataset
-        self.split_sha256 = split.sha256
-        self.records = _read_index(self.root / INDEX_FILE)
-        # The index contains detection scores, so its hash changes if photos or the detector change.
-        self.index_sha256 = sha256_file(self.root / INDEX_FILE)
-        split_of = {source: name for name in SPLITS for source in split.photos[name]}
-        if {record.source: record.split for record in self.records} != split_of:
-            raise DatasetError(
-                f"{root}: expected {INDEX_FILE} and {SPLIT_FILE} to list the same photos, found a "
-                "difference; run halnet prepare into a new folder"
-            )
-
-    def select(self, split: str, limit: int = 0) -> tuple[Record, ...]:
-        """Return the photos of one split, in order.
-
-        A `limit` above 0 is the largest number of photos, which are spread evenly over the split.
-        Raises DatasetError if the split is empty or unknown.
-        """
-        records = tuple(record for record in self.records if record.split == split)
-        if not records:
-            raise DatasetError(
-                f"{self.root}: expected photos in the split {split}, found none; the splits are "
-                f"{', '.join(SPLITS)}"
-            )
-        if not limit or limit >= len(records):
-            return records
-        return tuple(records[i * len(records) // limit] for i in range(limit))
-
+    @abstractmethod
     def crop(self, record: Record) -> Image:
         """Return the prepared crop, 256 x 256 x 3 uint8 RGB.
 
         Raises DatasetError if it is missing or damaged.
         """
-        path = crop_path(self.root, record.source)
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
-        if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
-            raise DatasetError(
-                f"{path}: expected a crop of {PREPARED_SIZE} x {PREPARED_SIZE} pixels, found none "
-                "or a damaged file; run halnet prepare into a new folder"
-            )
-        return np.asarray(image, np.uint8)
 
     def inner_crops(self, records: Sequence[Record]) -> NDArray[np.uint8]:
         """Return the crops as in prediction, N x 224 x 224 x 3 uint8 RGB."""
@@ -125,6 +66,96 @@ class PreparedDataset:
         return join_outputs(parts)
 
 
+class PreparedDataset(CropReader):
+    """A folder that `halnet prepare` wrote.
+
+    Raises DatasetError if the folder is not complete, or if its crops are not made as this version
+    of halnet makes them.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not (self.root / SUMMARY_FILE).exists():
+            raise DatasetError(
+                f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; run halnet prepare "
+                "(if it was interrupted, run it again)"
+            )
+        fingerprint = read_summary(self.root)["input_fingerprint"]
+        if fingerprint != INPUT.fingerprint():
+            raise DatasetError(
+                f"{root}: expected crops with the input fingerprint {INPUT.fingerprint()}, found "
+                f"{fingerprint}; run halnet prepare into a new folder"
+            )
+        split = read_split(self.root / SPLIT_FILE)
+        self.dataset = split.dataset
+        self.split_sha256 = split.sha256
+        self.records = read_index(self.root / INDEX_FILE)
+        # The index contains detection scores, so its hash changes if photos or the detector change.
+        self.index_sha256 = sha256_file(self.root / INDEX_FILE)
+        # The split may list more photos: those that a later run of halnet prepare rejected.
+        parts = split.parts()
+        if any(parts.get(record.source) != record.split for record in self.records):
+            raise DatasetError(
+                f"{root}: expected {INDEX_FILE} and {SPLIT_FILE} to state the same split for each "
+                "photo, found a difference; run halnet prepare into a new folder"
+            )
+
+    def select(self, split: str, limit: int = 0) -> tuple[Record, ...]:
+        """Return the photos of one split, in order.
+
+        A `limit` above 0 is the largest number of photos, which are spread evenly over the split.
+        Raises DatasetError if the split is empty or unknown.
+        """
+        records = tuple(record for record in self.records if record.split == split)
+        if not records:
+            raise DatasetError(
+                f"{self.root}: expected photos in the split {split}, found none; the splits are "
+                f"{', '.join(SPLITS)}"
+            )
+        return spread(records, limit)
+
+    def crop(self, record: Record) -> Image:
+        """Return the prepared crop, 256 x 256 x 3 uint8 RGB.
+
+        Raises DatasetError if it is missing or damaged.
+        """
+        return read_crop(crop_path(self.root, record.source))
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """Hashes of all crops, in the order of the index.
+
+        For the index of an older version, they are computed once, and kept in the folder `cache`.
+        """
+        known = [record.hash for record in self.records if record.hash is not None]
+        if len(known) == len(self.records):
+            return np.array(known, np.uint64)
+        path = self.root / CACHE_FOLDER / f"hashes_{self.index_sha256[:16]}.npy"
+        if path.exists():
+            return np.asarray(np.load(path), np.uint64)
+        hashes = np.array([hash_crop(self.crop(record)) for record in self.records], np.uint64)
+        try:
+            with replacing(path) as temporary:
+                np.save(temporary, hashes)
+        except OSError:  # the folder cannot be written
+            pass
+        return hashes
+
+
+def read_crop(path: Path) -> Image:
+    """Return a prepared crop, 256 x 256 x 3 uint8 RGB.
+
+    Raises DatasetError if it is missing or damaged.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
+    if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
+        raise DatasetError(
+            f"{path}: expected a crop of {PREPARED_SIZE} x {PREPARED_SIZE} pixels, found none "
+            "or a damaged file; run halnet prepare into a new folder"
+        )
+    return np.asarray(image, np.uint8)
+
+
 def crop_path(root: Path, source: str) -> Path:
     """Return the path of the prepared crop of a photo."""
     path = PurePosixPath(source)
@@ -142,17 +173,4 @@ def read_summary(root: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"{path}: the file is damaged ({error}); delete it and run halnet prepare again"
-        ) from error
-
-
-def _read_index(path: Path) -> tuple[Record, ...]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return tuple(
-                Record(row["source"], int(row["age"]), row["sex"], row["split"])
-                for row in csv.DictReader(file)
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{path}: the file is damaged ({error!r}); run halnet prepare into a new folder"
         ) from error

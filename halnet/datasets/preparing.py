@@ -1,62 +1,27 @@
 """Preparing a dataset: it crops the face in each photo, and writes the index and the split.
 
-A journal in the folder lets an interrupted run continue. The summary is written last, and shows
-that the folder is complete.
+A journal in the folder lets an interrupted run continue.
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
+from itertools import islice
 from pathlib import Path
-from statistics import median
 
-from halnet.artifact import INPUT
-from halnet.datasets.cropping import PreparedPhoto, crop_photos
-from halnet.datasets.prepared_dataset import (
-    INDEX_FILE,
-    REJECTS_FILE,
-    SUMMARY_FILE,
-    OnProgress,
-    no_progress,
-    read_summary,
-)
+from halnet.datasets.cropping import crop_photos
+from halnet.datasets.csv_source import CsvColumns, list_csv
+from halnet.datasets.indexing import PrepareSummary, write_index
+from halnet.datasets.journal import Journal
+from halnet.datasets.origin import Origin, summarise
+from halnet.datasets.prepared_dataset import SUMMARY_FILE, OnProgress, no_progress, read_summary
+from halnet.datasets.source_photo import Listing
 from halnet.datasets.sources import DATASETS
-from halnet.datasets.split import SPLIT_FILE, SPLITS, stratified_split
+from halnet.datasets.split import SPLIT_FILE, parse_shares, read_split
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
-from halnet.files import csv_text, write_text
 
-JOURNAL_FILE = "progress.jsonl"  # exists during the work, with one line for each photo
-INDEX_COLUMNS = ("source", "age", "sex", "split", "score", "faces", "landmark_error")
-REJECTS_COLUMNS = ("source", "age", "sex", "reject")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a folder is prepared from. Equal values give an equal folder."""
-
-    dataset: str  # name in `DATASETS`
-    seed: int  # of the split
-    listing_sha256: str  # of the list of photos and their ages
-    input_fingerprint: str = INPUT.fingerprint()  # how crops are made
-
-
-@dataclass(frozen=True)
-class PrepareSummary:
-    """The content of prepared.json, which a complete folder has."""
-
-    dataset: str
-    photos: int  # number of photos in the dataset
-    indexed: int
-    rejected: int
-    several_faces: int  # number of indexed photos with more than one face
-    landmark_error: float | None  # median, in eye distances
-    split: dict[str, int]  # number of photos in each split
-    split_sha256: str
-    seed: int
-    listing_sha256: str  # of the list of photos and their ages
-    input_fingerprint: str
+JOURNAL_FILE = "progress.jsonl"  # exists during the work
+# A folder with other photos is brought up to date. These values must stay as they are.
+FIXED = ("dataset", "name", "seed", "shares", "input_fingerprint")
 
 
 def prepare(
@@ -64,6 +29,9 @@ def prepare(
     out: Path,
     dataset: str = "aaf",
     *,
+    name: str = "",
+    shares: str = "",
+    columns: CsvColumns | None = None,
     workers: int = 2,
     seed: int = 0,
     detector: str | Path | None = None,
@@ -72,94 +40,97 @@ def prepare(
     """Prepare a dataset into the folder `out`, or continue an interrupted run there.
 
     The result does not depend on the number of worker processes. A folder that is complete and has
-    the same origin does not change. `detector` is a local YuNet file; without it, YuNet is
-    downloaded once. `on_progress` is called with the number of finished photos and of all photos.
+    the same origin does not change. If photos were added or removed since, the folder is brought up
+    to date, and no photo moves to another part of the split.
 
-    Raises DatasetError if `source` is not the dataset, ConfigError if `dataset` is unknown or `out`
-    contains another dataset, and DetectorError if YuNet is not available.
+    `name` is the name of the dataset in results; without it, `dataset` is used. `shares` are those
+    of training, validation and test in percent, such as "90/5/5"; without them, the default of the
+    kind of dataset is used. `columns` are the names of the columns of a CSV file. `detector` is a
+    local YuNet file; without it, YuNet is downloaded once. `on_progress` is called with the number
+    of finished photos and of all photos.
+
+    Raises DatasetError if `source` is not the dataset, ConfigError if `dataset` is unknown, an
+    option is wrong or `out` contains another dataset, and DetectorError if YuNet is not available.
     """
-    if dataset not in DATASETS:
-        raise ConfigError(f"dataset: expected one of {', '.join(DATASETS)}, found {dataset}")
-    photos = DATASETS[dataset](source)
-    listing = "\n".join(f"{photo.source} {photo.age}" for photo in photos)
-    origin = Origin(dataset, seed, hashlib.sha256(listing.encode()).hexdigest())
+    listing = _read_source(source, dataset, columns)
+    kind = DATASETS[dataset]
+    shares = _normalise(shares or kind.shares)
+    found = _read_split_of(out, name or dataset, seed)
+    listed = summarise(listing, found)
+    origin = Origin(
+        dataset,
+        seed,
+        listed.sha256,
+        name=name or dataset,
+        shares=shares,
+        details_sha256=listed.details_sha256,
+    )
     summary = _find_summary(out, origin)
     if summary is not None:
         return summary
     model = yunet_path(detector)
     out.mkdir(parents=True, exist_ok=True)
-    journal = out / JOURNAL_FILE
-    results = _read_journal(journal, origin)
-    if not results:
-        write_text(journal, json.dumps(asdict(origin)) + "\n")
-    todo = [photo for photo in photos if photo.source not in results]
-    on_progress(len(results), len(photos))
-    with open(journal, "a", encoding="utf-8") as file:
-        for result in crop_photos(source, out, todo, model, workers):
-            file.write(json.dumps(asdict(result)) + "\n")
-            file.flush()
-            results[result.source] = result
-            on_progress(len(results), len(photos))
-    return write_index(out, origin, [results[photo.source] for photo in photos])
+    with Journal(out / JOURNAL_FILE, asdict(origin)) as journal:
+        on_progress(len(journal), listed.items)
+        todo = islice(listing, len(journal), None)
+        for result in crop_photos(listing.root, out, todo, model, workers):
+            journal.append(result)
+            on_progress(len(journal), listed.items)
+        keep_old_split = kind.keeps_old_split and shares == _normalise(kind.shares)
+        summary = write_index(out, origin, journal, keep_old_split)
+    (out / JOURNAL_FILE).unlink()
+    return summary
+
+
+def _read_source(source: Path, dataset: str, columns: CsvColumns | None) -> Listing:
+    if dataset not in DATASETS:
+        raise ConfigError(f"dataset: expected one of {', '.join(DATASETS)}, found {dataset}")
+    if columns in (None, CsvColumns()):
+        return DATASETS[dataset].read(source)
+    if dataset != "csv":
+        raise ConfigError(
+            f"dataset: expected csv, because names of columns are given, found {dataset}; leave "
+            "out these names, or name csv with --dataset"
+        )
+    return list_csv(source, columns)
+
+
+def _normalise(shares: str) -> str:
+    """Return shares in their shortest form. Raises ConfigError if they are wrong."""
+    return "/".join(f"{100 * value:g}" for value in parse_shares(shares).values())
+
+
+def _read_split_of(out: Path, name: str, seed: int) -> dict[str, str]:
+    """Return the part of each photo in a split that the folder has already."""
+    if not (out / SPLIT_FILE).exists():
+        return {}
+    split = read_split(out / SPLIT_FILE)
+    for key, value, found in (("name", name, split.dataset), ("seed", seed, split.seed)):
+        _check_fixed(out, key, value, found)
+    return split.parts()
 
 
 def _find_summary(out: Path, origin: Origin) -> PrepareSummary | None:
-    """Return the summary of a complete folder with the same origin, or None."""
+    """Return the summary of a complete folder with the same origin, or None.
+
+    Raises ConfigError for a folder with another dataset.
+    """
     if not (out / SUMMARY_FILE).exists():
         return None
-    found = read_summary(out)
-    for key, value in asdict(origin).items():
-        if found[key] != value:
-            raise ConfigError(
-                f"{out}: expected a folder that was prepared with {key} {value}, found {key} "
-                f"{found[key]}; name another folder with --out"
-            )
-    return PrepareSummary(**found)
+    # Older versions had no names, and no other shares than the default ones.
+    found = {"name": origin.dataset, "shares": Origin.shares, **read_summary(out)}
+    expected = asdict(origin)
+    for key in FIXED:
+        _check_fixed(out, key, expected[key], found[key])
+    if any(found.get(key, value) != value for key, value in expected.items()):
+        return None
+    known = {field.name for field in fields(PrepareSummary)}
+    return PrepareSummary(**{key: value for key, value in found.items() if key in known})
 
 
-def _read_journal(path: Path, origin: Origin) -> dict[str, PreparedPhoto]:
-    """Return the photos that an interrupted run finished, by source; none for another origin."""
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]  # the last line may be cut off
-    if not whole or whole[0] != json.dumps(asdict(origin)) + "\n":
-        return {}
-    if len(whole) < len(lines):
-        write_text(path, "".join(whole))
-    results = (PreparedPhoto(**json.loads(line)) for line in whole[1:])
-    return {result.source: result for result in results}
-
-
-def write_index(out: Path, origin: Origin, results: Sequence[PreparedPhoto]) -> PrepareSummary:
-    """Write the index, the rejected photos, the split and, last, the summary of a complete folder.
-
-    `results` are in the order of the dataset.
-    """
-    kept = [result for result in results if not result.reject]
-    rejected = [result for result in results if result.reject]
-    split = stratified_split(
-        origin.dataset,
-        [result.source for result in kept],
-        [result.age for result in kept],
-        origin.seed,
-    )
-    split_of = {source: name for name in SPLITS for source in split.photos[name]}
-    rows = ({**asdict(result), "split": split_of[result.source]} for result in kept)
-    write_text(out / INDEX_FILE, csv_text(INDEX_COLUMNS, rows))
-    write_text(out / REJECTS_FILE, csv_text(REJECTS_COLUMNS, map(asdict, rejected)))
-    split.write(out / SPLIT_FILE)
-    errors = [result.landmark_error for result in kept if result.landmark_error is not None]
-    summary = PrepareSummary(
-        photos=len(results),
-        indexed=len(kept),
-        rejected=len(rejected),
-        several_faces=sum(result.faces > 1 for result in kept),
-        landmark_error=round(median(errors), 4) if errors else None,
-        split={name: len(split.photos[name]) for name in SPLITS},
-        split_sha256=split.sha256,
-        **asdict(origin),
-    )
-    write_text(out / SUMMARY_FILE, json.dumps(asdict(summary), indent=1) + "\n")
-    (out / JOURNAL_FILE).unlink(missing_ok=True)
-    return summary
+def _check_fixed(out: Path, key: str, expected: object, found: object) -> None:
+    if found != expected:
+        raise ConfigError(
+            f"{out}: expected a folder that was prepared with {key} {expected}, found {key} "
+            f"{found}; name another folder with --out"
+        )

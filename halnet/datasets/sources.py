@@ -1,13 +1,36 @@
-"""The datasets that `halnet prepare` can read.
+"""The kinds of datasets that `halnet prepare` can read.
 
-To add one, write a file with a function that lists the photos of its folder, as `aaf.py` does, and
-add the function to `DATASETS`.
+To add one, write a file with a function that lists the photos of its folder, as `utkface.py` does,
+and add the function to `DATASETS`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from halnet.datasets.aaf import list_aaf
-from halnet.datasets.source_photo import SourcePhoto
+from halnet.datasets.afad import list_afad
+from halnet.datasets.csv_source import list_csv
+from halnet.datasets.fairface import list_fairface
+from halnet.datasets.source_photo import Listing
+from halnet.datasets.utkface import list_utkface
 
-DATASETS: dict[str, Callable[[Path], list[SourcePhoto]]] = {"aaf": list_aaf}
+
+@dataclass(frozen=True)
+class DatasetKind:
+    """How a kind of dataset is read and split."""
+
+    read: Callable[[Path], Listing]
+    shares: str = "90/5/5"  # default shares of training, validation and test, in percent
+    # True: with the default shares, the split is the one that older versions made, without regard
+    # to twins, because models were trained on it. A `DataCollection` leaves the twins out.
+    keeps_old_split: bool = False
+
+
+DATASETS = {
+    "aaf": DatasetKind(list_aaf, keeps_old_split=True),
+    "utkface": DatasetKind(list_utkface, "80/10/10"),
+    "afad": DatasetKind(list_afad, "70/10/20"),
+    "fairface": DatasetKind(list_fairface, "70/10/20"),
+    "csv": DatasetKind(list_csv),
+}

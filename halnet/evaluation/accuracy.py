@@ -1,17 +1,29 @@
-"""Accuracy: evaluates a model on a split of a prepared dataset, from crops or from raw photos."""
+"""Accuracy: evaluates a model on prepared datasets, from crops or from raw photos."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, Record, no_progress
-from halnet.errors import ImageError
+from halnet.datasets.collection import DataCollection
+from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
+from halnet.datasets.record import Record
+from halnet.errors import ConfigError, ImageError
+from halnet.evaluation.licence import describe_licence
 from halnet.evaluation.metrics import Evaluation, evaluate
 from halnet.evaluation.predictions import Predictions, to_predictions
+from halnet.evaluation.unseen import (
+    Relation,
+    UnseenPhotos,
+    find_training,
+    join_records,
+    select_unseen,
+)
 from halnet.predictor import Predictor
-from halnet.results import Face, Outputs
+from halnet.results import Face, Outputs, join_outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
@@ -20,53 +32,158 @@ from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 class EvaluateConfig:
     """What to evaluate, and on which photos."""
 
-    data: Path  # prepared dataset
+    data: tuple[Path, ...]  # prepared datasets
     model: Path | None = None  # None: the bundled model
-    split: str = "test"
-    photos: Path | None = None  # folder of the dataset, to start from raw photos and detect faces
-    limit: int = 0  # number of photos, spread evenly over the split; 0: all of them
+    split: str = "test"  # of the datasets that the model was trained on
+    # Folders of the datasets, one for each of `data`, to start from raw photos and detect faces.
+    photos: tuple[Path, ...] = ()
+    limit: int = 0  # number of photos of each dataset, spread evenly; 0: all of them
     flip: bool = False  # average each crop with its mirror image, which takes twice the time
     options: RuntimeOptions = RuntimeOptions()
     detector: Path | None = None  # local YuNet file; only `photos` needs it
+    checkpoint: Path | None = None  # from which an artifact was made; see `find_training`
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """A model that is open, and the photos on which it is evaluated."""
+
+    predictor: Predictor
+    data: DataCollection
+    photos: tuple[UnseenPhotos, ...]
+
+    @property
+    def spec(self) -> RuntimeSpec:
+        """What runs, with the metadata of the model."""
+        return self.predictor.spec
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The photos of all datasets, in order."""
+        return join_records(self.photos)
+
+
+@dataclass(frozen=True, eq=False)
+class SetReport:
+    """The result of an evaluation on one dataset."""
+
+    photos: UnseenPhotos
+    evaluation: Evaluation
+    missed: int  # number of photos without a detected face, which no metric includes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON."""
+        relation = self.photos.relation
+        return {
+            "dataset": self.photos.data.dataset,
+            "split": "all" if relation is Relation.AWAY else self.photos.split,
+            "split_sha256": self.photos.data.split_sha256,
+            "relation": relation.value,
+            "seen_left_out": self.photos.seen,
+            "without_face": self.missed,
+            **self.evaluation.to_dict(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class ModelReport:
     """The result of an evaluation."""
 
-    evaluation: Evaluation
-    predictions: Predictions
-    missed: int  # number of photos without a detected face, which no metric includes
+    evaluation: Evaluation  # of the photos of all datasets together
+    predictions: Predictions  # for the photos of all datasets
+    sets: dict[str, SetReport]  # by the name of the dataset
     spec: RuntimeSpec
-    dataset: str
-    split_sha256: str
+    flip: bool
+
+    @property
+    def title(self) -> str:
+        """The model, its runtime and the photos, as the title of a table."""
+        return describe_run(self.spec, self.flip, [report.photos for report in self.sets.values()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON. With several datasets, `sets` has the values of each."""
+        reports = list(self.sets.values())
+        licence = describe_licence(self.spec.metadata)
+        values = {"flip": self.flip, **({"licence": licence} if licence else {})}
+        if len(reports) == 1:
+            return {**values, **reports[0].to_dict()}
+        sets = {name: report.to_dict() for name, report in self.sets.items()}
+        return {**values, **self.evaluation.to_dict(), "sets": sets}
 
 
 def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress) -> ModelReport:
-    """Evaluate a model on a split, from prepared crops or from the raw photos.
+    """Evaluate a model on prepared datasets, from prepared crops or from the raw photos.
 
-    `on_progress` is called with the number of finished photos and of all photos. Raises
-    DatasetError if the dataset cannot be used, and what `open_model` and `run_photos` raise.
+    `on_progress` is called with the number of finished photos and of all photos. Raises what
+    `open_for_evaluation` and `run_photos` raise.
     """
-    data = PreparedDataset(config.data)
-    records = data.select(config.split, config.limit)
-    missed: list[Record] = []
-    with open_model(config.model, config.options) as runtime:
-        predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
-        if config.photos is None:
-            outputs: Outputs = data.outputs(predictor.predict_crops, records, on_progress)
+    missed: dict[str, int] = {}
+    with open_for_evaluation(config) as opened:
+        spec, photos = opened.spec, opened.photos
+        if config.photos:
+            photos, outputs, missed = _run_raw_photos(opened, config, on_progress)
         else:
-            outputs, missed = run_photos(predictor, config.photos, records, on_progress)
-            records = tuple(record for record in records if record not in missed)
-        predictions = to_predictions(outputs, records, runtime.spec.metadata.calibration)
-        return ModelReport(
-            evaluation=evaluate(predictions),
-            predictions=predictions,
-            missed=len(missed),
-            spec=runtime.spec,
-            dataset=data.dataset,
-            split_sha256=data.split_sha256,
+            run = opened.predictor.predict_crops
+            outputs = opened.data.outputs(run, opened.records, on_progress)
+    predictions = to_predictions(outputs, join_records(photos), spec.metadata.calibration)
+    overall = evaluate(predictions)
+    names = np.array(predictions.dataset)
+    sets = {}
+    for part in photos:
+        own = names == part.name
+        evaluation = overall if own.all() else evaluate(predictions.select(own))
+        sets[part.name] = SetReport(part, evaluation, missed.get(part.name, 0))
+    return ModelReport(overall, predictions, sets, spec, config.flip)
+
+
+@contextmanager
+def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
+    """Open a model and choose the photos on which it is evaluated.
+
+    Raises DatasetError if a dataset cannot be used, ConfigError if the numbers of datasets and of
+    folders of photos differ, and what `open_model` and `find_training` raise.
+    """
+    if config.photos and len(config.photos) != len(config.data):
+        raise ConfigError(
+            f"photos: expected one folder for each of {len(config.data)} datasets, found "
+            f"{len(config.photos)}; name --photos once for each --data, in the same order"
         )
+    data = DataCollection([PreparedDataset(path) for path in config.data])
+    with open_model(config.model, config.options) as runtime:
+        spec = runtime.spec
+        training = find_training(spec.metadata, Path(spec.model), config.checkpoint)
+        photos = select_unseen(data, config.split, config.limit, training)
+        predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
+        yield OpenedModel(predictor, data, photos)
+
+
+def describe_run(spec: RuntimeSpec, flip: bool, photos: Sequence[UnseenPhotos]) -> str:
+    """Return the model, its runtime and the photos in words."""
+    flipped = ", averaged with mirror images" if flip else ""
+    where = ", ".join(map(str, photos))
+    return f"{Path(spec.model).name} on {spec.runtime}{flipped}: {where}"
+
+
+def _run_raw_photos(
+    opened: OpenedModel, config: EvaluateConfig, on_progress: OnProgress
+) -> tuple[tuple[UnseenPhotos, ...], Outputs, dict[str, int]]:
+    """Return the photos that have a face, their outputs, and the numbers of the other photos."""
+    folders = dict(zip(opened.data.sets, config.photos, strict=True))
+    total = len(opened.records)
+    done = 0
+    outputs, kept, missed = [], [], {}
+    for part in opened.photos:
+
+        def report(own: int, _: int, before: int = done) -> None:
+            on_progress(before + own, total)
+
+        found, without = run_photos(opened.predictor, folders[part.name], part.records, report)
+        done += len(part.records)
+        outputs.append(found)
+        left = set(without)
+        kept.append(replace(part, records=tuple(r for r in part.records if r not in left)))
+        missed[part.name] = len(without)
+    return tuple(kept), join_outputs(outputs), missed
 
 
 def run_photos(

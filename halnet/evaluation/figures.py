@@ -61,8 +61,10 @@ def check_figure(path: Path) -> None:
 
 
 @contextmanager
-def figure(path: Path, size: tuple[float, float], theme: Theme, rows: int = 2) -> Iterator[Any]:
-    """Yield the axes of a new figure, two in a row, and write the figure to `path` at the end.
+def figure(
+    path: Path, size: tuple[float, float], theme: Theme, rows: int = 2, columns: int = 2
+) -> Iterator[Any]:
+    """Yield the axes of a new figure, row by row, and write the figure to `path` at the end.
 
     `size` is the width and height in inches. The file is written completely or not at all. Raises
     ConfigError for a wrong file name, RuntimeUnavailableError if matplotlib is not installed.
@@ -72,7 +74,7 @@ def figure(path: Path, size: tuple[float, float], theme: Theme, rows: int = 2) -
     from matplotlib import pyplot as plt
 
     with plt.rc_context(theme.style):
-        drawn, axes = plt.subplots(rows, 2, figsize=size, layout="constrained")
+        drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
         try:
             yield axes.ravel()
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,148 +1,191 @@
-"""Metrics: errors of predicted ages, coverage of intervals, and the results of age checks.
+"""Metrics of a model on labelled photos: scores of all photos and of groups, and age checks.
 
-MAE is the mean absolute error. CS@k, the cumulative score, is the share of photos with an error of
-at most k years. Bias is the mean of predicted minus true age. All of them are computed for each
-decade and each sex too, because the overall values hide their differences.
-
-Age checks are evaluated as in NIST's Face Analysis Technology Evaluation (NIST IR 8525). A check
-uses a challenge age above the legal age: it lets people through who look as old as that, and stops
-all others.
+Scores are computed for each decade, each sex and each group that the dataset states too, because
+the overall values hide their differences. Photos with exact ages and photos with ranges of ages are
+evaluated separately.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from halnet.ages import LEGAL_AGE, Floats
+from halnet.ages import AGE_MAX
+from halnet.evaluation.age_checks import (
+    Challenge,
+    MinorErrors,
+    Reliability,
+    check_ages,
+    find_minor_errors,
+    measure_reliability,
+)
 from halnet.evaluation.predictions import Predictions
+from halnet.evaluation.rates import MIN_PHOTOS
+from halnet.evaluation.scores import (
+    Chosen,
+    Interval,
+    RangeScore,
+    Score,
+    score_exact,
+    score_ranges,
+)
 
-BOOTSTRAP_ROUNDS = 2000
-CHALLENGE_AGES = range(21, 31)  # years
-RELIABILITY_BINS = 10  # number of bins of equal width for probabilities from 0 to 1
+# A column of a CSV file can have a value for each photo, such as a number. Values with fewer photos
+# than the most frequent ones are then evaluated together.
+MAX_VALUES = 50
+OTHER_VALUES = "all other values"
 
-
-@dataclass(frozen=True)
-class Score:
-    """Metrics of one group of photos."""
-
-    count: int  # number of photos
-    mae: float  # years
-    bias: float  # years; above 0, people are predicted too old
-    cs3: float  # share of photos with an error of at most 3 years, 0 to 1
-    cs5: float  # share of photos with an error of at most 5 years, 0 to 1
-    coverage: float  # share of true ages inside the 90 % interval, 0 to 1
-    width: float  # mean width of the 90 % interval, years
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """Result of an age check that lets people through whose predicted age is `age` or more."""
-
-    age: int  # challenge age, years
-    minors: int  # number of photos of people under 18
-    minors_passed: float  # share of minors that are let through, 0 to 1; NaN without minors
-    adults: int  # number of photos of people aged 18 or older
-    adults_stopped: float  # share of adults that are stopped, 0 to 1; NaN without adults
+S = TypeVar("S", Score, RangeScore)
 
 
 @dataclass(frozen=True)
-class Reliability:
-    """Photos whose predicted probability of being 18 or older is in one range."""
+class RangeEvaluation:
+    """Metrics of a model on photos whose labels are ranges of ages."""
 
-    low: float  # lower end of the range, 0 to 1
-    high: float  # upper end of the range, 0 to 1
-    count: int  # number of photos
-    predicted: float  # mean predicted probability, 0 to 1
-    observed: float  # share of people who are 18 or older, 0 to 1
+    overall: RangeScore
+    by_range: dict[str, RangeScore]  # "3-9": ...
+    by_sex: dict[str, RangeScore]
+    by_group: dict[str, dict[str, RangeScore]]  # by the name and the value of a group
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics as values for JSON."""
+        return {
+            "overall": self.overall.to_dict(),
+            "by_range": _groups_to_dict(self.by_range),
+            "by_sex": _groups_to_dict(self.by_sex),
+            "by_group": {name: _groups_to_dict(part) for name, part in self.by_group.items()},
+        }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a model on one split."""
+    """Metrics of a model on labelled photos. All scores are those of photos with exact ages."""
 
     overall: Score
-    mae_interval: tuple[float, float]  # bootstrap 95 % interval of the MAE, years
     by_decade: dict[str, Score]  # "20-29": ...
     by_sex: dict[str, Score]  # "female" and "male", if the dataset states them
     challenges: tuple[Challenge, ...]  # one for each challenge age
     reliability: tuple[Reliability, ...]  # one for each range of probabilities with photos
+    minors: tuple[MinorErrors, ...]  # of all minors, and of those aged 13 to 17
+    by_group: dict[str, dict[str, Score]] = field(default_factory=dict)  # by name and value
+    ranges: RangeEvaluation | None = None  # of the photos whose labels are ranges; None: no such
+
+    @property
+    def mae_interval(self) -> Interval:
+        """The bootstrap 95 % interval of the MAE of all photos, years; NaN without photos."""
+        return self.overall.error_interval
+
+    @property
+    def main_score(self) -> Score | RangeScore:
+        """The score of all photos with exact ages; if there are none, that of the ranges."""
+        return self.ranges.overall if self.ranges and not self.overall.count else self.overall
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics as values for JSON, with None in place of NaN."""
-        return dict(_without_nan(asdict(self)))
+        """Return the metrics as values for JSON, with None in place of NaN.
+
+        A group with fewer photos than `rates_from_photos` has None in place of shares.
+        """
+        values = {
+            "overall": self.overall.to_dict(),
+            "mae_interval": self.mae_interval,
+            "by_decade": _groups_to_dict(self.by_decade),
+            "by_sex": _groups_to_dict(self.by_sex),
+            "by_group": {name: _groups_to_dict(part) for name, part in self.by_group.items()},
+            "challenges": [asdict(part) for part in self.challenges],
+            "reliability": [asdict(part) for part in self.reliability],
+            "minors": [part.to_dict() for part in self.minors],
+            "rates_from_photos": MIN_PHOTOS,
+            **({"ranges": self.ranges.to_dict()} if self.ranges else {}),
+        }
+        return dict(without_nan(values))
 
 
 def evaluate(predictions: Predictions) -> Evaluation:
     """Return the metrics of predictions."""
-    decade = predictions.label.astype(int) // 10 * 10
-    sex = np.asarray(predictions.sex)
+    exact = predictions.is_exact
     return Evaluation(
-        overall=_score(predictions, np.ones(len(predictions), bool)),
-        mae_interval=_bootstrap(np.abs(predictions.error)),
-        by_decade={
-            f"{d}-{d + 9}": _score(predictions, decade == d) for d in sorted(set(decade.tolist()))
-        },
-        by_sex={s: _score(predictions, sex == s) for s in sorted(set(predictions.sex)) if s},
-        challenges=tuple(_challenge(predictions, age) for age in CHALLENGE_AGES),
-        reliability=_reliability(predictions),
+        overall=score_exact(predictions, exact),
+        by_decade=_score_each(score_exact, predictions, decades(predictions)),
+        by_sex=_score_each(score_exact, predictions, _values(predictions.sex, exact)),
+        by_group=_score_groups(score_exact, predictions, exact),
+        challenges=check_ages(predictions),
+        reliability=measure_reliability(predictions),
+        minors=find_minor_errors(predictions),
+        ranges=None if exact.all() else _evaluate_ranges(predictions),
     )
 
 
-def _score(predictions: Predictions, group: NDArray[np.bool_]) -> Score:
-    error = predictions.error[group]
-    return Score(
-        count=int(group.sum()),
-        mae=float(np.abs(error).mean()),
-        bias=float(error.mean()),
-        cs3=float((np.abs(error) <= 3).mean()),
-        cs5=float((np.abs(error) <= 5).mean()),
-        coverage=float(predictions.inside[group].mean()),
-        width=float((predictions.high - predictions.low)[group].mean()),
+def decades(predictions: Predictions) -> dict[str, Chosen]:
+    """Return the photos of each decade of exact ages, by names such as "20-29"."""
+    exact = predictions.is_exact
+    decade = predictions.label_low.astype(int) // 10 * 10
+    return {
+        # Higher ages are stored as the highest age that a model knows.
+        f"{d}-{d + 9}" if d < AGE_MAX else f"{AGE_MAX}+": exact & (decade == d)
+        for d in sorted(set(decade[exact].tolist()))
+    }
+
+
+def label_ranges(predictions: Predictions) -> dict[str, Chosen]:
+    """Return the photos of each range of ages, by names such as "3-9"."""
+    low, high = predictions.label_low.astype(int), predictions.label_high.astype(int)
+    ranges = ~predictions.is_exact
+    pairs = sorted(set(zip(low[ranges].tolist(), high[ranges].tolist(), strict=True)))
+    return {f"{a}-{b}": (low == a) & (high == b) for a, b in pairs}
+
+
+def _evaluate_ranges(predictions: Predictions) -> RangeEvaluation:
+    ranges = ~predictions.is_exact
+    return RangeEvaluation(
+        overall=score_ranges(predictions, ranges),
+        by_range=_score_each(score_ranges, predictions, label_ranges(predictions)),
+        by_sex=_score_each(score_ranges, predictions, _values(predictions.sex, ranges)),
+        by_group=_score_groups(score_ranges, predictions, ranges),
     )
 
 
-def _challenge(predictions: Predictions, age: int) -> Challenge:
-    minor = predictions.label < LEGAL_AGE
-    passed = predictions.age >= age
-    return Challenge(
-        age=age,
-        minors=int(minor.sum()),
-        minors_passed=float(passed[minor].mean()) if minor.any() else float("nan"),
-        adults=int((~minor).sum()),
-        adults_stopped=float((~passed[~minor]).mean()) if (~minor).any() else float("nan"),
-    )
+def _score_each(
+    score: Callable[[Predictions, Chosen], S], predictions: Predictions, parts: dict[str, Chosen]
+) -> dict[str, S]:
+    return {name: score(predictions, chosen) for name, chosen in parts.items()}
 
 
-def _reliability(predictions: Predictions) -> tuple[Reliability, ...]:
-    index = np.minimum((predictions.adult * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
-    is_adult = predictions.label >= LEGAL_AGE
-    return tuple(
-        Reliability(
-            low=i / RELIABILITY_BINS,
-            high=(i + 1) / RELIABILITY_BINS,
-            count=int((index == i).sum()),
-            predicted=float(predictions.adult[index == i].mean()),
-            observed=float(is_adult[index == i].mean()),
-        )
-        for i in range(RELIABILITY_BINS)
-        if (index == i).any()
-    )
+def _score_groups(
+    score: Callable[[Predictions, Chosen], S], predictions: Predictions, chosen: Chosen
+) -> dict[str, dict[str, S]]:
+    """Return the scores of each group of the chosen photos, by its name and value."""
+    scores = {
+        name: _score_each(score, predictions, _values(values, chosen))
+        for name, values in predictions.groups.items()
+    }
+    return {name: part for name, part in scores.items() if part}
 
 
-def _bootstrap(errors: Floats) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of N errors."""
-    rng = np.random.default_rng(0)
-    picks = rng.integers(0, len(errors), (BOOTSTRAP_ROUNDS, len(errors)))
-    low, high = np.percentile(errors[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def _values(values: tuple[str, ...], chosen: Chosen) -> dict[str, Chosen]:
+    """Return which of the chosen photos have each value. Photos without a value are left out.
+
+    If there are more than `MAX_VALUES` values, the rarest ones count as one.
+    """
+    counts = Counter(values[i] for i in np.flatnonzero(chosen) if values[i])
+    kept = sorted(value for value, _ in counts.most_common(MAX_VALUES))
+    array = np.asarray(values, object)
+    found = {value: chosen & (array == value) for value in kept}
+    if len(counts) > MAX_VALUES:
+        known = np.isin(array.astype(str), ["", *kept])
+        found[OTHER_VALUES] = chosen & ~known
+    return found
 
 
-def _without_nan(value: Any) -> Any:
+def _groups_to_dict(scores: Mapping[str, Score] | Mapping[str, RangeScore]) -> dict[str, Any]:
+    return {name: score.to_dict(is_group=True) for name, score in scores.items()}
+
+
+def without_nan(value: Any) -> Any:
     """Return `value` with None in place of NaN, which JSON cannot represent."""
     if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
+        return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and np.isnan(value) else value

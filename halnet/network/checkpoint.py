@@ -1,13 +1,17 @@
 """Checkpoints: safetensors files with the recipe, the calibration and the origin in the header."""
 
+import base64
+import binascii
 import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from halnet.artifact import PREFIX, Metadata
@@ -18,6 +22,9 @@ from halnet.network.model import AgeNet
 
 PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
 CONFIG_KEY = PREFIX + "config"
+TRAINED_ON_KEY = PREFIX + "trained_on"
+
+Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +35,9 @@ class Checkpoint:
     model: AgeNet  # on the CPU, in eval mode
     metadata: Metadata
     recipe: str  # training recipe in JSON, for `TrainConfig.from_json`
+    # Hashes (`hash_crop`) of the photos that the weights were trained on, in rising order. None: an
+    # older version of halnet wrote the file, and stored no hashes.
+    trained_on: Hashes | None = None
 
     @property
     def sha256(self) -> str:
@@ -35,15 +45,24 @@ class Checkpoint:
         return self.metadata.checkpoint_sha256
 
 
-def save_checkpoint(path: Path, model: AgeNet, recipe: str, metadata: Metadata) -> None:
+def save_checkpoint(
+    path: Path,
+    model: AgeNet,
+    recipe: str,
+    metadata: Metadata,
+    trained_on: Hashes | None = None,
+) -> None:
     """Write the weights, with the recipe (JSON) and the metadata in the header.
 
+    `trained_on` are the hashes of the photos that the weights were trained on, if they are known.
     The file is written completely or not at all. Equal content gives equal bytes.
     """
     tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
     # A file cannot contain its own SHA-256: load_checkpoint computes it.
     properties = replace(metadata, checkpoint_sha256="").to_properties()
     header = {**properties, CONFIG_KEY: recipe}
+    if trained_on is not None:
+        header[TRAINED_ON_KEY] = _encode_hashes(trained_on)
     with replacing(path) as temporary:
         temporary.write_bytes(_sort_header(save(tensors, header)))
 
@@ -64,7 +83,25 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "recipe; name best_model.safetensors in a run folder"
         )
     recipe = header[CONFIG_KEY]
-    return Checkpoint(path, _build_model(path, data, recipe), metadata, recipe)
+    trained_on = _decode_hashes(path, header.get(TRAINED_ON_KEY))
+    return Checkpoint(path, _build_model(path, data, recipe), metadata, recipe, trained_on)
+
+
+def _encode_hashes(hashes: Hashes) -> str:
+    """Return different hashes in rising order as base64 of 8 bytes each, the lowest byte first."""
+    return base64.b64encode(np.unique(hashes).astype("<u8").tobytes()).decode()
+
+
+def _decode_hashes(path: Path, text: str | None) -> Hashes | None:
+    if text is None:
+        return None
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
+    except (binascii.Error, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: expected hashes of the photos that the model was trained on, found damage "
+            f"({error}); copy the file again"
+        ) from error
 
 
 def _build_model(path: Path, data: bytes, recipe: str) -> AgeNet:

@@ -10,15 +10,14 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
-from halnet.ages import fit_age_calibration
-from halnet.artifact import Metadata
-from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
 from halnet.network.checkpoint import save_checkpoint
 from halnet.results import Outputs
 from halnet.training.data import Batch
 from halnet.training.module import AgeModule
-from halnet.training.training_log import COLUMNS, read_log, write_log
+from halnet.training.origin import RunOrigin
+from halnet.training.training_log import COLUMNS, read_log, set_errors, write_log
+from halnet.training.validation import mean_bias, mean_error, score_sets
 
 OnEpoch = Callable[[Mapping[str, float]], None]  # takes the values of a line of the log
 
@@ -51,33 +50,36 @@ def ema_callback(ceiling: float) -> WeightAveraging:
 
 
 class BestCheckpoint(Callback):
-    """Writes the averaged weights with the lowest validation MAE at the deployed resolution.
+    """Writes the averaged weights with the lowest validation error at the deployed resolution.
 
-    It must come before the averaging callback, which replaces the averaged weights after the
-    validation.
+    The error is the mean over datasets of their MAE; a dataset of ranges has its mean distance to
+    the range instead. The callback must come before the averaging callback, which replaces the
+    averaged weights after the validation.
     """
 
-    def __init__(self, path: Path, data: PreparedDataset) -> None:
+    def __init__(self, path: Path, origin: RunOrigin) -> None:
         self._path = path
-        self._data = data
+        self._origin = origin
         self.best = float("inf")
         self.waited = 0  # number of epochs at the deployed resolution since the best one
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the validation MAE, and write the checkpoint if it is the best one so far."""
+        """Log the validation errors, and write the checkpoint if it is the best one so far."""
         assert isinstance(pl_module, AgeModule)
         outputs = Outputs(
             *(np.concatenate(part) for part in zip(*pl_module.val_outputs, strict=True))
         )
-        labels = [record.age for record in self._data.select("val")]
-        mae = float(np.abs(outputs.age - labels).mean())
+        scores = score_sets(pl_module.val_sets, outputs.age)
+        mae = mean_error(scores)
         if not np.isfinite(mae):
             raise ConfigError(
                 f"the training diverged: the validation MAE is {mae} in epoch "
                 f"{trainer.current_epoch + 1}; train into a new folder with a lower --learning-rate"
             )
         pl_module.log("val_mae", mae)
-        pl_module.log("val_bias", float((outputs.age - labels).mean()))
+        pl_module.log("val_bias", mean_bias(scores))
+        if len(scores) > 1:
+            pl_module.log_dict({score.column: score.error for score in scores})
         at_deployed_size = pl_module.size == pl_module.config.stages[-1].size
         self.waited += at_deployed_size
         if not at_deployed_size or mae >= self.best:
@@ -86,13 +88,9 @@ class BestCheckpoint(Callback):
         self.best = mae
         if not trainer.is_global_zero:
             return
-        metadata = Metadata(
-            calibration=fit_age_calibration(outputs.probabilities, labels),
-            dataset=self._data.dataset,
-            split_sha256=self._data.split_sha256,
-            reference_mae={"val": round(mae, 4)},
-        )
-        save_checkpoint(self._path, pl_module.model, pl_module.config.to_json(), metadata)
+        metadata = self._origin.metadata(pl_module.val_sets, outputs, mae)
+        recipe = pl_module.config.to_json()
+        save_checkpoint(self._path, pl_module.model, recipe, metadata, self._origin.trained_on)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a resumed run needs."""
@@ -167,6 +165,7 @@ class EpochLog(Callback):
             "seconds": time.perf_counter() - self._start,
             **{name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        self._rows.append({name: f"{values[name]:.6g}" for name in COLUMNS})
+        names = [*COLUMNS, *set_errors(values)]
+        self._rows.append({name: f"{values[name]:.6g}" for name in names})
         write_log(self._path, self._rows)
         self._on_epoch(values)

@@ -7,9 +7,12 @@ from typing import Any, Self
 
 from halnet.alignment import CROP_SIZE
 from halnet.errors import ConfigError
+from halnet.evaluation.degradations import DEGRADATIONS
 from halnet.network.config import NetworkConfig
 
 MIN_SIZE = 32  # pixels: the largest stride in the network
+MAX_SHARE = 1000.0  # the largest weight of a dataset
+ALL = "all"  # value of `degradations` that names all of them
 
 
 def option(
@@ -44,6 +47,17 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How often the photos of one dataset are drawn, compared with those of weight 1."""
+
+    name: str  # of the dataset
+    weight: float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.weight:g}"
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The recipe of a run. On the same data and machine, equal recipes give equal weights.
 
@@ -72,10 +86,42 @@ class TrainConfig:
     initial_sha256: str = option("", "SHA-256 of the file with the initial weights.", listed=False)
     photos: int = option(
         0,
-        "Number of training photos, spread evenly over the training split, for small comparisons. "
-        "0 uses all of them.",
+        "Number of training photos of each dataset, spread evenly over the training split, for "
+        "small comparisons. 0 uses all of them.",
         low=0,
         high=1e9,
+    )
+    shares: tuple[Share, ...] = option(
+        (),
+        "How often the photos of a dataset are drawn, as NAME=WEIGHT: with aaf=2, photos of aaf "
+        "are drawn twice as often as others. The weight of all other datasets is 1.",
+        listed=False,
+    )
+    balance: float = option(
+        0.0,
+        "Balanced sampling: photos are drawn as often as the density of their age to the power of "
+        "minus this value, for example 0.3, so rare ages are drawn more often. With 0, and without "
+        "--share, each photo is drawn once in an epoch.",
+        low=0,
+        high=2,
+    )
+    degrade: float = option(
+        0.0,
+        "Share of the crops that get one or two random degradations, such as noise or low "
+        "resolution.",
+        low=0,
+        high=1,
+    )
+    degradations: str = option(
+        ALL,
+        f"Degradations for --degrade, separated by commas: {', '.join(DEGRADATIONS)}, or {ALL}.",
+    )
+    jitter: float = option(
+        0.0,
+        "Standard deviation of a random error of the five landmarks, in pixels of the crop. Each "
+        "crop is moved, rotated and scaled as such errors would do it.",
+        low=0,
+        high=50,
     )
     stages: tuple[Stage, ...] = option(
         (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4)),
@@ -198,20 +244,26 @@ class TrainConfig:
         low=0,
         high=100,
     )
-    teacher_sha256: str = option("", "SHA-256 of the checkpoint of the teacher.", listed=False)
+    teacher_sha256: str = option(
+        "",
+        "SHA-256 of the checkpoint of the teacher. Those of several teachers are separated by "
+        "commas.",
+        listed=False,
+    )
     label_weight: float = option(
         1.0, "Weight of the loss on the labels, with --teacher.", low=0, high=100
     )
     teacher_weight: float = option(
         1.0,
-        "Weight of the distance to the distribution of the teacher (Hinton et al., 2015). Teacher "
-        "and student get the same crops with the same MixUp (Beyer et al., CVPR 2022).",
+        "Weight of the distance to the distribution of the teacher (Hinton et al., 2015), or to "
+        "the mean distribution of several teachers. Teacher and student get the same crops with "
+        "the same MixUp (Beyer et al., CVPR 2022).",
         low=0,
         high=100,
     )
     hint_weight: float = option(
         0.0,
-        "Weight of the distance to the features of the teacher at strides 8 and 16 and after "
+        "Weight of the distance to the features of the first teacher at strides 8 and 16 and after "
         "pooling (FitNets, Romero et al., ICLR 2015).",
         low=0,
         high=100,
@@ -235,6 +287,12 @@ class TrainConfig:
                 "stages: expected at least one epoch in each stage, and sizes that are multiples "
                 f"of {MIN_SIZE} pixels, found {','.join(map(str, self.stages))}"
             )
+        self._check_shares()
+        if not self.degradation_names:
+            raise ConfigError(
+                f"degradations: expected {ALL} or names among {', '.join(DEGRADATIONS)}, found "
+                f"{self.degradations!r}"
+            )
         for item in fields(self):
             value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
             if value is not None and low is not None and not low <= value <= high:
@@ -247,6 +305,27 @@ class TrainConfig:
                 raise ConfigError(
                     f"{item.name}: expected one of {', '.join(choices)}, found {value}"
                 )
+
+    def _check_shares(self) -> None:
+        for share in self.shares:
+            if not 0 < share.weight <= MAX_SHARE:
+                raise ConfigError(
+                    f"share: expected a weight above 0 and at most {MAX_SHARE:g} for {share.name}, "
+                    f"found {share.weight:g}"
+                )
+        names = [share.name for share in self.shares]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"share: expected one weight for each dataset, found {', '.join(names)}"
+            )
+
+    @property
+    def degradation_names(self) -> tuple[str, ...]:
+        """The names in `degradations`; empty if one of them is unknown."""
+        if self.degradations == ALL:
+            return tuple(DEGRADATIONS)
+        names = tuple(name.strip() for name in self.degradations.split(","))
+        return names if set(names) <= set(DEGRADATIONS) else ()
 
     @property
     def network(self) -> NetworkConfig:
@@ -285,6 +364,7 @@ class TrainConfig:
                     f"found {', '.join(sorted(unknown))}; use a newer version"
                 )
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+            values["shares"] = tuple(Share(**share) for share in values.get("shares", ()))
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"the training recipe is damaged: {error!r}") from error
@@ -301,3 +381,14 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
             f"stages: expected PIXELSxEPOCHS,... such as 128x13,{CROP_SIZE}x3, found {text!r}"
         )
     return tuple(Stage(int(part[1]), int(part[2])) for part in parts if part)
+
+
+def parse_share(text: str) -> Share:
+    """Read the share of a dataset such as "aaf=2". Raises ConfigError for any other text."""
+    name, _, weight = text.rpartition("=")
+    try:
+        if not name:
+            raise ValueError("there is no name")
+        return Share(name, float(weight))
+    except ValueError as error:
+        raise ConfigError(f"share: expected NAME=WEIGHT such as aaf=2, found {text!r}") from error

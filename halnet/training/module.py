@@ -1,5 +1,6 @@
 """The training module of Lightning: the training step, the batches of an epoch, the optimiser."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,41 +9,46 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
 from halnet.network.attention import CoordinateAttention
 from halnet.network.model import AgeNet
+from halnet.training.augmentation import PhotoChanges
 from halnet.training.config import TrainConfig
 from halnet.training.data import Batch, evaluation_loader, training_loader
 from halnet.training.distillation import Distiller
-from halnet.training.losses import HEAD_LOSSES, lds_weights, mix
+from halnet.training.label_losses import Labels, MixUp, distance_to_range, label_losses
+from halnet.training.losses import count_ages, lds_weights, mean_over_years
+from halnet.training.photos import SetPhotos, TrainingPhotos, label_ends
 from halnet.training.quantization import int8_loss
 
 
 class AgeModule(pl.LightningModule):
-    """Trains a network by a recipe, with or without a teacher."""
+    """Trains a network by a recipe, with or without teachers."""
 
-    age_weights: Tensor
+    label_weights: Tensor
 
     def __init__(
         self,
         config: TrainConfig,
-        data: PreparedDataset,
+        photos: TrainingPhotos,
+        val_sets: Sequence[SetPhotos],
         model: AgeNet,
-        teacher: AgeNet | None = None,
+        teachers: Sequence[AgeNet] = (),
         workers: int = 0,
     ) -> None:
+        """Prepare a training on `photos`, with the validation photos of each dataset."""
         super().__init__()
         self.config = config
         self.model = model.to(memory_format=torch.channels_last)
-        self.distiller = Distiller(model, teacher, config) if teacher is not None else None
-        self._head_loss = HEAD_LOSSES[config.head]
-        self._data = data
+        self.distiller = Distiller(model, teachers, config) if teachers else None
         self._workers = workers
-        self._records = data.select("train", config.photos)
-        ages = np.array([record.age for record in self._records])
-        weights = torch.from_numpy(lds_weights(ages, config.lds))
-        self.register_buffer("age_weights", weights, persistent=False)
+        self.photos = photos
+        self.val_sets = val_sets
+        # 101 x 101: the weight of a photo in the loss, by the lowest and the highest age of its
+        # label.
+        counts = count_ages(*label_ends(photos.records))
+        weights = torch.from_numpy(mean_over_years(lds_weights(counts, config.lds)))
+        self.register_buffer("label_weights", weights, persistent=False)
         self.val_outputs: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
@@ -54,15 +60,14 @@ class AgeModule(pl.LightningModule):
         """Return the batches of the current epoch for this process, at the right resolution."""
         seed = (self.config.seed, self.current_epoch)
         share = (self.trainer.global_rank, self.trainer.world_size) if self._trainer else (0, 1)
-        config, data = self.config, self._data
+        changes = PhotoChanges.of(self.config)
         return training_loader(
-            data, self._records, self.size, config.batch_size, seed, self._workers, share
+            self.photos, self.size, self.config.batch_size, seed, self._workers, share, changes
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation crops at the resolution of the current epoch."""
-        records = self._data.select("val")
-        return evaluation_loader(self._data, records, self.size, self.config.batch_size)
+        return evaluation_loader(self.val_sets, self.size, self.config.batch_size)
 
     def on_train_epoch_start(self) -> None:
         """Set train and eval modes and the dropout rate for the epoch."""
@@ -98,22 +103,20 @@ class AgeModule(pl.LightningModule):
         config = self.config
         rng = np.random.default_rng((config.seed, self.current_epoch, batch_index))
         torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)
-        images, ages = batch[0].float(), batch[1].float()
-        weights = self.age_weights[batch[1]]
-        target = self._head_loss.target(ages, config)
+        images, low, high = batch[0].float(), batch[1], batch[2]
+        labels = Labels(low, high, self.label_weights[low, high])
+        mixup = None
         if config.mixup_alpha > 0:
             share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
-            order = torch.randperm(len(images), device=images.device)
-            images, target, ages, weights = (
-                mix(v, order, share) for v in (images, target, ages, weights)
-            )
+            mixup = MixUp(torch.randperm(len(images), device=images.device), share)
+            images = mixup.mix(images)
         if self.distiller is None:
             logits = self.model.logits(images)
-            losses = weights * self._head_loss.loss(logits, target, ages, config)
+            losses = label_losses(logits, labels, config, mixup)
         else:
             logits, losses = self.distiller(self.model, images)
-            label_loss = self._head_loss.loss(logits, target, ages, config)
-            losses = losses + config.label_weight * weights * label_loss
+            on_labels = label_losses(logits, labels, config, mixup)
+            losses = losses + config.label_weight * on_labels
         if config.quantize == "int8":
             losses = losses + config.quantize_weight * int8_loss(self.model, images, logits, config)
         loss = losses.mean()
@@ -124,8 +127,9 @@ class AgeModule(pl.LightningModule):
                 "a lower --learning-rate"
             )
         with torch.no_grad():
-            predicted = self.model.summarise(logits)[0]
-            self.log("train_mae", (predicted - ages).abs().mean(), on_step=False, on_epoch=True)
+            ends = [mixup.mix(end.float()) if mixup else end.float() for end in (low, high)]
+            errors = distance_to_range(self.model.summarise(logits)[0], *ends)
+            self.log("train_mae", errors.mean(), on_step=False, on_epoch=True)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -144,11 +148,11 @@ class AgeModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add the outputs of one batch, and log the loss on the labels."""
-        images, ages = batch[0].float(), batch[1].float()
+        images, low, high = batch[0].float(), batch[1], batch[2]
         with torch.autocast(self.device.type, enabled=False):  # float32, as in the exported model
             logits = self.model.logits(images)
-        target = self._head_loss.target(ages, self.config)
-        loss = self._head_loss.loss(logits, target, ages, self.config).mean()
+        labels = Labels(low, high, torch.ones(len(images), device=images.device))
+        loss = label_losses(logits, labels, self.config).mean()
         self.log("val_loss", loss, batch_size=len(images))
         age, stddev, probabilities = self.model.summarise(logits)
         self.val_outputs.append((age.cpu(), stddev.cpu(), probabilities.cpu()))

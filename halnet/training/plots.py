@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from halnet.evaluation.figures import LIGHT, Theme, figure
+from halnet.training.training_log import describe_error, set_errors
 
 
 def plot_training(rows: Sequence[dict[str, str]], path: Path, theme: Theme = LIGHT) -> None:
     """Draw loss, MAE, generalisation gap and learning rate of each epoch.
 
-    `rows` are the lines of a training log. The suffix of `path` decides the kind of file: PNG, SVG
+    `rows` are the lines of a training log. The errors of each dataset are drawn too, if the log has
+    them. The suffix of `path` decides the kind of file: PNG, SVG
     or PDF. Raises ConfigError for another suffix, RuntimeUnavailableError if matplotlib is not
     installed.
     """
@@ -29,6 +31,8 @@ def plot_training(rows: Sequence[dict[str, str]], path: Path, theme: Theme = LIG
         loss.set(ylabel="Loss", title="Loss")
         mae.plot(epoch, train_mae, color=theme.orange, label="training, augmented crops")
         mae.plot(epoch, val_mae, color=theme.blue, label="validation, averaged weights")
+        for name in set_errors(rows[0]):
+            mae.plot(epoch, column(name), linewidth=0.8, label=describe_error(name))
         mae.set(ylabel="MAE, years")
         mae.set_title(f"Lowest validation MAE: {val_mae[best]:.2f} years in epoch {best + 1}")
         gap.plot(epoch, val_mae - train_mae, color=theme.blue)

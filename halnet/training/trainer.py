@@ -1,4 +1,4 @@
-"""The trainer: from a prepared dataset to the checkpoint with the lowest validation MAE.
+"""The trainer: from prepared datasets to the checkpoint with the lowest validation error.
 
 A run folder contains `best_model.safetensors` (averaged weights), `training_log.csv` (one line for
 each epoch), `runs/` (for TensorBoard), `last.ckpt` (to resume the run) and `config.json`. At the
@@ -8,6 +8,7 @@ end, `report.json` and `predictions.csv` (one line for each photo of validation 
 import logging
 import signal
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ConfigError, DatasetError
+from halnet.errors import ConfigError
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.network.device import resolve_device
 from halnet.network.model import AgeNet
 from halnet.training.callbacks import BestCheckpoint, EpochLog, OnEpoch, ema_callback
 from halnet.training.config import TrainConfig
-from halnet.training.initial_weights import check_split, parse_weights
+from halnet.training.initial_weights import check_unseen, parse_weights
 from halnet.training.memory import keep_freed_memory
 from halnet.training.module import AgeModule
+from halnet.training.origin import find_origin
+from halnet.training.photos import photos_by_set, training_photos
 from halnet.training.precision import keep_float32
 from halnet.training.run_folder import BEST_FILE, RESUME_FILE, claim_folder
 from halnet.training.run_report import TrainResult, write_report
@@ -37,16 +41,16 @@ LIGHTNING_PRECISIONS: dict[str, Any] = {
     "bf16": "bf16-mixed",
     "fp16": "16-mixed",
 }
-MIN_VALIDATION = 9  # number of photos; with fewer, no conformal interval reaches a level of 90 %
+HASH_SEPARATOR = ","  # between the SHA-256 of several teachers
 
 
 def train(
-    data_root: Path,
+    data: Sequence[Path],
     out: Path,
     config: TrainConfig,
     *,
     weights: str = "none",
-    teacher: Path | None = None,
+    teachers: Sequence[Path] = (),
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -54,48 +58,53 @@ def train(
     threads: int | None = None,
     on_epoch: OnEpoch = lambda values: None,
 ) -> TrainResult | None:
-    """Train on a prepared dataset into the run folder `out`, or resume the run in this folder.
+    """Train on prepared datasets into the run folder `out`, or resume the run in this folder.
 
-    `weights` are the initial weights, as `parse_weights` reads them. `teacher` is the checkpoint
-    of a teacher, for distillation. The SHA-256 of both become part of the recipe. `device` is auto,
-    cpu, cuda or cuda:N. `devices` is the number of GPUs, or of processes on the CPU, of each of
-    `nodes` machines; only the first process returns a result, and the others return None. `workers`
-    is the number of processes that load batches for each training process; 0 loads them in the
-    training process. `threads` is the number of threads of PyTorch on the CPU. `on_epoch` is called
-    with the values of each line of the log.
+    `data` are the folders of the datasets, each with its own split. `weights` are the initial
+    weights, as `parse_weights` reads them. `teachers` are the checkpoints of teachers, for
+    distillation. The SHA-256 of these files become part of the recipe. `device` is auto, cpu, cuda
+    or cuda:N. `devices` is the number of GPUs, or of processes on the CPU, of each of `nodes`
+    machines; only the first process returns a result, and the others return None. `workers` is the
+    number of processes that load batches for each training process; 0 loads them in the training
+    process. `threads` is the number of threads of PyTorch on the CPU. `on_epoch` is called with the
+    values of each line of the log.
 
     Raises ConfigError if the recipe contradicts itself, the run folder belongs to another recipe or
-    dataset, or the loss becomes NaN; DatasetError if the dataset cannot be used; ArtifactError if
-    the teacher or the initial weights are damaged or of another kind; RuntimeUnavailableError if
-    the device does not exist or weights cannot be downloaded.
+    other datasets, a teacher or the initial weights may have been trained on test photos, or the
+    loss becomes NaN; DatasetError if a dataset cannot be used; ArtifactError if a teacher or the
+    initial weights are damaged or of another kind; RuntimeUnavailableError if the device does not
+    exist or weights cannot be downloaded.
     """
-    data = PreparedDataset(data_root)
-    _check_validation(data)
+    collection = DataCollection([PreparedDataset(folder) for folder in data])
     target = resolve_device(device)
-    teacher_checkpoint = _load_teacher(teacher, data)
+    teacher_checkpoints = [_load_teacher(path, collection) for path in teachers]
     _set_up_process(config.seed, target, threads)
     # The order matters. Each network that is built draws random numbers, and the hints of
     # distillation draw the next ones, so another order would give other results for the same seed.
     model = AgeNet(config.network)
     initial = parse_weights(weights)
-    initial.check(data)
+    initial.check(collection)
+    photos = training_photos(collection, config)
+    origin = find_origin(collection, photos, initial, teacher_checkpoints)
+    collection.select("test")  # an empty test is an error now, and not after hours of training
     config = replace(
         config,
         weights=initial.kind,
         initial_sha256=initial.sha256,
-        teacher_sha256=teacher_checkpoint.sha256 if teacher_checkpoint else "",
+        teacher_sha256=HASH_SEPARATOR.join(teacher.sha256 for teacher in teacher_checkpoints),
     )
     _check_recipe(config, devices * nodes, target)
     resume = out / RESUME_FILE
     if not resume.exists():
-        initial.load(model, config.backbone, data)
+        initial.load(model, config.backbone, collection)
     if config.precision == "bf16" and target.type == "cpu":
         keep_float32(model)
-    claim_folder(out, config, data)
-    teacher_model = teacher_checkpoint.model if teacher_checkpoint else None
-    module = AgeModule(config, data, model, teacher_model, workers)
+    claim_folder(out, config, collection)
+    teacher_models = [teacher.model for teacher in teacher_checkpoints]
+    val_sets = photos_by_set(collection, "val")
+    module = AgeModule(config, photos, val_sets, model, teacher_models, workers)
     callbacks = [
-        BestCheckpoint(out / BEST_FILE, data),
+        BestCheckpoint(out / BEST_FILE, origin),
         ema_callback(config.ema_decay),
         EpochLog(out / LOG_FILE, on_epoch),
         ModelCheckpoint(
@@ -111,24 +120,12 @@ def train(
             f"{out}: expected a finished epoch at the deployed resolution, found none; run the "
             "same command again"
         )
-    return write_report(out, data, target)
+    return write_report(out, collection, origin, target)
 
 
-def _check_validation(data: PreparedDataset) -> None:
-    """Raise DatasetError if there are too few validation photos to calibrate intervals."""
-    count = len(data.select("val"))
-    if count < MIN_VALIDATION:
-        raise DatasetError(
-            f"{data.root}: expected at least {MIN_VALIDATION} validation photos to calibrate the "
-            f"90 % interval, found {count}; prepare a larger dataset"
-        )
-
-
-def _load_teacher(path: Path | None, data: PreparedDataset) -> Checkpoint | None:
-    if path is None:
-        return None
+def _load_teacher(path: Path, data: DataCollection) -> Checkpoint:
     teacher = load_checkpoint(path)
-    check_split(teacher, data)
+    check_unseen(teacher, data)
     return teacher
 
 

@@ -1,9 +1,10 @@
 """The training log: a CSV file with one line for each epoch."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from halnet.errors import ConfigError
 from halnet.files import csv_text, write_text
@@ -22,19 +23,36 @@ COLUMNS = (
     "data_wait_share",
     "seconds",
 )
+MAE_COLUMN, DISTANCE_COLUMN = "val_mae_", "val_distance_"  # the name of a dataset follows
+SET_COLUMNS = (MAE_COLUMN, DISTANCE_COLUMN)
 
 
 @dataclass(frozen=True)
 class TrainingLog:
     """The content of a training log."""
 
-    rows: tuple[dict[str, str], ...]  # one for each epoch, with values by COLUMNS
+    # One for each epoch, with values by COLUMNS. A run on several datasets has the errors of each
+    # dataset too: val_mae_NAME for exact ages, val_distance_NAME for ranges.
+    rows: tuple[dict[str, str], ...]
     cut_off: bool = False  # whether the last line is incomplete; then it is not in `rows`
 
 
 def write_log(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Write the log, completely or not at all."""
-    write_text(path, csv_text(COLUMNS, rows))
+    """Write the log, completely or not at all. Each row has the same columns."""
+    columns = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    write_text(path, csv_text(tuple(columns), rows))
+
+
+def set_errors(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those values of an epoch that are errors of single datasets, by their columns."""
+    return {name: value for name, value in values.items() if name.startswith(SET_COLUMNS)}
+
+
+def describe_error(column: str) -> str:
+    """Return the name of a dataset, and what its error is, for the column of its errors."""
+    if column.startswith(MAE_COLUMN):
+        return column.removeprefix(MAE_COLUMN)
+    return f"{column.removeprefix(DISTANCE_COLUMN)}, distance to the range"
 
 
 def read_log(path: Path) -> TrainingLog:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from halnet.artifact import bundled
+from halnet.artifact import TrainedSet, bundled
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.samples import sample_crops
 from halnet.datasets.prepared_dataset import PreparedDataset
@@ -39,18 +40,28 @@ def test_a_dataset_with_another_split_is_refused(
     onnx_artifact: Path, checkpoint: Path, prepared: Path
 ) -> None:
     with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
-        Verifier(VerifyConfig(checkpoint, prepared))(onnx_artifact)
+        Verifier(VerifyConfig(checkpoint, (prepared,)))(onnx_artifact)
+
+
+def save_as_trained_on(path: Path, data: Path, hashes: bool) -> Path:
+    """Write the bundled checkpoint as if it were trained on a prepared dataset."""
+    loaded = load_checkpoint(bundled("halnet.safetensors"))
+    own = PreparedDataset(data)
+    trained = TrainedSet(own.dataset, own.split_sha256)
+    metadata = replace(loaded.metadata, datasets=(trained,))
+    rows = [i for i, record in enumerate(own.records) if record.split == "train"]
+    photos = own.hashes[rows] if hashes else None
+    save_checkpoint(path, loaded.model, loaded.recipe, metadata, photos)
+    return path
 
 
 def test_an_artifact_is_compared_on_the_photos_of_a_split(prepared: Path, tmp_path: Path) -> None:
     """The checkpoint itself stands for an artifact that predicts exactly the same."""
-    loaded = load_checkpoint(bundled("halnet.safetensors"))
     split = PreparedDataset(prepared).split_sha256
-    path = tmp_path / "model.safetensors"
-    save_checkpoint(path, loaded.model, loaded.recipe, replace(loaded.metadata, split_sha256=split))
+    path = save_as_trained_on(tmp_path / "model.safetensors", prepared, hashes=False)
     done: list[tuple[int, int]] = []
     verifier = Verifier(
-        VerifyConfig(path, prepared, "val"), lambda count, total: done.append((count, total))
+        VerifyConfig(path, (prepared,), "val"), lambda count, total: done.append((count, total))
     )
     parity = verifier(path, "pytorch", "cpu")
     assert parity.data == f"synthetic val split {split[:12]}"
@@ -59,6 +70,25 @@ def test_an_artifact_is_compared_on_the_photos_of_a_split(prepared: Path, tmp_pa
     assert parity.overall.artifact == parity.overall.reference
     assert sum(part.count for part in parity.by_decade.values()) == 12
     assert done == [(12, 12)] * 2, "the artifact and the reference, each once"
+
+
+def test_all_photos_of_a_dataset_that_the_model_never_saw_are_compared(
+    prepared: Path, make_prepared_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    away = make_prepared_folder(20, "away", first=500, years=10, shares="50/25/25")
+    path = save_as_trained_on(tmp_path / "model.safetensors", prepared, hashes=True)
+    parity = Verifier(VerifyConfig(path, (prepared, away)))(path, "pytorch", "cpu")
+    split = PreparedDataset(prepared).split_sha256
+    assert parity.data == f"synthetic test split {split[:12]}, away all photos, away"
+    assert {name: part.count for name, part in parity.by_set.items()} == {
+        "synthetic": 12,
+        "away": 20,
+    }
+    assert parity.by_set["away"].error_name == "distance"
+    assert (parity.count, parity.passed) == (32, True)
+    unknown = save_as_trained_on(tmp_path / "old.safetensors", prepared, hashes=False)
+    with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
+        Verifier(VerifyConfig(unknown, (prepared, away)))(unknown, "pytorch", "cpu")
 
 
 def test_the_bundled_artifact_passes() -> None:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,8 @@ from halnet.calibration.crops import (
     pick_calibration_crops,
     pick_records,
 )
-from halnet.datasets.prepared_dataset import PreparedDataset, Record
+from halnet.datasets.prepared_dataset import PreparedDataset
+from halnet.datasets.record import Record
 from halnet.errors import ConfigError, DatasetError
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 
@@ -25,9 +27,9 @@ def bundled_checkpoint() -> Checkpoint:
 def _records(**counts: int) -> list[Record]:
     """Return photos by group: `f20=5` stands for five women of 20 to 29."""
     return [
-        Record(f"{group}-{i}.jpg", int(group[1:]) + i % 10, group[0], "val")
+        Record(f"{group}-{i}.jpg", age, age, group[0], split="val")
         for group, count in counts.items()
-        for i in range(count)
+        for i, age in enumerate(int(group[1:]) + i % 10 for i in range(count))
     ]
 
 
@@ -64,8 +66,7 @@ def test_a_split_with_too_few_photos_is_refused(prepared: Path) -> None:
 def test_crops_come_only_from_the_validation_split(prepared: Path) -> None:
     data = PreparedDataset(prepared)
     data.records = tuple(
-        Record(r.source, r.age, r.sex, "val" if r.split == "train" else r.split)
-        for r in data.records
+        replace(r, split="val" if r.split == "train" else r.split) for r in data.records
     )
     picked = pick_calibration_crops(data, 24, seed=3)
     assert picked.crops.shape == (24, 224, 224, 3)
@@ -82,7 +83,10 @@ def test_crops_come_only_from_the_validation_split(prepared: Path) -> None:
 
 def test_faces_of_one_age_are_refused(prepared: Path) -> None:
     data = PreparedDataset(prepared)
-    data.records = tuple(Record(r.source, 30 + r.age % 10, r.sex, "val") for r in data.records)
+    data.records = tuple(
+        replace(r, age_low=30 + r.age % 10, age_high=30 + r.age % 10, split="val")
+        for r in data.records
+    )
     with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
         pick_calibration_crops(data, 24)
 

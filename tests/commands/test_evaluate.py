@@ -41,3 +41,43 @@ def test_the_tables(prepared: Path, checkpoint: Path, halnet: Halnet, capsys: Ca
         *("Probability to be 18 or older", "predicted range", "mean predicted", "observed"),
     ):
         assert text in out
+
+
+def test_the_tables_of_several_datasets(
+    make_prepared_folder: Callable[..., Path], tmp_path: Path, halnet: Halnet, capsys: Capture
+) -> None:
+    first = make_prepared_folder(60, "first", shares="20/40/40")
+    second = make_prepared_folder(60, "second", first=60, years=10, shares="20/40/40")
+    args = ("evaluate", "fake", "--runtime", "fake", "--data", first, "--data", second)
+    assert halnet(*args) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert "fake on fake: photos with exact ages" in out
+    assert "fake on fake: photos with ranges of ages" in out
+    assert [row[:2] for row in rows if row[:1] == ["all"]] == [["all", "24"]] * 4
+    by_group = [row for row in rows if row[:2] == ["camera:", "a"]]
+    assert len(by_group) == 2, "one row for exact ages, and one for ranges"
+    assert {row.count("too") for row in by_group} == {3, 2}
+    assert "A group with fewer than 20 photos states no rate." in out
+    assert "first, 0 to 17" in out
+    assert "ranges that the 90% interval" in out
+    assert "second: it is not known whether the model was trained on these photos" in out
+    assert halnet(*args, "--json", "--limit", 2) == 0
+    assert set(json.loads(capsys.readouterr().out)["sets"]) == {"first", "second"}
+
+
+def test_the_robustness(
+    make_prepared_folder: Callable[..., Path], tmp_path: Path, halnet: Halnet, capsys: Capture
+) -> None:
+    folder = make_prepared_folder(20, shares="50/25/25")
+    figure = tmp_path / "robustness.png"
+    args = ("evaluate", "fake", "--runtime", "fake", "--data", folder, "--robustness")
+    assert halnet(*args, "--limit", 2, "--figure", figure) == 0
+    out = capsys.readouterr().out
+    assert "95th percentile of" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[1] for row in rows if row[:1] == ["noise"]] == ["weak", "middle", "strong"]
+    assert ["none", "none"] in [row[:2] for row in rows]
+    assert cv2.imread(str(figure)).shape[1] > 1500
+    assert halnet(*args, "--limit", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["robustness"][0]["shift_mean"] == 0

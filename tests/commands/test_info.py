@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx
 import pytest
 
 from halnet import __version__
-from halnet.artifact import bundled
+from halnet.ages import AgeCalibration
+from halnet.artifact import Metadata, TrainedSet, bundled
 from halnet.packages import installed_version
 
 Halnet = Callable[..., int]
@@ -40,3 +43,52 @@ def test_a_model_states_its_precision_and_its_input(halnet: Halnet, capsys: Capt
     assert values["precision"] == "fp32"
     assert values["input"].startswith("uint8 N x 224 x 224 x 3 RGB, fingerprint ")
     assert values["batch"] == "any"
+
+
+def test_a_model_of_format_1_states_its_only_dataset(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("info", bundled("halnet.onnx"), "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    split = values["split_sha256"]
+    assert split.startswith("f1e6fbb34df0")
+    assert values["dataset"] == "aaf"
+    assert values["datasets"] == [{"name": "aaf", "split_sha256": split, "photos": None}]
+    assert values["calibration"]["kind"] == "scaled stddev"
+    assert len(values["calibration"]["quantiles"]) == 99
+    assert (values["licence"], values["terms"], values["minor_errors"]) == ("", "", [])
+
+
+STATED = {
+    "datasets": "aaf, 10,338 training photos, split abab; mine",
+    "licence": "LicenseRef-research",
+    "terms": "Research only.",
+    "temperature": "1.25",
+    "interval_levels": "up to 92 %",
+    "calibration": "scaled by age; quantile at 90 %: 1.5; age factors: 1 1 1 1 1 1 1 1 2 3; "
+    "scale: 0.9 0 0 0.5",
+    "minor_errors": "3 errors, number by true age: 0:0 1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 "
+    "11:0 12:0 13:0 14:0 15:1 16:0 17:2",
+}
+
+
+def test_a_model_states_its_datasets_its_licence_and_its_calibration(
+    halnet: Halnet, capsys: Capture, onnx_artifact: Path, tmp_path: Path
+) -> None:
+    quantiles = (*(0.5,) * 89, 1.5, 2.5, 3.5)
+    metadata = Metadata(
+        AgeCalibration(1.25, quantiles, (*(1.0,) * 8, 2.0, 3.0), (0.9, 0.0, 0.0, 0.5)),
+        datasets=(TrainedSet("aaf", "abab", 10338), TrainedSet("mine")),
+        licence="LicenseRef-research",
+        terms="Research only.",
+        minor_errors=(*((),) * 15, (1.0,), (), (2.0, 3.0)),
+    )
+    model = onnx.load(onnx_artifact)
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    path = tmp_path / "halnet.onnx"
+    onnx.save(model, path)
+    assert halnet("info", path) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert {name: lines[name] for name in STATED} == STATED
+    assert halnet("info", bundled("halnet.onnx")) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    for name in ("licence", "terms", "minor_errors"):
+        assert lines[name] == "not stated"

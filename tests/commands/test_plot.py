@@ -33,3 +33,13 @@ def test_the_evaluation_is_drawn_too(log: Path, halnet: Halnet) -> None:
     (log / "predictions.csv").write_text(header + "".join(rows))
     assert halnet("plot", log, "--out", log / "there", "--format", "svg") == 0
     assert sorted(p.name for p in (log / "there").iterdir()) == ["test.svg", "training.svg"]
+
+
+def test_ranges_and_datasets_of_a_run_are_drawn(log: Path, halnet: Halnet) -> None:
+    header = "split,source,sex,label,age,stddev,low,high,adult,set,label_low,label_high\n"
+    rows = ["val,1,,20,22,1,19,25,0.5,a,20,20\n", "val,2,,,22,1,19,25,0.5,b,3,9\n"]
+    (log / "predictions.csv").write_text(header + "".join(rows))
+    assert halnet("plot", log, "--format", "svg") == 0
+    text = (log / "plots" / "val.svg").read_text()
+    assert "<!-- a, inside the 90 % interval -->" in text
+    assert "<!-- b, outside the 90 % interval -->" in text

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from halnet.datasets.preparing import PrepareSummary
+from halnet.commands.prepare import print_summary
+from halnet.datasets.csv_source import CsvColumns
+from halnet.datasets.indexing import PrepareSummary
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -15,8 +18,8 @@ Capture = pytest.CaptureFixture[str]
 SUMMARY = PrepareSummary(
     dataset="aaf",
     photos=100,
-    indexed=98,
-    rejected=2,
+    indexed=90,
+    rejected=10,
     several_faces=7,
     landmark_error=0.0312,
     split={"train": 88, "val": 5, "test": 5},
@@ -24,6 +27,10 @@ SUMMARY = PrepareSummary(
     seed=3,
     listing_sha256="",
     input_fingerprint="",
+    reasons={"a copy of the photo has another age": 8, "no face found": 2},
+    twins=12,
+    twins_rejected=8,
+    clipped=3,
 )
 
 
@@ -45,13 +52,23 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_the_options_reach_the_library(halnet: Halnet, calls: list[dict[str, Any]]) -> None:
-    args = ("--dataset", "aaf", "--workers", 3, "--seed", 4, "--detector", "yunet.onnx")
-    assert halnet("prepare", "photos", "--out", "x", *args) == 0
+    args = ("--dataset", "csv", "--workers", 3, "--seed", 4, "--detector", "yunet.onnx")
+    columns = ("--path-column", "file", "--age-column", "years", "--age-low-column", "from")
+    more = ("--age-high-column", "to", "--sex-column", "gender", "--person-column", "id")
+    rest = ("--split-column", "part", "--name", "mine", "--shares", "50/25/25")
+    assert halnet("prepare", "photos", "--out", "x", *args, *columns, *more, *rest) == 0
+    assert halnet("prepare", "photos", "--out", "x") == 0
     assert calls == [
         {
-            **{"source": Path("photos"), "out": Path("x"), "dataset": "aaf"},
-            **{"workers": 3, "seed": 4, "detector": Path("yunet.onnx")},
-        }
+            **{"source": Path("photos"), "out": Path("x"), "dataset": "csv", "name": "mine"},
+            **{"workers": 3, "seed": 4, "detector": Path("yunet.onnx"), "shares": "50/25/25"},
+            "columns": CsvColumns("file", "years", "from", "to", "gender", "id", "part"),
+        },
+        {
+            **{"source": Path("photos"), "out": Path("x"), "dataset": "aaf", "name": ""},
+            **{"workers": 2, "seed": 0, "detector": None, "shares": ""},
+            "columns": CsvColumns(),
+        },
     ]
 
 
@@ -63,12 +80,17 @@ def test_the_options_reach_the_library(halnet: Halnet, calls: list[dict[str, Any
 def test_the_summary_is_printed(out: str, last: str, halnet: Halnet, capsys: Capture) -> None:
     assert halnet("prepare", "photos", "--out", out) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == [
-        "100 photos: 98 in the index, 2 rejected, 7 with several faces",
+    assert lines[:7] == [
+        "100 photos: 90 in the index, 10 rejected, 7 with several faces",
+        "  8 rejected: a copy of the photo has another age",
+        "  2 rejected: no face found",
+        "12 photos are copies of others and stay in one part with them; 8 copies are rejected "
+        "because their ages differ",
+        "3 ages above 100 years, which count as 100",
         "median landmark error: 3.1% of the eye distance",
         "split 0123456789ab: 88 train, 5 val, 5 test",
     ]
-    assert lines[3].startswith(last)
+    assert lines[7].startswith(last)
 
 
 @pytest.mark.usefixtures("calls")
@@ -77,3 +99,11 @@ def test_json_has_the_summary_and_the_seconds(halnet: Halnet, capsys: Capture) -
     values = json.loads(capsys.readouterr().out)
     assert values["split"] == {"train": 88, "val": 5, "test": 5}
     assert values["seconds"] >= 0
+
+
+def test_copies_in_several_parts_are_stated(capsys: Capture) -> None:
+    print_summary(replace(SUMMARY, twins_apart=5, twins_rejected=0, clipped=0), 0, 1)
+    assert (
+        "12 photos are copies of others; 5 of them have a copy in another part, and are left out "
+        "when the dataset is used\n"
+    ) in capsys.readouterr().out

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from halnet.artifact import bundled
 from halnet.benchmarks.verification import Verification
-from halnet.evaluation.metrics import Score
 from halnet.evaluation.parity import TOLERANCES, Comparison, Parity, Tolerance
+from halnet.evaluation.scores import RangeScore, Score
 from halnet.export.manifest import record_artifact
 
 Halnet = Callable[..., int]
@@ -56,6 +57,29 @@ def test_json_has_what_was_compared_and_what_was_skipped(halnet: Halnet, capsys:
     assert values["artifacts"]["a.onnx"]["overall"]["p99"] == 0.5
     assert values["artifacts"]["a.onnx"]["passed"] is False
     assert values["left_out"] == {"b.engine": "tensorrt is not installed"}
+
+
+def test_each_dataset_has_a_row(
+    monkeypatch: pytest.MonkeyPatch, halnet: Halnet, capsys: Capture
+) -> None:
+    ranges = RangeScore(9, inside=0.5, distance=2.0, bias=0.0, coverage=0.75, width=20.0)
+    part = Comparison(9, 0.25, 0.5, ranges, replace(ranges, distance=2.5))
+    parity = replace(
+        RESULT.compared[Path("a.onnx")], by_set={"x": COMPARISON, "y": part}, licence="X-1"
+    )
+    result = Verification({Path("a.onnx"): parity}, {})
+    monkeypatch.setattr("halnet.commands.verify.verify", lambda *args: result)
+    assert halnet("verify", "deploy", "--data", "x", "--data", "y") == 1
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    figures = ["2.0000", "2.5000", "+0.50000", "0.25000", "0.50000", "75.0%", "+0.00%", "20.00"]
+    assert ["y", "9", *figures] in lines
+    assert [line[0] for line in lines if line[1:2] == ["9"]] == ["x", "y", "20-29"]
+    assert ["exact", "ages", "9"] in [line[:3] for line in lines]
+    assert "MAE or distance of" in out
+    assert "change of interval coverage over all datasets: -2.50% (18 crops)" in out
+    assert "delta distance on y" in out
+    assert "Licence of the weights: X-1" in out
 
 
 def test_an_artifact_outside_its_tolerance_gives_the_status_1(

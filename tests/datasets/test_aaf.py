@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from halnet.datasets.aaf import list_aaf, read_landmarks
+from halnet.datasets.source_photo import RejectedPhoto
 from halnet.errors import DatasetError
 
 
@@ -16,11 +17,15 @@ def test_age_sex_and_landmarks_come_from_the_names(tmp_path: Path) -> None:
     (tmp_path / "key points").mkdir()
     points = np.arange(98.0).reshape(49, 2)
     np.savetxt(tmp_path / "key points" / "07381A30.txt", points)
-    photos = list_aaf(tmp_path)
-    assert [(p.source, p.age, p.sex) for p in photos] == [
-        ("original images/07380A02.jpg", 2, "female"),
-        ("original images/07381A30.jpg", 30, "male"),
-        ("original images/13321A80.jpg", 80, "male"),
+    listing = list_aaf(tmp_path)
+    photos = listing.photos
+    assert [(p.source, p.age_low, p.age_high, p.sex) for p in photos] == [
+        ("original images/07380A02.jpg", 2, 2, "female"),
+        ("original images/07381A30.jpg", 30, 30, "male"),
+        ("original images/13321A80.jpg", 80, 80, "male"),
+    ]
+    assert listing.rejects == [
+        RejectedPhoto("original images/Thumbs.db", "", "the name is not like 00001A02.jpg")
     ]
     assert [p.read_landmarks is None for p in photos] == [True, False, True]
     for photo in (photos[1], pickle.loads(pickle.dumps(photos[1]))):
@@ -69,9 +74,11 @@ def test_a_file_without_49_landmarks_is_refused(text: str, tmp_path: Path) -> No
 
 
 def test_the_real_folder(aaf: Path) -> None:
-    photos = list_aaf(aaf)
+    listing = list_aaf(aaf)
+    photos = listing.photos
     assert len(photos) == 11488
-    assert {p.age for p in photos} == set(range(2, 81))
+    assert not listing.rejects
+    assert {p.age_low for p in photos} == set(range(2, 81))
     assert all(p.read_landmarks for p in photos)
     assert photos[0].read_landmarks is not None
     left, right, nose, *mouth = photos[0].read_landmarks()

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import cv2
@@ -11,17 +12,19 @@ import numpy as np
 import pytest
 
 from halnet.alignment import MARGIN, TEMPLATE, align
+from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.cropping import PreparedPhoto, crop_photo, crop_photos, landmark_error
 from halnet.datasets.prepared_dataset import crop_path
-from halnet.datasets.source_photo import SourcePhoto
+from halnet.datasets.source_photo import RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
 from halnet.faces import DetectedFace
 from halnet.images import Image
 
 LARGE, SMALL = TEMPLATE + 100, TEMPLATE / 2  # landmarks of two faces in one photo
-PHOTO = SourcePhoto("a/photo.png", 30, "female")
+PHOTO = SourcePhoto("a/photo.png", 3, 9, "female", "Eve", (("camera", "b"),), "val")
+LABEL = PreparedPhoto("a/photo.png", 3, 9, "female", "Eve", {"camera": "b"}, "val")
 
-Crop = Callable[[SourcePhoto], PreparedPhoto]
+Crop = Callable[[SourceItem], PreparedPhoto]
 
 
 def two_faces(image: Image) -> tuple[DetectedFace, ...]:
@@ -54,10 +57,20 @@ def crop(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crop:
 def test_the_largest_face_is_cropped_without_landmarks(
     crop: Crop, image: Image, tmp_path: Path
 ) -> None:
-    expected = PreparedPhoto("a/photo.png", 30, "female", score=0.8765, faces=2)
-    assert crop(PHOTO) == expected
-    written = cv2.imread(str(crop_path(tmp_path / "out", PHOTO.source)), cv2.IMREAD_COLOR_RGB)
-    np.testing.assert_array_equal(written, align(image, LARGE.astype(np.float32), MARGIN))
+    written = align(image, LARGE.astype(np.float32), MARGIN)
+    assert crop(PHOTO) == replace(
+        LABEL,
+        score=0.8765,
+        faces=2,
+        width=400,
+        height=400,
+        eye_distance=56.0,
+        landmarks="184.00 196.00 240.00 196.00 212.00 228.00 189.00 261.00 235.00 261.00",
+        hash=f"{hash_crop(written):016x}",
+    )
+    np.testing.assert_array_equal(
+        cv2.imread(str(crop_path(tmp_path / "out", PHOTO.source)), cv2.IMREAD_COLOR_RGB), written
+    )
 
 
 def test_the_landmarks_of_the_dataset_choose_the_face(
@@ -85,8 +98,25 @@ def test_a_photo_with_damaged_landmarks_is_rejected(crop: Crop, tmp_path: Path) 
         raise DatasetError(f"{tmp_path}/source/points/photo.txt: damaged")
 
     result = crop(replace(PHOTO, read_landmarks=damaged))
-    expected = PreparedPhoto("a/photo.png", 30, "female", reject="points/photo.txt: damaged")
-    assert result == expected
+    assert result == replace(LABEL, reject="points/photo.txt: damaged")
+
+
+def test_a_photo_that_its_dataset_rejects_is_rejected(crop: Crop, tmp_path: Path) -> None:
+    result = crop(RejectedPhoto("a/b.png", "abc", "the age is not a number"))
+    assert (result.source, result.age, result.reject) == (
+        "a/b.png",
+        "abc",
+        "the age is not a number",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_are_read_only_as_they_are_needed(image: Image, tmp_path: Path) -> None:
+    """Two workers and a listing without end: the first results come."""
+    endless = (RejectedPhoto(f"{i}", "", "no photo") for i in count())
+    results = crop_photos(tmp_path, tmp_path / "out", endless, tmp_path / "yunet", 2)
+    assert [result.source for result in islice(results, 600)] == [f"{i}" for i in range(600)]
+    results.close()  # type: ignore[attr-defined]
 
 
 def test_a_photo_without_a_face_is_rejected(

@@ -55,7 +55,7 @@ def test_a_missing_or_damaged_crop_is_refused(copy: Path) -> None:
 def test_an_index_of_other_photos_is_refused(copy: Path) -> None:
     index = copy / "index.csv"
     index.write_text(index.read_text().replace(",train,", ",test,", 1))
-    with pytest.raises(DatasetError, match=r"expected index\.csv and .* to list the same photos"):
+    with pytest.raises(DatasetError, match=r"index\.csv and .* to state the same split"):
         PreparedDataset(copy)
     index.write_text("source,age\na.jpg,x\n")
     with pytest.raises(DatasetError, match=r"index\.csv: the file is damaged"):

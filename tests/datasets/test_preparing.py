@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +16,11 @@ import pytest
 from halnet.alignment import MARGIN, align
 from halnet.benchmarks.samples import portrait
 from halnet.datasets.aaf import list_aaf
+from halnet.datasets.csv_source import CsvColumns
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.preparing import prepare
+from halnet.datasets.split import read_split
+from halnet.datasets.utkface import list_utkface
 from halnet.errors import ConfigError, DatasetError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.images import load_image
@@ -72,16 +76,19 @@ def test_good_photos_are_indexed_and_bad_ones_are_rejected(
     with open(out / "rejects.csv", newline="") as file:
         rejects = {row["source"][-12:]: row["reject"] for row in csv.DictReader(file)}
     assert rejects == {
-        "00101A30.jpg": "original images/00101A30.jpg: the file is empty",
-        "00102A30.jpg": "original images/00102A30.jpg: the image data is damaged or cut off",
-        "00103A30.jpg": "original images/00103A30.jpg: not a JPEG, PNG, WebP or BMP image, "
-        "or its header is damaged",
+        "00101A30.jpg": "the file is empty",
+        "00102A30.jpg": "the image data is damaged or cut off",
+        "00103A30.jpg": "not a JPEG, PNG, WebP or BMP image, or its header is damaged",
         "00104A30.jpg": "no face found",
         "00105A30.jpg": "no detected face is the annotated one",
     }
     index = (out / "index.csv").read_text().splitlines()
-    assert index[0] == "source,age,sex,split,score,faces,landmark_error"
-    assert index[4].startswith("original images/00004A23.jpg,23,female,")
+    assert index[0] == (
+        "source,age_low,age_high,sex,person,split,score,faces,landmark_error,width,height,"
+        "eye_distance,landmarks,hash"
+    )
+    assert index[4].startswith("original images/00004A23.jpg,23,23,female,,")
+    assert summary.reasons == dict.fromkeys(rejects.values(), 1)
     assert json.loads((out / "prepared.json").read_text()) == asdict(summary)
     data = PreparedDataset(out)
     assert len(data.records) == N_GOOD
@@ -91,6 +98,106 @@ def test_good_photos_are_indexed_and_bad_ones_are_rejected(
     image = load_image(source / data.records[3].source)
     expected = align(image, FaceDetector(yunet)(image)[0].landmarks, MARGIN)
     np.testing.assert_array_equal(data.crop(data.records[3]), expected)
+
+
+@pytest.fixture(scope="module")
+def utkface_sample(utkface: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every 400th photo of UTKFace, two copies, one of them with another age, and a text file."""
+    root = tmp_path_factory.mktemp("utkface")
+    photos = sorted(path for path in utkface.glob("*.jpg") if path.name.count("_") == 3)
+    for path in photos[::400]:
+        (root / path.name).symlink_to(path)
+    for path, years in ((photos[4000], 0), (photos[8000], 20)):
+        age = int(path.name.split("_")[0]) + years
+        (root / f"{age}_0_0_20990101000000000.jpg.chip.jpg").symlink_to(path)
+    (root / "notes.txt").write_text("no photo")
+    return root
+
+
+def test_a_csv_file_of_the_same_photos_gives_the_same_index(
+    utkface_sample: Path, yunet: Path, tmp_path: Path
+) -> None:
+    expected = prepare(utkface_sample, tmp_path / "one", "utkface", workers=1, detector=yunet)
+    assert expected.shares == "80/10/10"
+    assert (expected.twins, expected.twins_rejected) == (2, 2)
+    lines = ["\ufefffile;race;years;gender\r\n"]
+    for photo in list_utkface(utkface_sample).photos:
+        race = dict(photo.groups)["race"]
+        lines.append(f"{photo.source};{race};{photo.age_low}.0;{photo.sex[0]}\r\n")
+    table = utkface_sample / "photos.csv"
+    table.write_text("".join(lines), encoding="utf-8", newline="")
+    found = prepare(
+        table,
+        tmp_path / "two",
+        "csv",
+        name="utkface",
+        shares="80/10/10",
+        columns=CsvColumns(path="file", age="years", sex="gender"),
+        workers=2,
+        detector=yunet,
+    )
+    table.unlink()
+    for name in ("index.csv", "dataset_split_stratified.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert found.indexed == expected.indexed > 30
+    assert found.rejected == expected.rejected - 1, "notes.txt is not in the table"
+    assert expected.reasons["the name is not AGE_SEX_RACE_DATE.jpg.chip.jpg"] == 1
+
+
+def test_photos_are_added_and_none_moves(utkface_sample: Path, yunet: Path, tmp_path: Path) -> None:
+    """A table of some photos is prepared, then of more photos, then of the first ones again."""
+    photos = list_utkface(utkface_sample).photos
+    table, out = utkface_sample / "photos.csv", tmp_path / "out"
+
+    def run(step: int) -> dict[str, str]:
+        rows = [f"{photo.source},30\n" for photo in photos[::step]]
+        table.write_text("path,age\n" + "".join(rows))
+        prepare(table, out, "csv", shares="50/25/25", workers=1, detector=yunet)
+        return {record.source: record.split for record in PreparedDataset(out).records}
+
+    first = run(2)
+    more = run(1)
+    assert len(more) > len(first) >= 20
+    assert {source: more[source] for source in first} == first
+    for count in Counter(more.values()).values():
+        assert count >= len(more) // 4 - 2
+    assert run(2) == first
+    table.unlink()
+    assert read_split(out / "dataset_split_stratified.json").parts() == more
+
+
+def test_a_table_of_rejects_is_one_error(source: Path, yunet: Path, tmp_path: Path) -> None:
+    table = source / "photos.csv"
+    table.write_text("path,age\na.jpg,30\nb.jpg,30\n00001A20.jpg,x\n")
+    with pytest.raises(
+        DatasetError,
+        match="found 0, and 3 rejected photos, 2 of them with the reason: the file does not exist",
+    ):
+        prepare(table, tmp_path / "out", "csv", workers=1, detector=yunet)
+    table.unlink()
+
+
+def test_a_folder_of_an_older_version_is_complete(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    """The values that an older version did not write may be missing."""
+    out = tmp_path / "out"
+    prepare(source, out, workers=1, detector=yunet)
+    path = out / "prepared.json"
+    old = ("dataset", "photos", "indexed", "rejected", "several_faces", "landmark_error", "split")
+    old += ("split_sha256", "seed", "listing_sha256", "input_fingerprint")
+    values = {key: value for key, value in json.loads(path.read_text()).items() if key in old}
+    path.write_text(json.dumps(values))
+    assert prepare(source, out, detector=tmp_path / "not needed").indexed == N_GOOD
+    with pytest.raises(ConfigError, match="expected .* with shares 80/10/10, found shares 90/5/5"):
+        prepare(source, out, shares="80/10/10", detector=yunet)
+    with pytest.raises(ConfigError, match="expected .* with name faces, found name aaf"):
+        prepare(source, out, name="faces", detector=yunet)
+
+
+def test_names_of_columns_need_a_csv_file(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected csv, because names of columns are given"):
+        prepare(source, tmp_path, columns=CsvColumns(age="years"))
 
 
 def test_workers_and_interruptions_do_not_change_the_result(
@@ -133,7 +240,7 @@ def test_a_second_run_does_nothing(source: Path, yunet: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("dataset", "error", "message"),
     [
-        ("imdb", ConfigError, "dataset: expected one of aaf, found imdb"),
+        ("imdb", ConfigError, "dataset: expected one of aaf, utkface, .*, found imdb"),
         ("aaf", DatasetError, "expected the All-Age-Faces folder"),
     ],
 )
@@ -152,7 +259,7 @@ def test_the_faces_of_real_photos_are_found(aaf_sample: Path, aaf_prepared: Path
     assert 0.04 < summary["landmark_error"] < 0.12
     data = PreparedDataset(aaf_prepared)
     differences = []
-    for record, photo in zip(data.records[::6], list_aaf(aaf_sample)[::6], strict=True):
+    for record, photo in zip(data.records[::6], list_aaf(aaf_sample).photos[::6], strict=True):
         assert record.source == photo.source
         assert photo.read_landmarks is not None
         image = load_image(aaf_sample / photo.source)

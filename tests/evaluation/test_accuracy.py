@@ -1,3 +1,6 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,10 +10,11 @@ import pytest
 from halnet import Predictor
 from halnet.artifact import bundled
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ImageError
+from halnet.errors import ConfigError, ImageError
 from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model, run_photos
 from halnet.evaluation.metrics import evaluate
 from halnet.evaluation.predictions import to_predictions
+from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.fake import FakeRuntime
@@ -22,7 +26,7 @@ def test_metrics_of_the_fake_runtime(prepared: Path) -> None:
     """A synthetic crop of the age a has the brightness 40 + 2 a, which the fake reads as an age."""
     options = RuntimeOptions(runtime="fake")
     calls: list[tuple[int, int]] = []
-    config = EvaluateConfig(prepared, Path("fake"), "train", limit=70, options=options)
+    config = EvaluateConfig((prepared,), Path("fake"), "train", limit=70, options=options)
     report = evaluate_model(config, lambda *call: calls.append(call))
     assert calls == [(32, 70), (64, 70), (70, 70)]
     truth = report.predictions.label
@@ -30,16 +34,68 @@ def test_metrics_of_the_fake_runtime(prepared: Path) -> None:
     assert report.evaluation.overall.mae == pytest.approx(
         np.abs((40 + 2 * truth) / 2.55 - truth).mean(), abs=0.4
     )
-    assert (report.dataset, report.missed, report.spec.runtime) == ("synthetic", 0, "fake")
-    assert report.split_sha256 == PreparedDataset(prepared).split_sha256
+    (found,) = report.sets.values()
+    assert (found.missed, report.spec.runtime) == (0, "fake")
+    sha256 = PreparedDataset(prepared).split_sha256
+    assert report.title == f"fake on fake: synthetic train split {sha256[:12]}"
 
 
 def test_a_limit_is_spread_over_the_split(prepared: Path, checkpoint: Path) -> None:
-    config = EvaluateConfig(prepared, checkpoint, split="train", limit=20, options=CPU)
+    config = EvaluateConfig((prepared,), checkpoint, split="train", limit=20, options=CPU)
     report = evaluate_model(config)
     ages = [record.age for record in PreparedDataset(prepared).select("train")]
     assert report.predictions.label.tolist() == [ages[i * 216 // 20] for i in range(20)]
     assert report.evaluation.overall.count == 20
+
+
+def test_several_datasets_are_evaluated_together_and_apart(
+    make_prepared_folder: Callable[..., Path],
+) -> None:
+    first = make_prepared_folder(40, "first", shares="50/25/25")
+    second = make_prepared_folder(40, "second", first=60, years=10, shares="50/25/25")
+    options = RuntimeOptions(runtime="fake")
+    config = EvaluateConfig((first, second), Path("fake"), limit=6, options=options)
+    report = evaluate_model(config)
+    assert list(report.sets) == ["first", "second"]
+    exact, ranges = (part.evaluation for part in report.sets.values())
+    assert (exact.overall.count, exact.ranges) == (6, None)
+    assert ranges.overall.count == 0
+    assert ranges.ranges is not None
+    assert ranges.ranges.overall.count == 6
+    assert set(ranges.ranges.by_group["camera"]) <= set("abc")
+    assert report.evaluation.overall == exact.overall
+    assert report.evaluation.ranges == ranges.ranges
+    assert report.predictions.dataset == ("first",) * 6 + ("second",) * 6
+    values = json.loads(json.dumps(report.to_dict()))
+    assert set(values["sets"]) == {"first", "second"}
+    assert values["sets"]["second"]["ranges"]["overall"]["count"] == 6
+    assert values["sets"]["second"]["relation"] == "unknown"
+    assert values["overall"]["count"] == 6
+
+
+def test_a_dataset_that_the_model_never_saw_is_away(
+    make_prepared_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The hashes of its training photos are in the checkpoint, which is given beside the model."""
+    loaded = load_checkpoint(bundled("halnet.safetensors"))
+    metadata = replace(loaded.metadata, licence="X-1", terms="research only")
+    folder = make_prepared_folder(20, "away", shares="50/25/25")
+    path = tmp_path / "model.safetensors"
+    seen = PreparedDataset(folder).hashes[3]
+    save_checkpoint(path, loaded.model, loaded.recipe, metadata, np.array([seen]))
+    found = evaluate_model(EvaluateConfig((folder,), path, options=CPU))
+    assert found.title == "model.safetensors on pytorch: away all photos, away"
+    values = found.to_dict()
+    assert (values["split"], values["relation"], values["seen_left_out"]) == ("all", "away", 1)
+    assert values["overall"]["count"] == 19
+    assert values["licence"] == "X-1: research only"
+    assert "003.jpg" not in found.predictions.source
+
+
+def test_each_dataset_needs_its_folder_of_photos(prepared: Path, tmp_path: Path) -> None:
+    config = EvaluateConfig((prepared,), photos=(tmp_path, tmp_path))
+    with pytest.raises(ConfigError, match="one folder for each of 1 datasets, found 2"):
+        evaluate_model(config)
 
 
 def test_raw_photos_give_the_ages_of_their_crops(
@@ -81,6 +137,6 @@ def test_flip_averaging_averages_distributions(prepared: Path, checkpoint: Path)
     with open_model(checkpoint, CPU) as runtime:
         plain, mirrored = runtime.run(crops), runtime.run(crops[:, :, ::-1].copy())
     expected = (plain.probabilities + mirrored.probabilities) / 2
-    report = evaluate_model(EvaluateConfig(prepared, checkpoint, flip=True, options=CPU))
+    report = evaluate_model(EvaluateConfig((prepared,), checkpoint, flip=True, options=CPU))
     np.testing.assert_allclose(report.predictions.age, expected @ np.arange(101.0), atol=1e-3)
     assert np.abs(report.predictions.age - plain.age).max() > 1e-3

@@ -1,9 +1,11 @@
+import base64
 import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -36,18 +38,37 @@ def test_a_checkpoint_is_read_as_it_was_written(checkpoint: Path, tmp_path: Path
     assert second.metadata == replace(first.metadata, checkpoint_sha256=sha256_file(path))
 
 
+def test_a_checkpoint_keeps_the_hashes_of_its_photos(checkpoint: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(checkpoint)
+    path = tmp_path / "copy.safetensors"
+    hashes = np.array([2**64 - 1, 3, 3, 2**63], np.uint64)
+    save_checkpoint(path, first.model, first.recipe, first.metadata, hashes)
+    found = load_checkpoint(path).trained_on
+    assert found is not None
+    assert found.dtype == np.uint64
+    assert found.tolist() == [3, 2**63, 2**64 - 1]
+    text = header(path)["halnet.trained_on"]
+    assert base64.b64decode(text)[:8] == b"\3" + bytes(7), "the lowest byte comes first"
+    save_checkpoint(path, first.model, first.recipe, first.metadata, hashes[:0])
+    empty = load_checkpoint(path).trained_on
+    assert empty is not None
+    assert len(empty) == 0
+    save_checkpoint(path, first.model, first.recipe, first.metadata)
+    assert load_checkpoint(path).trained_on is None
+
+
 def test_equal_content_gives_equal_bytes_for_each_length(checkpoint: Path, tmp_path: Path) -> None:
     """Some of 40 lengths of the header begin with 0x80, as a pickle does."""
     found = load_checkpoint(checkpoint)
     first_bytes = set()
     for extra in range(40):
-        longer = replace(found.metadata, dataset="x" * (8 * extra))
+        longer = replace(found.metadata, terms="x" * (8 * extra))
         paths = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
         for path in paths:
             save_checkpoint(path, found.model, found.recipe, longer)
         assert paths[0].read_bytes() == paths[1].read_bytes()
         first_bytes.add(paths[0].read_bytes()[0])
-        assert load_checkpoint(paths[0]).metadata.dataset == longer.dataset
+        assert load_checkpoint(paths[0]).metadata.terms == longer.terms
     assert 0x80 in first_bytes
 
 
@@ -103,6 +124,14 @@ def unknown_backbone(tensors: dict[str, Any], properties: dict[str, str]) -> Non
     properties["halnet.config"] = '{"backbone": "alexnet"}'
 
 
+def damaged_hashes(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    properties["halnet.trained_on"] = "AAAA"
+
+
+def no_base64(tensors: dict[str, Any], properties: dict[str, str]) -> None:
+    properties["halnet.trained_on"] = "?" * 12
+
+
 def not_finite(tensors: dict[str, Any], properties: dict[str, str]) -> None:
     tensors["network.classifier.3.bias"][7] = float("nan")
 
@@ -114,6 +143,8 @@ def not_finite(tensors: dict[str, Any], properties: dict[str, str]) -> None:
         (other_weights, "expected the weights of ca_mobilenet_v3, found others"),
         (no_recipe, "found a file without a training recipe"),
         (unknown_backbone, "backbone: expected one of .* found alexnet"),
+        (damaged_hashes, "expected hashes of the photos .* found damage"),
+        (no_base64, "expected hashes of the photos .* found damage"),
         (not_finite, "expected finite weights, found NaN or infinity"),
     ],
 )

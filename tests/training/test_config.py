@@ -1,12 +1,14 @@
+import json
 from dataclasses import Field, fields
 from typing import Any
 
 import pytest
 
 from halnet.errors import ConfigError
+from halnet.evaluation.degradations import DEGRADATIONS
 from halnet.network.config import NetworkConfig
 from halnet.network.heads import HEADS
-from halnet.training.config import Stage, TrainConfig, parse_stages
+from halnet.training.config import Share, Stage, TrainConfig, parse_share, parse_stages
 
 
 def test_the_resolution_of_each_epoch_comes_from_the_stages() -> None:
@@ -16,8 +18,21 @@ def test_the_resolution_of_each_epoch_comes_from_the_stages() -> None:
 
 
 def test_a_recipe_is_read_as_it_was_written() -> None:
-    config = TrainConfig(stages=(Stage(96, 1), Stage(224, 2)), sigma=3.0, seed=7)
+    config = TrainConfig(
+        stages=(Stage(96, 1), Stage(224, 2)),
+        shares=(Share("aaf", 2.0), Share("fairface", 0.5)),
+        sigma=3.0,
+        seed=7,
+    )
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_a_recipe_of_an_older_version_gets_defaults() -> None:
+    """It has no fields for several datasets and degradations."""
+    values = json.loads(TrainConfig(sigma=3.0).to_json())
+    for name in ("shares", "balance", "degrade", "degradations", "jitter"):
+        del values[name]
+    assert TrainConfig.from_json(json.dumps(values)) == TrainConfig(sigma=3.0)
 
 
 def test_a_recipe_with_an_unknown_field_is_refused() -> None:
@@ -95,3 +110,40 @@ def test_bad_stages_are_refused(stages: str, message: str) -> None:
 def test_bad_numbers_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{field}: expected .* found"):
         TrainConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("aaf=2", Share("aaf", 2)),
+        ("a=b=0.25", Share("a=b", 0.25)),
+        ("aaf-2=1e1", Share("aaf-2", 10)),
+    ],
+)
+def test_a_share_is_read(text: str, expected: Share) -> None:
+    assert parse_share(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "aaf", "2", "=2", "aaf=", "aaf=much"])
+def test_another_text_is_no_share(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected NAME=WEIGHT such as aaf=2, found '{text}'"):
+        parse_share(text)
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1001, float("nan"), float("inf")])
+def test_a_weight_without_sense_is_refused(weight: float) -> None:
+    with pytest.raises(ConfigError, match="share: expected a weight above 0 .* for aaf, found"):
+        TrainConfig(shares=(Share("aaf", weight),))
+
+
+def test_two_weights_of_a_dataset_are_refused() -> None:
+    with pytest.raises(ConfigError, match="expected one weight for each dataset, found aaf, aaf"):
+        TrainConfig(shares=(Share("aaf", 1), Share("aaf", 2)))
+
+
+def test_degradations_are_named() -> None:
+    assert TrainConfig().degradation_names == tuple(DEGRADATIONS)
+    assert TrainConfig(degradations="jpeg, blur").degradation_names == ("jpeg", "blur")
+    for text in ("", "jpeg,", "fog"):
+        with pytest.raises(ConfigError, match=f"degradations: expected all or .* found '{text}'"):
+            TrainConfig(degradations=text)

@@ -38,26 +38,39 @@ def images() -> torch.Tensor:
 def test_a_copy_of_the_teacher_has_no_loss(images: torch.Tensor) -> None:
     teacher = Tiny(4, 0)
     student = copy.deepcopy(teacher)
-    logits, loss = Distiller(student, teacher, replace(CONFIG, mean_weight=1.0))(student, images)
+    logits, loss = Distiller(student, [teacher], replace(CONFIG, mean_weight=1.0))(student, images)
     assert loss.shape == (6,)
     assert logits.shape == (6, 101)
     assert loss.abs().max() < 1e-4
     other = Tiny(4, 1)
-    assert Distiller(other, teacher, CONFIG)(other, images)[1].min() > 1e-3
+    assert Distiller(other, [teacher], CONFIG)(other, images)[1].min() > 1e-3
 
 
 def test_the_loss_is_the_divergence_from_the_teacher(images: torch.Tensor) -> None:
     teacher, student = Tiny(4, 0), Tiny(4, 1)
     config = replace(CONFIG, teacher_weight=0.5)
-    _, loss = Distiller(student, teacher, config)(student, images)
+    _, loss = Distiller(student, [teacher], config)(student, images)
     with torch.no_grad():
         p, q = teacher(images)[2], student(images)[2]
     torch.testing.assert_close(loss, 0.5 * (p * (p / q).log()).sum(1), rtol=1e-3, atol=1e-5)
 
 
+def test_the_distributions_of_several_teachers_are_averaged(images: torch.Tensor) -> None:
+    """The features that hints compare are those of the first teacher."""
+    first, second, student = Tiny(4, 0), Tiny(6, 2), Tiny(4, 1)
+    _, loss = Distiller(student, [first, second], CONFIG)(student, images)
+    with torch.no_grad():
+        p = (first(images)[2] + second(images)[2]) / 2
+        q = student(images)[2]
+    torch.testing.assert_close(loss, (p * (p / q).log()).sum(1), rtol=1e-3, atol=1e-5)
+    hinted = replace(CONFIG, hint_weight=1.0)
+    assert Distiller(student, [second, first], hinted).maps["pooled"].weight.shape == (12, 8)
+    assert Distiller(student, [first, second], hinted).maps["pooled"].weight.shape == (8, 8)
+
+
 def test_hints_map_between_the_widths_and_train_with_the_student(images: torch.Tensor) -> None:
     teacher, student = Tiny(6, 0), Tiny(4, 1)
-    distiller = Distiller(student, teacher, replace(CONFIG, hint_weight=2.0))
+    distiller = Distiller(student, [teacher], replace(CONFIG, hint_weight=2.0))
     shapes = {name: tuple(module.weight.shape) for name, module in distiller.maps.items()}
     assert shapes == {"stride8": (6, 4, 1, 1), "stride16": (12, 8, 1, 1), "pooled": (12, 8)}
     before = copy.deepcopy(teacher.state_dict())
@@ -90,4 +103,4 @@ def test_a_backbone_without_such_features_is_refused() -> None:
     teacher, student = Tiny(4, 0), Tiny(4, 1)
     teacher.feature_layers = FeatureLayers("0", "", "2")
     with pytest.raises(ConfigError, match="expected networks with features at stride16"):
-        Distiller(student, teacher, replace(CONFIG, hint_weight=1.0))
+        Distiller(student, [teacher], replace(CONFIG, hint_weight=1.0))

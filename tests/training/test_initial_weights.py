@@ -2,20 +2,32 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torchvision.models import MobileNet_V3_Large_Weights, mobilenet_v3_large
 
-from halnet.artifact import sha256_file
+from halnet.artifact import TrainedSet, sha256_file
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.network.attention import CoordinateAttention
+from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
-from halnet.training.initial_weights import PACKAGED, InitialWeights, load_imagenet, parse_weights
+from halnet.training.initial_weights import (
+    PACKAGED,
+    InitialWeights,
+    check_unseen,
+    load_imagenet,
+    parse_weights,
+    trained_photos,
+)
+from tests.conftest import make_prepared
 
 LITE = NetworkConfig(backbone="timm:tf_efficientnet_lite0")
 
@@ -47,7 +59,7 @@ def test_a_missing_file_is_refused(text: str) -> None:
 
 
 def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, prepared: Path) -> None:
-    data = PreparedDataset(prepared)
+    data = DataCollection([PreparedDataset(prepared)])
     model = AgeNet(NetworkConfig(backbone="mobilenet_v3_large"))
     with pytest.raises(ConfigError, match="expected weights of the network to train"):
         parse_weights(str(checkpoint)).load(model, "mobilenet_v3_large", data)
@@ -57,7 +69,63 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, prepared: 
 
 def test_a_checkpoint_of_another_split_is_refused(checkpoint: Path, prepared: Path) -> None:
     with pytest.raises(ConfigError, match="so it may have been trained on test photos"):
-        parse_weights(str(checkpoint)).check(PreparedDataset(prepared))
+        parse_weights(str(checkpoint)).check(DataCollection([PreparedDataset(prepared)]))
+
+
+@pytest.fixture(scope="module")
+def data(prepared: Path, ranges: Path) -> DataCollection:
+    return DataCollection([PreparedDataset(prepared), PreparedDataset(ranges)])
+
+
+def trained(base: Path, splits: list[str], hashes: list[int] | None) -> Checkpoint:
+    """Return a checkpoint that was trained on these splits and photos."""
+    found = load_checkpoint(base)
+    sets = tuple(TrainedSet(f"set {i}", split) for i, split in enumerate(splits))
+    known = None if hashes is None else np.array(sorted(hashes), np.uint64)
+    return replace(found, metadata=replace(found.metadata, datasets=sets), trained_on=known)
+
+
+def hashes_of(data: DataCollection, name: str, split: str) -> list[int]:
+    records = [r for r in data.sets[name].records if r.split == split]
+    assert all(record.hash is not None for record in records)
+    return [record.hash or 0 for record in records]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_photo_that_was_trained_on_is_found_by_its_hash(
+    split: str, data: DataCollection, checkpoint: Path
+) -> None:
+    """Hashes that differ in three bits belong to copies, and those that differ in four do not."""
+    photo = hashes_of(data, "ranges", split)[-1]
+    train = hashes_of(data, "ranges", "train")
+    check_unseen(trained(checkpoint, ["ab"], [*train, photo ^ 0b1111]), data)
+    message = "photos of ranges in .* found 1 of them among its training photos, such as 1"
+    with pytest.raises(ConfigError, match=message):
+        check_unseen(trained(checkpoint, ["ab"], [*train, photo ^ 0b10101]), data)
+
+
+def test_the_split_decides_before_the_hashes(data: DataCollection, checkpoint: Path) -> None:
+    """An old split can have copies in two parts, which its datasets keep."""
+    seen = hashes_of(data, "synthetic", "test")
+    splits = [part.split_sha256 for part in data.sets.values()]
+    check_unseen(trained(checkpoint, splits[:1], seen), data)
+    with pytest.raises(ConfigError, match=f"photos of synthetic .* found {len(seen)} of them"):
+        check_unseen(trained(checkpoint, splits[1:], seen), data)
+
+
+def test_a_checkpoint_without_hashes_has_seen_the_training_photos_of_its_split(
+    data: DataCollection, checkpoint: Path, tmp_path: Path
+) -> None:
+    split = data.sets["synthetic"].split_sha256
+    old = trained(checkpoint, [split], None)
+    check_unseen(old, data)
+    assert set(trained_photos(old, data)) == set(hashes_of(data, "synthetic", "train"))
+    copies = make_prepared(tmp_path, 250, "copies")
+    both = DataCollection([data.sets["synthetic"], PreparedDataset(copies)])
+    with pytest.raises(ConfigError, match="test photos of copies"):
+        check_unseen(old, both)
+    with pytest.raises(ConfigError, match=r"found one of the split ab\.\.\. and no hashes"):
+        check_unseen(trained(checkpoint, ["ab"], None), data)
 
 
 def test_a_checkpoint_is_read_once_and_copied(
@@ -69,7 +137,7 @@ def test_a_checkpoint_is_read_once_and_copied(
     weights = parse_weights(str(path))
     assert weights.sha256 == sha256_file(checkpoint)
     path.unlink()
-    weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
+    weights.load(model, "ca_mobilenet_v3", DataCollection([PreparedDataset(prepared)]))
     state = model.state_dict()
     for name, value in load_file(checkpoint).items():
         assert torch.equal(state[name], value)
@@ -96,7 +164,7 @@ def test_channels_of_imagenet_weights_are_selected(prepared: Path) -> None:
     package = pytest.importorskip(module, reason="needs pip install 'halnet[pretrained]'")
     model = AgeNet()
     weights = parse_weights(SELECTED)
-    weights.load(model, "ca_mobilenet_v3", PreparedDataset(prepared))
+    weights.load(model, "ca_mobilenet_v3", DataCollection([PreparedDataset(prepared)]))
     theirs = torch.load(getattr(package, names).get_model_file_path(), weights_only=True)
     same = [v for v in theirs.values() if v.shape == (672, 112, 1, 1)]
     own = model.network.features[12].block[0][0].weight

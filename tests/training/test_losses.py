@@ -7,10 +7,13 @@ import torch
 from halnet.training.config import TrainConfig
 from halnet.training.losses import (
     HEAD_LOSSES,
+    count_ages,
     distribution_loss,
     label_distribution,
     lds_weights,
+    mean_over_years,
     mix,
+    smooth_density,
 )
 
 PLAIN = TrainConfig(mean_weight=0.0)
@@ -85,12 +88,41 @@ def test_the_mean_variance_loss() -> None:
 @pytest.mark.parametrize(("kind", "power"), [("inverse", 1.0), ("sqrt", 0.5), ("none", 0.0)])
 def test_rare_ages_get_larger_weights(kind: str, power: float) -> None:
     ages = np.array([30] * 90 + [70] * 10)
-    weights = lds_weights(ages, kind)
+    weights = lds_weights(count_ages(ages, ages), kind)
     assert weights.shape == (101,)
     assert weights[ages].mean() == pytest.approx(1, rel=1e-5), "the mean of all photos is 1"
     assert weights[70] / weights[30] == pytest.approx(9**power, rel=1e-4)
     kernel = np.exp(-(np.array([-2, -1, 0, 1, 2]) ** 2) / 8)
     assert weights[31] / weights[30] == pytest.approx((kernel[2] / kernel[1]) ** power)
+
+
+def test_a_range_counts_evenly_for_its_years() -> None:
+    low, high = np.array([3, 3, 20, 95]), np.array([9, 9, 20, 100])
+    counts = count_ages(low, high)
+    assert counts.sum() == pytest.approx(4)
+    np.testing.assert_allclose(counts[3:10], 2 / 7)
+    assert counts[20] == 1
+    np.testing.assert_allclose(counts[95:], 1 / 6)
+    assert np.count_nonzero(counts) == 7 + 1 + 6
+    # The density is smoothed with five values of a Gaussian, whose sum is 1.
+    assert smooth_density(counts)[6] == pytest.approx(2 / 7)
+    kernel = np.exp(-(np.array([-2, -1, 0, 1, 2]) ** 2) / 8)
+    assert smooth_density(counts)[20] == pytest.approx(kernel[2] / kernel.sum())
+
+
+def test_the_weight_of_a_range_is_the_mean_of_its_years() -> None:
+    values = np.arange(101.0) ** 2
+    table = mean_over_years(values)
+    assert table.shape == (101, 101)
+    np.testing.assert_array_equal(np.diag(table), values)
+    assert table[3, 5] == pytest.approx((9 + 16 + 25) / 3)
+    assert table[0, 100] == pytest.approx(values.mean())
+    ages = np.array([30] * 50), np.array([34] * 50)
+    single = np.array([60] * 5)
+    counts = count_ages(*ages) + count_ages(single, single)
+    weights = mean_over_years(lds_weights(counts, "inverse"))
+    mean = (50 * weights[30, 34] + 5 * weights[60, 60]) / 55
+    assert mean == pytest.approx(1, rel=1e-5), "the mean of all photos is 1, with ranges too"
 
 
 def test_mix_is_the_same_for_images_and_ages() -> None:

@@ -3,15 +3,18 @@ from pathlib import Path
 
 import numpy as np
 
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.network.model import AgeNet
 from halnet.training.config import Stage, TrainConfig
 from halnet.training.module import AgeModule, dropout_rate, learning_rate_factor
+from halnet.training.photos import training_photos
 
 
 def test_norms_and_biases_have_no_weight_decay(prepared: Path) -> None:
     config = TrainConfig(photos=36, batch_size=12)
-    module = AgeModule(config, PreparedDataset(prepared), AgeNet())
+    data = DataCollection([PreparedDataset(prepared)])
+    module = AgeModule(config, training_photos(data, config), [], AgeNet())
     (optimizer,), _ = module.configure_optimizers()
     decayed, plain = optimizer.param_groups
     assert decayed["weight_decay"] == config.weight_decay

@@ -53,6 +53,16 @@ def test_titles_and_labels(axes: list[Any]) -> None:
     assert {axis.get_xlabel() for axis in axes} == {"Epoch"}
 
 
+def test_the_errors_of_each_dataset_are_drawn(drawn_axes: Any) -> None:
+    errors = {"val_mae_aaf": "5", "val_distance_fairface": "3"}
+    rows = [{**row, **errors} for row in ROWS]
+    mae = drawn_axes(plots, lambda path: plots.plot_training(rows, path))[1]
+    curves = {line.get_label(): list(line.get_ydata()) for line in mae.lines[:4]}
+    assert curves["aaf"] == [5] * 5
+    assert curves["fairface, distance to the range"] == [3] * 5
+    assert curves["validation, averaged weights"] == [9, 8, 7, 6, 6.5]
+
+
 def test_a_line_marks_the_next_stage(axes: list[Any]) -> None:
     for axis in axes:
         assert [text.get_text() for text in axis.texts] == ["64 px", "224 px"]

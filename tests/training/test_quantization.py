@@ -82,4 +82,4 @@ def test_training_reduces_the_loss_in_int8() -> None:
 
 def test_training_for_int8_needs_trained_weights(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quantize: expected weights of a trained checkpoint"):
-        train(prepared, tmp_path / "run", TrainConfig(quantize="int8"))
+        train([prepared], tmp_path / "run", TrainConfig(quantize="int8"))

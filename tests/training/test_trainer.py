@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 
 from halnet.artifact import sha256_file
 from halnet.datasets.cropping import PreparedPhoto
-from halnet.datasets.preparing import Origin, write_index
+from halnet.datasets.indexing import write_index
+from halnet.datasets.origin import Origin
 from halnet.errors import ArtifactError, ConfigError, DatasetError, RuntimeUnavailableError
 from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
 from halnet.evaluation.predictions import read_predictions
 from halnet.network.attention import CoordinateAttention
-from halnet.network.checkpoint import load_checkpoint
+from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.network.model import AgeNet
 from halnet.runtimes.base import RuntimeOptions
 from halnet.training.callbacks import BestCheckpoint
@@ -43,7 +44,7 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    train(prepared, out, CONFIG, device="cpu")
+    train([prepared], out, CONFIG, device="cpu")
     return out
 
 
@@ -73,7 +74,7 @@ def test_a_finished_run_does_not_change(finished: Path, prepared: Path) -> None:
     """Artifacts state the hash of the checkpoint, so a repeated command must not change it."""
     before = (finished / "best_model.safetensors").read_bytes()
     log = (finished / "training_log.csv").read_bytes()
-    result = train(prepared, finished, CONFIG, device="cpu")
+    result = train([prepared], finished, CONFIG, device="cpu")
     assert (finished / "best_model.safetensors").read_bytes() == before
     assert (finished / "training_log.csv").read_bytes() == log
     assert result is not None
@@ -83,14 +84,14 @@ def test_a_finished_run_does_not_change(finished: Path, prepared: Path) -> None:
 @pytest.mark.parametrize("device", ["banana", "cuda:99"])
 def test_a_wrong_device_writes_nothing(device: str, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match=f"PyTorch: expected .*{device}"):
-        train(prepared, tmp_path / "run", CONFIG, device=device)
+        train([prepared], tmp_path / "run", CONFIG, device=device)
     assert not (tmp_path / "run").exists()
 
 
 def test_the_report_agrees_with_an_evaluation(finished: Path, prepared: Path) -> None:
     best = finished / "best_model.safetensors"
     options = RuntimeOptions(device="cpu")
-    result = evaluate_model(EvaluateConfig(prepared, best, options=options))
+    result = evaluate_model(EvaluateConfig((prepared,), best, options=options))
     report = json.loads((finished / "report.json").read_text())["test"]
     assert result.evaluation.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
     assert result.evaluation.overall.coverage == report["overall"]["coverage"]
@@ -108,10 +109,10 @@ def test_an_interrupted_run_gives_the_same_weights(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(prepared, tmp_path, CONFIG, device="cpu", on_epoch=interrupt)
+        train([prepared], tmp_path, CONFIG, device="cpu", on_epoch=interrupt)
     assert not (tmp_path / "best_model.safetensors").exists()
     epochs: list[float] = []
-    train(prepared, tmp_path, CONFIG, device="cpu", on_epoch=lambda v: epochs.append(v["epoch"]))
+    train([prepared], tmp_path, CONFIG, device="cpu", on_epoch=lambda v: epochs.append(v["epoch"]))
     assert epochs == [2, 3], "the first epoch is not repeated"
     expected = load_file(finished / "best_model.safetensors")
     found = load_file(tmp_path / "best_model.safetensors")
@@ -131,7 +132,7 @@ def test_a_loss_that_becomes_nan_stops_the_run(
 
     monkeypatch.setattr(AgeNet, "logits", broken)
     with pytest.raises(ConfigError, match="the loss is nan in epoch 2, batch 3"):
-        train(prepared, tmp_path, CONFIG, device="cpu")
+        train([prepared], tmp_path, CONFIG, device="cpu")
     assert (tmp_path / "last.ckpt").exists()
 
 
@@ -142,7 +143,7 @@ def test_weights_start_from_a_checkpoint(
     start = finished / "best_model.safetensors"
     config = TrainConfig(stages=(Stage(224, 1),), batch_size=24, learning_rate=1e-7)
     out = tmp_path / "run"
-    train(prepared, out, config, weights=str(start), device="cpu")
+    train([prepared], out, config, weights=str(start), device="cpu")
     recipe = TrainConfig.from_json(load_checkpoint(out / "best_model.safetensors").recipe)
     assert recipe.initial_sha256 == sha256_file(start)
     before, after = load_file(start), load_file(out / "best_model.safetensors")
@@ -150,16 +151,17 @@ def test_weights_start_from_a_checkpoint(
         if name.endswith(("weight", "bias")):
             torch.testing.assert_close(after[name], value, atol=1e-5, rtol=0)
     with pytest.raises(ConfigError, match="it may have been trained on test photos"):
-        train(prepared, tmp_path / "other", config, weights=str(checkpoint), device="cpu")
+        train([prepared], tmp_path / "other", config, weights=str(checkpoint), device="cpu")
     with pytest.raises(ConfigError, match="found other values of weights, initial_sha256"):
-        train(prepared, out, config, device="cpu")
+        train([prepared], out, config, device="cpu")
 
 
 def test_too_few_validation_photos_are_refused(tmp_path: Path) -> None:
-    results = [PreparedPhoto(f"{i}.jpg", 30, "") for i in range(40)]
+    hashes = np.random.default_rng(0).integers(2**64, size=40, dtype=np.uint64)
+    results = [PreparedPhoto(f"{i}.jpg", 30, 30, hash=f"{h:016x}") for i, h in enumerate(hashes)]
     write_index(tmp_path, Origin("x", seed=0, listing_sha256="0"), results)
     with pytest.raises(DatasetError, match="at least 9 validation photos .* found 2"):
-        train(tmp_path, tmp_path / "run", CONFIG, device="cpu")
+        train([tmp_path], tmp_path / "run", CONFIG, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     config = replace(CONFIG, **change)
     with pytest.raises(ConfigError, match=message):
-        train(prepared, tmp_path / "run", config, device="cpu", devices=devices)
+        train([prepared], tmp_path / "run", config, device="cpu", devices=devices)
     assert not (tmp_path / "run").exists()
 
 
@@ -194,7 +196,7 @@ def test_the_random_numbers_of_a_recipe_stay_the_same(
     start = finished / "best_model.safetensors"
     config = replace(CONFIG, hint_weight=1.0, seed=5)
     with pytest.raises(KeyboardInterrupt):
-        train(prepared, tmp_path, config, weights=str(start), teacher=start, device="cpu")
+        train([prepared], tmp_path, config, weights=str(start), teachers=[start], device="cpu")
     torch.manual_seed(5)
     networks = [AgeNet(), AgeNet()]
     expected = torch.nn.Conv2d(40, 40, 1).weight
@@ -209,7 +211,7 @@ def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_
     config = TrainConfig(
         stages=(Stage(224, 1),), batch_size=24, freeze_epochs=1, weight_decay=0.1, ema_decay=0.5
     )
-    train(prepared, tmp_path, config, weights=str(start), device="cpu")
+    train([prepared], tmp_path, config, weights=str(start), device="cpu")
     before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
     moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
     gates = {n for n in before if any(part in n for part in ("squeeze", "gate_", ".norm."))}
@@ -224,7 +226,7 @@ def test_training_for_int8_keeps_the_statistics(
     config = replace(
         CONFIG, stages=(Stage(32, 1), Stage(224, 1)), photos=48, quantize="int8", ema_decay=0.5
     )
-    train(prepared, tmp_path, config, weights=str(start), device="cpu")
+    train([prepared], tmp_path, config, weights=str(start), device="cpu")
     before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
     moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
     statistics = {n for n in before if "running_" in n or "num_batches" in n}
@@ -242,7 +244,7 @@ def test_early_stopping(prepared: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(BestCheckpoint, "on_validation_epoch_end", drifting)
     stages = (Stage(32, 2), Stage(224, 3))
-    result = train(prepared, tmp_path, replace(CONFIG, stages=stages, patience=1), device="cpu")
+    result = train([prepared], tmp_path, replace(CONFIG, stages=stages, patience=1), device="cpu")
     assert result is not None
     assert [row["size"] for row in result.log] == ["32", "32", "224", "224"]
 
@@ -250,7 +252,7 @@ def test_early_stopping(prepared: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_student_learns_from_a_teacher(finished: Path, prepared: Path, tmp_path: Path) -> None:
     teacher = finished / "best_model.safetensors"
     config = replace(CONFIG, stages=(Stage(224, 1),), photos=24, hint_weight=0.5, precision="bf16")
-    result = train(prepared, tmp_path / "run", config, teacher=teacher, device="cpu")
+    result = train([prepared], tmp_path / "run", config, teachers=[teacher], device="cpu")
     assert result is not None
     # In each precision of the training, the validation computes in float32.
     assert float(result.log[-1]["val_mae"]) == pytest.approx(result.val.overall.mae, abs=1e-3)
@@ -258,14 +260,32 @@ def test_a_student_learns_from_a_teacher(finished: Path, prepared: Path, tmp_pat
     assert recipe.teacher_sha256 == sha256_file(teacher)
     assert load_file(result.checkpoint).keys() == load_file(teacher).keys()
     with pytest.raises(ConfigError, match="found other values of teacher_sha256"):
-        train(prepared, tmp_path / "run", replace(config, hint_weight=0.0), device="cpu")
+        train([prepared], tmp_path / "run", replace(config, hint_weight=0.0), device="cpu")
+
+
+def test_the_order_of_teachers_belongs_to_the_recipe(
+    finished: Path, prepared: Path, tmp_path: Path
+) -> None:
+    first = finished / "best_model.safetensors"
+    best = load_checkpoint(first)
+    second = tmp_path / "second.safetensors"
+    text = replace(CONFIG, seed=9).to_json()
+    save_checkpoint(second, best.model, text, best.metadata, best.trained_on)
+    config = replace(CONFIG, stages=(Stage(224, 1),), photos=24)
+    out = tmp_path / "run"
+    result = train([prepared], out, config, teachers=[first, second], device="cpu")
+    assert result is not None
+    recipe = TrainConfig.from_json(load_checkpoint(result.checkpoint).recipe)
+    assert recipe.teacher_sha256 == f"{sha256_file(first)},{sha256_file(second)}"
+    with pytest.raises(ConfigError, match="found other values of teacher_sha256"):
+        train([prepared], out, config, teachers=[second, first], device="cpu")
 
 
 def test_a_teacher_of_another_split_is_refused(
     prepared: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="it may have been trained on test photos"):
-        train(prepared, tmp_path / "run", CONFIG, teacher=checkpoint, device="cpu")
+        train([prepared], tmp_path / "run", CONFIG, teachers=[checkpoint], device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -277,7 +297,7 @@ def test_a_teacher_of_another_age_range_is_refused(
     assert data.count(b"[0, 100]") == 1
     other.write_bytes(data.replace(b"[0, 100]", b"[0, 116]"))
     with pytest.raises(ArtifactError, match=r"expected ages 0 to 100, found \[0, 116\]"):
-        train(prepared, tmp_path / "run", CONFIG, teacher=other, device="cpu")
+        train([prepared], tmp_path / "run", CONFIG, teachers=[other], device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -300,7 +320,7 @@ def deadly(self, batch, index):
 AgeModule.training_step = deadly
 stages = (Stage(32, 2), Stage(224, 1))
 config = TrainConfig(stages=stages, photos=36, batch_size=12, mixup_alpha=0.2)
-train(data, out, config, device="cpu", devices=devices, threads=1)
+train([data], out, config, device="cpu", devices=devices, threads=1)
 """
 
 

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.training.training_log import COLUMNS, read_log, write_log
+from halnet.training.training_log import (
+    COLUMNS,
+    describe_error,
+    read_log,
+    set_errors,
+    write_log,
+)
 
 ROWS = [{name: str(epoch + i / 100) for i, name in enumerate(COLUMNS)} for epoch in (1, 2, 3)]
 
@@ -38,3 +44,15 @@ def test_another_damaged_line_is_an_error(tmp_path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ConfigError, match="line 3 is damaged"):
         read_log(path)
+
+
+def test_a_log_has_the_errors_of_each_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "training_log.csv"
+    errors = {"val_mae_a, b": "4.5", "val_distance_fairface": "2.5"}
+    write_log(path, [{**row, **errors} for row in ROWS])
+    rows = read_log(path).rows
+    assert list(rows) == [{**row, **errors} for row in ROWS]
+    assert list(rows[0]) == [*COLUMNS, *errors]
+    assert set_errors(rows[0]) == errors
+    assert set_errors(ROWS[0]) == {}
+    assert [describe_error(name) for name in errors] == ["a, b", "fairface, distance to the range"]

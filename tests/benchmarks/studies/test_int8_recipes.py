@@ -9,7 +9,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from halnet.artifact import bundled
+from halnet.artifact import TrainedSet, bundled
 from halnet.benchmarks.studies import int8_recipes
 from halnet.benchmarks.studies.recipes import RECIPES
 from halnet.datasets.prepared_dataset import PreparedDataset
@@ -30,7 +30,10 @@ def of_the_dataset(
     graph = onnx.load(bundled("halnet.onnx"))
     del graph.metadata_props[:]  # the metadata of the bundled artifact
     loaded = load_checkpoint(bundled("halnet.safetensors"))
-    metadata = replace(loaded.metadata, split_sha256=PreparedDataset(calibratable).split_sha256)
+    metadata = replace(
+        loaded.metadata,
+        datasets=(TrainedSet("synthetic", PreparedDataset(calibratable).split_sha256),),
+    )
     path = tmp_path / "halnet.safetensors"
     save_checkpoint(path, loaded.model, loaded.recipe, metadata)
     monkeypatch.setattr(int8_recipes, "bundled", lambda name: path)

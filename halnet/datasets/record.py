@@ -1,0 +1,110 @@
+"""Records: the photos that the index of a prepared dataset lists."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from halnet.datasets.source_photo import age_text
+from halnet.errors import DatasetError
+from halnet.files import NAME_ERRORS
+
+GROUP_PREFIX = "group:"  # of the columns of the index that contain groups
+
+
+@dataclass(frozen=True)
+class Record:
+    """One photo of the index."""
+
+    source: str  # path relative to the folder of the dataset
+    age_low: int  # years, the lowest age that the label allows
+    age_high: int  # years, the highest one; equal to `age_low` if the age is exact
+    sex: str = ""  # "female", "male" or ""
+    person: str = ""  # name or number of the person, or ""
+    split: str = ""  # "train", "val" or "test"
+    groups: Mapping[str, str] = field(default_factory=dict, hash=False)  # such as race: "Black"
+    hash: int | None = None  # of the crop, 64 bits; None in the index of an older version
+    score: float | None = None  # confidence of the detection, 0 to 1
+    width: int | None = None  # pixels of the photo
+    height: int | None = None
+    eye_distance: float | None = None  # pixels of the photo
+    landmarks: tuple[float, ...] = ()  # x, y five times, in pixels of the photo
+    dataset: str = ""  # name of its dataset in a `DataCollection`
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the label is one age, and not a range of ages."""
+        return self.age_low == self.age_high
+
+    @property
+    def age(self) -> int:
+        """The exact age in years. Raises DatasetError if the label is a range."""
+        if not self.is_exact:
+            raise DatasetError(
+                f"{self.source}: expected an exact age, found the range "
+                f"{age_text(self.age_low, self.age_high)}; use a dataset with exact ages"
+            )
+        return self.age_low
+
+
+def exact_records(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the records with an exact age. Raises DatasetError if all ages are ranges."""
+    exact = tuple(record for record in records if record.is_exact)
+    if records and not exact:
+        raise DatasetError(
+            f"expected photos with exact ages, found ranges for all {len(records)} photos, such as "
+            f"{age_text(records[0].age_low, records[0].age_high)}; use a dataset with exact ages"
+        )
+    return exact
+
+
+def spread(records: Sequence[Record], limit: int) -> tuple[Record, ...]:
+    """Return at most `limit` records, spread evenly; all of them if `limit` is 0."""
+    if not limit or limit >= len(records):
+        return tuple(records)
+    return tuple(records[i * len(records) // limit] for i in range(limit))
+
+
+def read_index(path: Path) -> tuple[Record, ...]:
+    """Return the photos of an index, by the names of its columns.
+
+    Raises DatasetError if the file is damaged.
+    """
+    try:
+        with open(path, encoding="utf-8", errors=NAME_ERRORS, newline="") as file:
+            return tuple(map(_record, csv.DictReader(file)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: the file is damaged ({error!r}); run halnet prepare into a new folder"
+        ) from error
+
+
+def _record(row: dict[str, str]) -> Record:
+    """Return the record of a row. Older versions wrote one age and fewer columns."""
+
+    def optional(name: str) -> str | None:
+        return row.get(name) or None
+
+    hash_text, landmarks = optional("hash"), optional("landmarks") or ""
+    score, eye_distance = optional("score"), optional("eye_distance")
+    width, height = optional("width"), optional("height")
+    groups = {
+        name.removeprefix(GROUP_PREFIX): value
+        for name, value in row.items()
+        if value and name.startswith(GROUP_PREFIX)
+    }
+    return Record(
+        source=row["source"],
+        age_low=int(row["age_low"] if "age_low" in row else row["age"]),
+        age_high=int(row["age_high"] if "age_high" in row else row["age"]),
+        sex=row["sex"],
+        person=optional("person") or "",
+        split=row["split"],
+        groups=groups,
+        hash=int(hash_text, 16) if hash_text else None,
+        score=float(score) if score else None,
+        width=int(width) if width else None,
+        height=int(height) if height else None,
+        eye_distance=float(eye_distance) if eye_distance else None,
+        landmarks=tuple(map(float, landmarks.split())),
+    )

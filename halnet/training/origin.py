@@ -1,0 +1,117 @@
+"""The origin of a model: its datasets, the photos it was trained on, and its calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from halnet.age_calibration import MIN_PHOTOS, fit_age_calibration
+from halnet.ages import LEGAL_AGE, Floats
+from halnet.artifact import Metadata, TrainedSet
+from halnet.datasets.collection import DataCollection
+from halnet.datasets.crop_hash import Hashes
+from halnet.errors import DatasetError
+from halnet.network.checkpoint import Checkpoint
+from halnet.results import Outputs
+from halnet.training.initial_weights import (
+    InitialWeights,
+    join_hashes,
+    trained_photos,
+    trained_splits,
+)
+from halnet.training.photos import SetPhotos, TrainingPhotos, join_records
+
+MIN_VALIDATION = 9  # number of photos; with fewer, no conformal interval reaches a level of 90 %
+
+
+@dataclass(frozen=True, eq=False)
+class RunOrigin:
+    """What the checkpoint of a run states about its origin."""
+
+    datasets: tuple[TrainedSet, ...]
+    # Hashes of the photos that this run, its initial weights and its teachers were trained on.
+    trained_on: Hashes
+    # The initial weights, if there are too few validation photos to fit another calibration.
+    base: Metadata | None = None
+
+    def metadata(self, sets: Sequence[SetPhotos], outputs: Outputs, error: float) -> Metadata:
+        """Return the metadata of a model, from its outputs for the validation photos in order.
+
+        `error` is the validation error in years. The calibration is fitted on the photos of all
+        datasets together, or is that of the initial weights.
+        """
+        reference_mae = {"val": round(error, 4)}
+        if self.base:
+            return replace(
+                self.base,
+                datasets=self.datasets,
+                reference_mae=reference_mae,
+                checkpoint_sha256="",
+            )
+        records = join_records(sets)
+        exact = [i for i, record in enumerate(records) if record.is_exact]
+        ages = [records[i].age for i in exact]
+        return Metadata(
+            calibration=fit_age_calibration(
+                outputs.probabilities,
+                [record.age_low for record in records],
+                [record.age_high for record in records],
+            ),
+            datasets=self.datasets,
+            reference_mae=reference_mae,
+            minor_errors=list_minor_errors(outputs.age[exact], ages),
+        )
+
+
+def list_minor_errors(ages: Floats, labels: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """Return the errors of predicted ages by true age, for the ages 0 to 17, in rising order.
+
+    `ages` are predicted, and `labels` are true, both in years. The errors are rounded.
+    """
+    errors: list[list[float]] = [[] for _ in range(LEGAL_AGE)]
+    for age, label in zip(ages.tolist(), labels, strict=True):
+        if label < LEGAL_AGE:
+            errors[label].append(round(age - label, 2))
+    return tuple(tuple(sorted(part)) for part in errors)
+
+
+def find_origin(
+    data: DataCollection,
+    photos: TrainingPhotos,
+    initial: InitialWeights,
+    teachers: Sequence[Checkpoint],
+) -> RunOrigin:
+    """Return the origin of a run on `photos` of `data`.
+
+    Raises DatasetError if there are too few validation photos for a calibration.
+    """
+    own = [part.data.hashes[part.rows] for part in photos.sets]
+    seen = [checkpoint for checkpoint in (initial.checkpoint, *teachers) if checkpoint]
+    before = [trained_photos(checkpoint, data) for checkpoint in seen]
+    counts = {part.name: len(part.records) for part in photos.sets}
+    return RunOrigin(
+        datasets=tuple(
+            TrainedSet(name, part.split_sha256, counts.get(name, 0))
+            for name, part in data.sets.items()
+        ),
+        trained_on=join_hashes([*own, *before]),
+        base=_find_base(data, initial),
+    )
+
+
+def _find_base(data: DataCollection, initial: InitialWeights) -> Metadata | None:
+    """Return the metadata of the initial weights if no better calibration can be fitted, or None.
+
+    Raises DatasetError if there is no calibration at all.
+    """
+    count = len(data.select("val"))
+    if initial.checkpoint and initial.kind == "checkpoint" and count < MIN_PHOTOS:
+        splits = trained_splits(initial.checkpoint)
+        if any(part.split_sha256 not in splits for part in data.sets.values()):
+            return initial.checkpoint.metadata
+    if count < MIN_VALIDATION:
+        raise DatasetError(
+            f"{', '.join(str(part.root) for part in data.sets.values())}: expected at least "
+            f"{MIN_VALIDATION} validation photos to calibrate the 90 % interval, found {count}; "
+            "prepare a larger dataset, or start from a checkpoint with --weights, whose "
+            "calibration is kept"
+        )
+    return None
