@@ -119,10 +119,10 @@ DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
         "grain": add_grain,
         "blur": blur,
         "sharpening": sharpen,
-        "low-resolution": lower_resolution,
+        "resolution": lower_resolution,
         "jpeg": compress,
         "gray": remove_colour,
-        "colour-cast": tint,
+        "tint": tint,
         "tones": change_tones,
         "halftone": halftone,
     }

@@ -72,7 +72,7 @@ def test_noise_is_independent_and_grain_is_not() -> None:
 def test_blur_and_low_resolution_remove_details_and_sharpening_adds_them(crop: np.ndarray) -> None:
     whole = details(crop)
     assert details(change("blur", crop, 1)) < 0.2 * whole
-    assert details(change("low-resolution", crop, 1)) < 0.3 * whole
+    assert details(change("resolution", crop, 1)) < 0.3 * whole
     assert details(change("sharpening", crop, 0.5)) > 2 * whole
 
 
@@ -101,7 +101,7 @@ def test_colours_go_and_tints_come(crop: np.ndarray) -> None:
     assert spread(change("gray", crop, 1)) == 0
     assert spread(change("gray", crop, 0.5)) == pytest.approx(spread(crop) / 2, rel=0.1)
     gray = np.full((8, 8, 3), 100, np.uint8)
-    tinted = change("colour-cast", gray, 1)[0, 0]
+    tinted = change("tint", gray, 1)[0, 0]
     factors = 1 + 0.45 * np.random.default_rng(0).uniform(-1, 1, 3)
     np.testing.assert_allclose(tinted, 100 * factors, atol=0.6)
     assert spread(tinted[None, None]) > 10
