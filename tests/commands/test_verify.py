@@ -78,7 +78,7 @@ def test_each_dataset_has_a_row(
     assert ["exact", "ages", "9"] in [line[:3] for line in lines]
     assert "MAE or distance of" in out
     assert "change of interval coverage over all datasets: -2.50% (18 crops)" in out
-    assert "delta distance on y" in out
+    assert "the change of the distance on y" in out
     assert "Licence of the weights: X-1" in out
 
 

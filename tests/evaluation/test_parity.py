@@ -145,8 +145,8 @@ def test_errors_and_ages_of_each_dataset_are_compared() -> None:
     assert parity.by_set["a"].maximum == 0
     assert parity.by_set["b"].delta_mae == pytest.approx(0.2)
     assert parity.failures == [
-        "expected p99 of abs(delta age) on b within 2 years, found +2.5000",
-        "expected delta MAE on b within 0.05 years, found +0.2000",
+        "expected the 99th percentile of the age shift on b within 2 years, found +2.5000",
+        "expected the change of the MAE on b within 0.05 years, found +0.2000",
     ]
     assert list(parity.by_decade) == ["40-49", "50-59"]
     assert set(parity.to_dict()["by_set"]) == {"a", "b", "c"}
@@ -160,7 +160,9 @@ def test_a_dataset_of_ranges_is_compared_by_its_distance() -> None:
     part = found.by_set["c"]
     assert part.error_name == "distance"
     assert part.delta_mae == pytest.approx(0.75)
-    assert found.failures == ["expected delta distance on c within 0.05 years, found +0.7500"]
+    assert found.failures == [
+        "expected the change of the distance on c within 0.05 years, found +0.7500"
+    ]
     values = found.to_dict()["by_set"]["c"]["artifact"]
     assert (values["distance"], values["inside"]) == (pytest.approx(0.75), 0)
 
