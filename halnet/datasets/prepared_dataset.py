@@ -80,7 +80,9 @@ class PreparedDataset(CropReader):
                 f"{root}: expected a prepared dataset, found no {SUMMARY_FILE}; run halnet prepare "
                 "(if it was interrupted, run it again)"
             )
-        fingerprint = read_summary(self.root)["input_fingerprint"]
+        summary = read_summary(self.root)
+        self.kind = str(summary.get("dataset", ""))  # name in `sources.DATASETS`, if it is known
+        fingerprint = summary["input_fingerprint"]
         if fingerprint != INPUT.fingerprint():
             raise DatasetError(
                 f"{root}: expected crops with the input fingerprint {INPUT.fingerprint()}, found "

@@ -25,12 +25,24 @@ class DatasetKind:
     # True: with the default shares, the split is the one that older versions made, without regard
     # to twins, because models were trained on it. A `DataCollection` leaves the twins out.
     keeps_old_split: bool = False
+    # What the publisher of the photos allows. A model that was trained on them inherits it. Empty:
+    # not known, as for the photos of a CSV file.
+    licence: str = ""
+    terms: str = ""
 
+
+RESEARCH = "research only, non-commercial"
 
 DATASETS = {
-    "aaf": DatasetKind(list_aaf, keeps_old_split=True),
-    "utkface": DatasetKind(list_utkface, "80/10/10"),
-    "afad": DatasetKind(list_afad, "70/10/20"),
-    "fairface": DatasetKind(list_fairface, "70/10/20"),
+    "aaf": DatasetKind(
+        list_aaf, keeps_old_split=True, licence=RESEARCH, terms="All-Age-Faces: for research"
+    ),
+    "utkface": DatasetKind(
+        list_utkface, "80/10/10", licence=RESEARCH, terms="UTKFace: for non-commercial research"
+    ),
+    "afad": DatasetKind(list_afad, "70/10/20", licence=RESEARCH, terms="AFAD: for academic use"),
+    "fairface": DatasetKind(
+        list_fairface, "70/10/20", licence="CC BY 4.0", terms="FairFace: CC BY 4.0"
+    ),
     "csv": DatasetKind(list_csv),
 }

@@ -8,6 +8,7 @@ from halnet.ages import LEGAL_AGE, Floats
 from halnet.artifact import Metadata, TrainedSet
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.crop_hash import Hashes
+from halnet.datasets.sources import DATASETS, RESEARCH
 from halnet.errors import DatasetError
 from halnet.network.checkpoint import Checkpoint
 from halnet.results import Outputs
@@ -31,6 +32,8 @@ class RunOrigin:
     trained_on: Hashes
     # The initial weights, if there are too few validation photos to fit another calibration.
     base: Metadata | None = None
+    licence: str = ""  # of the weights; see `find_licence`
+    terms: str = ""
 
     def metadata(self, sets: Sequence[SetPhotos], outputs: Outputs, error: float) -> Metadata:
         """Return the metadata of a model, from its outputs for the validation photos in order.
@@ -45,6 +48,8 @@ class RunOrigin:
                 datasets=self.datasets,
                 reference_mae=reference_mae,
                 checkpoint_sha256="",
+                licence=self.licence,
+                terms=self.terms,
             )
         records = join_records(sets)
         exact = [i for i, record in enumerate(records) if record.is_exact]
@@ -58,6 +63,8 @@ class RunOrigin:
             datasets=self.datasets,
             reference_mae=reference_mae,
             minor_errors=list_minor_errors(outputs.age[exact], ages),
+            licence=self.licence,
+            terms=self.terms,
         )
 
 
@@ -87,6 +94,9 @@ def find_origin(
     seen = [checkpoint for checkpoint in (initial.checkpoint, *teachers) if checkpoint]
     before = [trained_photos(checkpoint, data) for checkpoint in seen]
     counts = {part.name: len(part.records) for part in photos.sets}
+    licence, terms = find_licence(
+        [part.kind for part in data.sets.values()], [checkpoint.metadata for checkpoint in seen]
+    )
     return RunOrigin(
         datasets=tuple(
             TrainedSet(name, part.split_sha256, counts.get(name, 0))
@@ -94,7 +104,26 @@ def find_origin(
         ),
         trained_on=join_hashes([*own, *before]),
         base=_find_base(data, initial),
+        licence=licence,
+        terms=terms,
     )
+
+
+def find_licence(kinds: Sequence[str], seen: Sequence[Metadata]) -> tuple[str, str]:
+    """Return the licence and the terms of weights: those of their photos and of earlier weights.
+
+    `kinds` are kinds of datasets, and `seen` is the metadata of the initial weights and of the
+    teachers. The licence is the strictest one, and the terms are listed. Checkpoints of format 1
+    state no terms, so the terms of the datasets that they name are taken.
+    """
+    before = [part.name for metadata in seen if not metadata.terms for part in metadata.datasets]
+    known = [DATASETS[kind] for kind in (*kinds, *before) if kind in DATASETS]
+    stated = [(kind.licence, kind.terms) for kind in known if kind.licence]
+    stated += [(metadata.licence, metadata.terms) for metadata in seen if metadata.licence]
+    licences = {licence for licence, _ in stated}
+    terms = dict.fromkeys(line for _, text in stated for line in text.split("; "))
+    licence = RESEARCH if RESEARCH in licences else ", ".join(sorted(licences))
+    return licence, "; ".join(terms)
 
 
 def _find_base(data: DataCollection, initial: InitialWeights) -> Metadata | None:
