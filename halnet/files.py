@@ -56,11 +56,10 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: 
 
 
 @contextmanager
-def staging(folder: Path, work: str) -> Iterator[Path]:
-    """Yield an empty folder inside `folder`, to write into before `move_into_place` is called.
+def locked(folder: Path, work: str) -> Iterator[None]:
+    """Make a folder, and keep other programs from doing the same `work` in it during the block.
 
-    Only one program at a time may do this in a folder. For a second one, this raises ConfigError
-    with the name of the `work` that is running. Files that a killed program left there are removed.
+    Raises ConfigError with the name of the work if another program is doing it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -72,6 +71,19 @@ def staging(folder: Path, work: str) -> Iterator[Path]:
                 f"{folder}: another {work} into this folder is under way; wait for it, or name "
                 "another folder"
             ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def staging(folder: Path, work: str) -> Iterator[Path]:
+    """Yield an empty folder inside `folder`, to write into before `move_into_place` is called.
+
+    Only one program at a time may do this in a folder; see `locked`. Files that a killed program
+    left there are removed.
+    """
+    with locked(folder, work):
         for abandoned in folder.glob(STAGING_PREFIX + "*"):
             shutil.rmtree(abandoned)
         stage = Path(tempfile.mkdtemp(dir=folder, prefix=STAGING_PREFIX))
@@ -79,8 +91,6 @@ def staging(folder: Path, work: str) -> Iterator[Path]:
             yield stage
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def move_into_place(staged: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ class Backend:
     devices: dict[str, tuple[str, ...]]  # kind of device: packages, any of which supports it
     cure: str  # command that installs it
     modes: tuple[str, ...] = ("latency",)
+    made_by: str = "halnet export"  # the command that writes such files
     reads_file: bool = True  # False: no model file has to exist
 
     @property
@@ -65,6 +66,7 @@ BACKENDS = {
         (".safetensors",),
         dict.fromkeys(("cpu", "cuda"), ("torch",)),
         "pip install 'halnet[pytorch]'",
+        made_by="halnet train",
     ),
     "fake": Backend("fake", "FakeRuntime", (".fake",), {"cpu": ("halnet",)}, "", reads_file=False),
 }
@@ -95,9 +97,9 @@ def open_model(
 ) -> Runtime:
     """Open a model as `open_runtime` does, with all options in one value."""
     name = options.runtime
-    if name not in ("auto", *BACKENDS):
-        raise ConfigError(f"runtime {name}: expected one of {', '.join(BACKENDS)}, auto")
-    if name == "auto":
+    if name != "auto":
+        check_runtime_name(name)
+    else:
         device = options.device
         name = bundled_runtime(device) if model is None else choose_runtime(model, device)
     if model is None:
@@ -115,6 +117,13 @@ def open_model(
     return opened
 
 
+def check_runtime_name(name: str) -> None:
+    """Raise ConfigError for a name that is not in `BACKENDS`, with the names that are."""
+    if name not in BACKENDS:
+        real = [known for known, backend in BACKENDS.items() if backend.reads_file]
+        raise ConfigError(f"runtime {name}: expected one of {', '.join(real)}, auto")
+
+
 def choose_runtime(model: str | Path, device: str = "auto") -> str:
     """Return the first back end that is installed and runs this kind of file on this device.
 
@@ -122,8 +131,11 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
     error that says what to install. Raises ArtifactError if no back end runs such files.
     """
     able = runtimes_for(model)
+    if not able and not Path(model).exists():
+        raise ArtifactError(f"{model}: no such model file or folder; make one with halnet export")
     if not able:
-        known = ", ".join({e: None for backend in BACKENDS.values() for e in backend.endings})
+        real = [backend for backend in BACKENDS.values() if backend.reads_file]
+        known = ", ".join({e: None for backend in real for e in backend.endings})
         raise ArtifactError(
             f"{model}: expected a model whose name ends in one of {known}; "
             "make one with halnet export"
@@ -174,6 +186,7 @@ def bundled_runtime(device: str = "auto") -> str:
 
 def bundled_model(runtime: str) -> Path:
     """Return the bundled model file for a back end; ConfigError if there is none."""
+    check_runtime_name(runtime)
     for file in BUNDLED_FILES:
         if runtime in runtimes_for(file):
             return bundled(file)
@@ -242,4 +255,4 @@ def _check_file(path: Path, runtime: str) -> None:
             f"{' or '.join(backend.endings)}{cure}"
         )
     if not path.exists():
-        raise ArtifactError(f"{path}: no such model file; make one with halnet export")
+        raise ArtifactError(f"{path}: no such model file; make one with {backend.made_by}")

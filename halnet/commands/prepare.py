@@ -102,7 +102,8 @@ def command(
     listed. The file may have commas, semicolons or tabs.
 
     Photos of one person, and copies of one photo, stay in one part of the split. Copies whose ages
-    differ by more than 2 years are rejected.
+    differ by more than 2 years are rejected. Copies are found if they were compressed again or
+    recoloured; most copies that were resized or cropped are missed.
 
     If the command is interrupted, run it again to continue. It does not change a folder that is
     complete. If photos were added to SOURCE, it adds them, and moves no photo to another part.

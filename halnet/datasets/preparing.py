@@ -18,6 +18,7 @@ from halnet.datasets.sources import DATASETS
 from halnet.datasets.split import SPLIT_FILE, parse_shares, read_split
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
+from halnet.files import locked
 
 JOURNAL_FILE = "progress.jsonl"  # exists during the work
 # A folder with other photos is brought up to date. These values must stay as they are.
@@ -50,7 +51,8 @@ def prepare(
     of finished photos and of all photos.
 
     Raises DatasetError if `source` is not the dataset, ConfigError if `dataset` is unknown, an
-    option is wrong or `out` contains another dataset, and DetectorError if YuNet is not available.
+    option is wrong, or `out` contains another dataset or is being written by another program, and
+    DetectorError if YuNet is not available.
     """
     listing = _read_source(source, dataset, columns)
     kind = DATASETS[dataset]
@@ -69,16 +71,16 @@ def prepare(
     if summary is not None:
         return summary
     model = yunet_path(detector)
-    out.mkdir(parents=True, exist_ok=True)
-    with Journal(out / JOURNAL_FILE, asdict(origin)) as journal:
-        on_progress(len(journal), listed.items)
-        todo = islice(listing, len(journal), None)
-        for result in crop_photos(listing.root, out, todo, model, workers):
-            journal.append(result)
+    with locked(out, "preparation"):
+        with Journal(out / JOURNAL_FILE, asdict(origin)) as journal:
             on_progress(len(journal), listed.items)
-        keep_old_split = kind.keeps_old_split and shares == _normalise(kind.shares)
-        summary = write_index(out, origin, journal, keep_old_split)
-    (out / JOURNAL_FILE).unlink()
+            todo = islice(listing, len(journal), None)
+            for result in crop_photos(listing.root, out, todo, model, workers):
+                journal.append(result)
+                on_progress(len(journal), listed.items)
+            keep_old_split = kind.keeps_old_split and shares == _normalise(kind.shares)
+            summary = write_index(out, origin, journal, keep_old_split)
+        (out / JOURNAL_FILE).unlink()
     return summary
 
 

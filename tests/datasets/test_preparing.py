@@ -23,6 +23,7 @@ from halnet.datasets.split import read_split
 from halnet.datasets.utkface import list_utkface
 from halnet.errors import ConfigError, DatasetError
 from halnet.faces import DetectedFace, FaceDetector
+from halnet.files import locked
 from halnet.images import load_image
 
 N_GOOD = 24
@@ -355,3 +356,12 @@ def test_a_run_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.M
         prepare(source, tmp_path / "two", workers=1, on_progress=interrupt)
     prepare(source, tmp_path / "two", workers=1)
     assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_two_preparations_of_one_folder_do_not_mix(
+    source: Path, yunet: Path, tmp_path: Path
+) -> None:
+    with locked(tmp_path / "out", "preparation"):
+        with pytest.raises(ConfigError, match="another preparation into this folder is under way"):
+            prepare(source, tmp_path / "out", workers=1, detector=yunet)
+        assert list((tmp_path / "out").iterdir()) == []

@@ -158,3 +158,31 @@ def test_the_survey_says_what_to_install(name: str, extra: str, install: Any) ->
     (entry,) = (entry for entry in survey() if entry.runtime == name)
     assert entry.problem == f"pip install 'halnet[{extra}]'"
     assert (entry.version, entry.devices) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime", "message"),
+    [
+        ("missing", "auto", "missing: no such model file or folder; make one with halnet export"),
+        (
+            "no.safetensors",
+            "auto",
+            "no.safetensors: no such model file; make one with halnet train",
+        ),
+        (
+            "halnet.onnx",
+            "caffe",
+            "runtime caffe: expected one of onnxruntime, openvino, tensorrt, ",
+        ),
+        (
+            None,
+            "caffe",
+            "runtime caffe: expected one of onnxruntime, openvino, tensorrt, pytorch, ",
+        ),
+    ],
+)
+def test_a_wrong_name_is_told_apart_from_a_missing_file(
+    model: str | None, runtime: str, message: str
+) -> None:
+    with pytest.raises(HalnetError, match=f"^{message}"):
+        open_runtime(model, runtime)
