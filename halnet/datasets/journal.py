@@ -5,14 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from halnet.closing import Closing
 from halnet.datasets.cropping import PreparedPhoto
 from halnet.files import write_text
 
 
-class Journal:
+class Journal(Closing):
     """The results that are finished, in the order of the dataset, one line for each.
 
     The first line states the origin. The journal of another origin is replaced. Results stay in the
@@ -27,15 +27,8 @@ class Journal:
             write_text(path, header)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __len__(self) -> int:
