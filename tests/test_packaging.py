@@ -28,6 +28,7 @@ CORE = (
     ("age_calibration", "alignment", "video"),
     ("faces", "results"),
     ("artifact", "drawing", "tracking"),
+    ("trained_on",),
 )
 # From photos to faces with ages. These modules may import the runtimes.
 PREDICTION = (("predictor",), ("batches",), ("result_files",), ("prediction_run",))

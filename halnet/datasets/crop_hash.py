@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.images import Image
-
-Hashes = NDArray[np.uint64]
+from halnet.trained_on import Hashes
 
 INNER = slice(48, 208)  # pixels of a prepared 256-pixel crop: the face without the background
 SIDE = 40  # pixels a side of the picture that is transformed

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from halnet.alignment import PREPARED_SIZE, inner_crop
 from halnet.artifact import INPUT, sha256_file
-from halnet.datasets.crop_hash import Hashes, hash_crop
+from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.record import Record, read_index, spread
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import DatasetError
 from halnet.files import replacing
 from halnet.images import Image
 from halnet.results import Outputs, join_outputs
+from halnet.trained_on import Hashes
 
 INDEX_FILE = "index.csv"
 REJECTS_FILE = "rejects.csv"

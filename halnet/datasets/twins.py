@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from halnet.datasets.crop_hash import (
     MAX_DISTANCE,
     MIN_SIMILARITY,
-    Hashes,
     find_close,
     find_close_within,
     similarity,
 )
+from halnet.trained_on import Hashes
 
 MAX_AGE_DIFFERENCE = 2  # years: copies whose ages differ by more are rejected
 

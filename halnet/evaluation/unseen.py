@@ -6,25 +6,21 @@ their split they are, if the model was not trained on copies of them. The photos
 hashes that a checkpoint contains. An artifact refers to its checkpoint by the SHA-256 of the file.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-
-from halnet.artifact import PREFIX, Metadata, bundled, sha256_file
+from halnet.artifact import Metadata, bundled, sha256_file
 from halnet.datasets.collection import DataCollection
-from halnet.datasets.crop_hash import Hashes, find_close
+from halnet.datasets.crop_hash import find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record, spread
 from halnet.errors import ArtifactError, DatasetError
+from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes
 
 CHECKPOINT_SUFFIX = ".safetensors"
-TRAINED_ON_KEY = PREFIX + "trained_on"  # in the header of a checkpoint; see network.checkpoint
 # Share of the photos of a dataset. If a model was trained on more of them, it knows the dataset by
 # another split. If it was trained on fewer, they are photos that two datasets have in common.
 MAX_SEEN = 0.1
@@ -114,14 +110,12 @@ def read_hashes(checkpoint: Path) -> Hashes | None:
                 raise ValueError("the header is cut off")
             header = json.loads(file.read(length))
         text = header.get("__metadata__", {}).get(TRAINED_ON_KEY)
-        if text is None:
-            return None
-        return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
-    except (binascii.Error, ValueError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise ArtifactError(
             f"{checkpoint}: expected a complete {CHECKPOINT_SUFFIX} file, found damage ({error}); "
             "copy it again"
         ) from error
+    return decode_hashes(checkpoint, text)
 
 
 def select_unseen(

@@ -1,17 +1,13 @@
 """Checkpoints: safetensors files with the recipe, the calibration and the origin in the header."""
 
-import base64
-import binascii
 import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from halnet.artifact import PREFIX, Metadata
@@ -19,12 +15,10 @@ from halnet.errors import ArtifactError, ConfigError
 from halnet.files import replacing
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
+from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes, encode_hashes
 
 PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
 CONFIG_KEY = PREFIX + "config"
-TRAINED_ON_KEY = PREFIX + "trained_on"
-
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +56,7 @@ def save_checkpoint(
     properties = replace(metadata, checkpoint_sha256="").to_properties()
     header = {**properties, CONFIG_KEY: recipe}
     if trained_on is not None:
-        header[TRAINED_ON_KEY] = _encode_hashes(trained_on)
+        header[TRAINED_ON_KEY] = encode_hashes(trained_on)
     with replacing(path) as temporary:
         temporary.write_bytes(_sort_header(save(tensors, header)))
 
@@ -83,25 +77,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "recipe; name best_model.safetensors in a run folder"
         )
     recipe = header[CONFIG_KEY]
-    trained_on = _decode_hashes(path, header.get(TRAINED_ON_KEY))
+    trained_on = decode_hashes(path, header.get(TRAINED_ON_KEY))
     return Checkpoint(path, _build_model(path, data, recipe), metadata, recipe, trained_on)
-
-
-def _encode_hashes(hashes: Hashes) -> str:
-    """Return different hashes in rising order as base64 of 8 bytes each, the lowest byte first."""
-    return base64.b64encode(np.unique(hashes).astype("<u8").tobytes()).decode()
-
-
-def _decode_hashes(path: Path, text: str | None) -> Hashes | None:
-    if text is None:
-        return None
-    try:
-        return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
-    except (binascii.Error, ValueError) as error:
-        raise ArtifactError(
-            f"{path}: expected hashes of the photos that the model was trained on, found damage "
-            f"({error}); copy the file again"
-        ) from error
 
 
 def _build_model(path: Path, data: bytes, recipe: str) -> AgeNet:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from halnet.datasets.collection import DataCollection
-from halnet.datasets.crop_hash import Hashes, find_close
+from halnet.datasets.crop_hash import find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.network.backbones import TIMM, TimmNetwork
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
+from halnet.trained_on import Hashes
 from halnet.training.faceres import TfjsModel, load_faceres, read_tfjs
 from halnet.training.weight_selection import select_weights
 

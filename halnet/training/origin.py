@@ -7,11 +7,11 @@ from halnet.age_calibration import MIN_PHOTOS, fit_age_calibration
 from halnet.ages import LEGAL_AGE, Floats
 from halnet.artifact import Metadata, TrainedSet
 from halnet.datasets.collection import DataCollection
-from halnet.datasets.crop_hash import Hashes
 from halnet.datasets.sources import DATASETS, RESEARCH
 from halnet.errors import DatasetError
 from halnet.network.checkpoint import Checkpoint
 from halnet.results import Outputs
+from halnet.trained_on import Hashes
 from halnet.training.initial_weights import (
     InitialWeights,
     join_hashes,
