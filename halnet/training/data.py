@@ -144,23 +144,32 @@ def _unchanged(batch: Any) -> Any:
 
 
 class EvaluationCrops(Dataset[Batch]):
-    """Crops as in prediction, in order, scaled to `size` pixels. They are read when needed."""
+    """Crops as in prediction, in order, scaled to `size` pixels. They are read when needed.
+
+    At the deployed resolution, they come from the array that the training uses, because it contains
+    the prepared crops as they are. Smaller arrays contain scaled crops, so the files are read.
+    """
 
     def __init__(self, sets: Sequence[SetPhotos], size: int) -> None:
-        self._photos = [(part.data, record) for part in sets for record in part.records]
+        self._arrays = [crop_array(part.data, size) if size == CROP_SIZE else None for part in sets]
+        self._sets = sets
+        self._places = [(part, i) for part, found in enumerate(sets) for i in range(len(found.records))]
         self._low, self._high = _labels(join_records(sets))
         self._size = size
 
     def __len__(self) -> int:
-        return len(self._photos)
+        return len(self._places)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Return a complete batch."""
-        images = [self._crop(*self._photos[index]) for index in indices]
+        images = [self._crop(*self._places[index]) for index in indices]
         return torch.from_numpy(np.stack(images)), self._low[indices], self._high[indices]
 
-    def _crop(self, data: PreparedDataset, record: Record) -> Image:
-        return _scale(inner_crop(data.crop(record)), self._size)
+    def _crop(self, part: int, index: int) -> Image:
+        array, photos = self._arrays[part], self._sets[part]
+        if array is not None:
+            return inner_crop(array[photos.rows[index]])
+        return _scale(inner_crop(photos.data.crop(photos.records[index])), self._size)
 
 
 def evaluation_loader(sets: Sequence[SetPhotos], size: int, batch_size: int) -> DataLoader[Batch]:

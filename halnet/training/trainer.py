@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -78,7 +79,7 @@ def train(
     collection = DataCollection([PreparedDataset(folder) for folder in data])
     target = resolve_device(device)
     teacher_checkpoints = [_load_teacher(path, collection) for path in teachers]
-    _set_up_process(config.seed, target, threads)
+    _set_up_process(config.seed, target, threads, workers)
     # The order matters. Each network that is built draws random numbers, and the hints of
     # distillation draw the next ones, so another order would give other results for the same seed.
     model = AgeNet(config.network)
@@ -154,10 +155,12 @@ def _check_recipe(config: TrainConfig, processes: int, device: torch.device) -> 
         )
 
 
-def _set_up_process(seed: int, device: torch.device, threads: int | None) -> None:
+def _set_up_process(seed: int, device: torch.device, threads: int | None, workers: int) -> None:
     """Set threads, memory, log messages and seeds of this process."""
     if threads:
         torch.set_num_threads(threads)
+    if workers:  # they inherit it; there is one worker for each core, so more threads would wait
+        cv2.setNumThreads(1)
     if device.type == "cpu":
         keep_freed_memory()
     # Lightning would print advice on loaders, and banners.
