@@ -1,34 +1,30 @@
 #!/usr/bin/env bash
-# Trains the bundled model. The teacher is trained first, from weights that were trained on faces.
-# Then the student is trained in three runs. Each run starts from the weights of the run before, with
-# more MixUp and weaker hints. If the script was interrupted, run it again to continue.
+# Trains both bundled models on four datasets: first the large one, then the small one, which learns
+# from the large one. If the script was interrupted, run it again to continue.
 #
-# Usage: recipe.sh DATA OUT FACERES
-#   DATA     the folder that halnet prepare wrote
+# Usage: recipe.sh DATA OUT FACERES START [OPTIONS]
+#   DATA     the folder with the folders aaf, utkface, afad and fairface, which halnet prepare wrote
 #   OUT      the folder for the run folders
 #   FACERES  the file faceres.json, with faceres.bin in the same folder. To get both, run
 #            npm pack @vladmandic/human
 #            tar xzf vladmandic-human-*.tgz package/models/faceres.{json,bin}
+#   START    the checkpoint from which the small model starts: the small model of version 0.1.0
+#   OPTIONS  options of halnet train that depend on the machine, such as --device cuda --workers 15
 #
-# The student starts from the ImageNet weights of EfficientNet-Lite0. A package contains them:
-# pip install '.[train,pretrained]'. Without this package, timm downloads them.
+# On one NVIDIA H200 with 16 CPU cores, the script takes 2 minutes for the large model and 7 minutes
+# for the small one.
 set -euo pipefail
-data=$1 out=$2 faceres=$3
+data=$1 out=$2 faceres=$3 start=$4
+shift 4
 
-halnet train --data "$data" --out "$out/teacher" \
-    --backbone mobilenet_v1 --weights "faceres:$faceres" --stages 224x6 --batch-size 64 \
-    --learning-rate 5e-4 --weight-decay 0.05 --warmup-epochs 0.3 --ema-decay 0.98 --precision bf16
+common=(--data "$data/aaf" --data "$data/utkface" --data "$data/afad" --data "$data/fairface"
+    --share afad=2 --balance 0.4 --degrade 0.5 --jitter 2
+    --batch-size 128 --warmup-epochs 0.5 --precision bf16 "$@")
 
-taught=(--data "$data" --teacher "$out/teacher/best_model.safetensors" --label-weight 0.3
-    --cdf-weight 0.05 --precision bf16)
+halnet train "${common[@]}" --out "$out/large" --backbone mobilenet_v1 --weights "faceres:$faceres" \
+    --stages 224x10 --learning-rate 7e-4 --weight-decay 0.05 --ema-decay 0.995
 
-halnet train "${taught[@]}" --out "$out/student" --weights select:timm:tf_efficientnet_lite0 \
-    --hint-weight 1 --stages 224x16 --learning-rate 1e-3 --warmup-epochs 0.5 --ema-decay 0.995
-
-halnet train "${taught[@]}" --out "$out/mixed" --weights "$out/student/best_model.safetensors" \
-    --hint-weight 0.5 --mixup-alpha 0.4 --stages 224x12 --learning-rate 6e-4 \
-    --warmup-epochs 0.3 --ema-decay 0.998
-
-halnet train "${taught[@]}" --out "$out/final" --weights "$out/mixed/best_model.safetensors" \
-    --hint-weight 0.2 --mixup-alpha 1 --stages 224x16 --learning-rate 8e-4 \
-    --warmup-epochs 0.3 --ema-decay 0.998
+halnet train "${common[@]}" --out "$out/small" --weights "$start" \
+    --teacher "$out/large/best_model.safetensors" --label-weight 0.3 --cdf-weight 0.05 \
+    --hint-weight 0.5 --mixup-alpha 0.3 --share fairface=2 \
+    --stages 224x20 --learning-rate 1.5e-3 --ema-decay 0.998
