@@ -6,6 +6,7 @@ checked by its SHA-256, and kept in a cache folder.
 """
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.alignment import Landmarks
-from halnet.errors import DetectorError
+from halnet.errors import ConfigError, DetectorError
 from halnet.images import Image, quiet_opencv
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
@@ -32,6 +33,7 @@ CACHE_VARIABLE = "HALNET_CACHE"  # environment variable: folder where a download
 DETECTION_SIDE = 640  # pixels: a photo with a longer side is shrunk to this for detection
 SCORE_THRESHOLD = 0.6  # confidence, 0 to 1: YuNet drops faces below it
 NMS_THRESHOLD = 0.3  # overlap (IoU) above which YuNet takes two boxes for one face
+MAX_OUTSIDE = 1.0  # widths or heights of the photo: a landmark farther outside is a mistake
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,14 @@ class DetectedFace:
                 f"0, found {box.tolist()}"
             )
         places = "5 x 2 finite numbers (x and y of eyes, nose tip and mouth corners)"
-        landmarks = _numbers("landmarks", self.landmarks, (5, 2), places)
+        numbers = _numbers("landmarks", self.landmarks, (5, 2), places)
+        with np.errstate(over="ignore"):
+            landmarks = numbers.astype(np.float32)
+        if not np.isfinite(landmarks).all():
+            raise DetectorError(
+                "landmarks of a detected face: expected numbers in the range of float32, found "
+                f"{numbers.tolist()}"
+            )
         if (landmarks == landmarks[0]).all():
             raise DetectorError(
                 "landmarks of a detected face: expected five different places, found "
@@ -66,13 +75,26 @@ class DetectedFace:
             )
         score = _numbers("score", self.score, (), "a finite number (confidence from 0 to 1)")
         object.__setattr__(self, "box", tuple(box.tolist()))
-        object.__setattr__(self, "landmarks", np.asarray(self.landmarks, np.float32))
+        object.__setattr__(self, "landmarks", landmarks)
         object.__setattr__(self, "score", float(score))
 
     @property
     def area(self) -> float:
         """Area of the box in square pixels."""
         return self.box[2] * self.box[3]
+
+    def is_inside(self, photo: Image) -> bool:
+        """Return whether an H x W x 3 photo can show the face, so that its crop is not empty.
+
+        The middle of the landmarks must be inside the photo. A landmark of a face that is cut off
+        by the border may be outside, but by no more than the width or the height of the photo.
+        """
+        height, width = photo.shape[:2]
+        places = self.landmarks.astype(np.float64) / (width, height)  # 0 to 1 inside the photo
+        distances = np.maximum(-places, places - 1)  # above 0: outside
+        middle = places.mean(axis=0)
+        is_central = bool(((middle >= 0) & (middle <= 1)).all())
+        return is_central and bool(distances.max() <= MAX_OUTSIDE)
 
 
 def _numbers(
@@ -107,14 +129,15 @@ class FaceDetector:
     """YuNet, which finds all faces of a photo. Several threads may share one detector.
 
     `model` is the path of a YuNet file; without it, see `yunet_path`. Faces with a box narrower
-    than `min_face`, in pixels of the photo, are left out.
+    than `min_face`, in pixels of the photo, are left out (see `largest_first`).
 
-    Raises DetectorError if there is no valid YuNet file and none can be downloaded.
+    Raises ConfigError if `min_face` is wrong, and DetectorError if there is no valid YuNet file and
+    none can be downloaded.
     """
 
     def __init__(self, model: str | Path | None = None, min_face: float = 0.0) -> None:
+        self._min_face = check_min_face(min_face)
         path = yunet_path(model)
-        self._min_face = min_face
         self._lock = threading.Lock()
         try:
             with quiet_opencv():  # OpenCV 5 warns of a default that it sets itself
@@ -147,11 +170,16 @@ class FaceDetector:
             )
             for row in rows
         )
-        return largest_first(faces, self._min_face)
+        return largest_first(faces, photo, self._min_face)
 
 
-def largest_first(found: Iterable[DetectedFace], min_face: float = 0.0) -> tuple[DetectedFace, ...]:
-    """Return the faces whose box is at least `min_face` pixels wide, the largest box first.
+def largest_first(
+    found: Iterable[DetectedFace], photo: Image, min_face: float = 0.0
+) -> tuple[DetectedFace, ...]:
+    """Return what counts as a face of the photo, the largest box first. It is so for all detectors.
+
+    Left out are faces with a box narrower than `min_face` pixels, and those whose landmarks are far
+    outside of the photo (see `DetectedFace.is_inside`).
 
     Raises DetectorError if `found`, which a detector returned, is not a sequence of DetectedFace.
     """
@@ -163,8 +191,17 @@ def largest_first(found: Iterable[DetectedFace], min_face: float = 0.0) -> tuple
     for face in faces:
         if not isinstance(face, DetectedFace):
             raise DetectorError(f"{expected}, but one of them is {type(face).__name__}")
-    wide = [face for face in faces if face.box[2] >= min_face]
-    return tuple(sorted(wide, key=lambda face: -face.area))
+    kept = [face for face in faces if face.box[2] >= min_face and face.is_inside(photo)]
+    return tuple(sorted(kept, key=lambda face: -face.area))
+
+
+def check_min_face(min_face: float) -> float:
+    """Return the width of the narrowest face. Raises ConfigError unless it is from 0 up."""
+    if not 0 <= min_face < math.inf:
+        raise ConfigError(
+            f"min_face: expected a finite number of pixels from 0 up, found {min_face}"
+        )
+    return min_face
 
 
 def yunet_path(model: str | Path | None = None) -> Path:

@@ -1,5 +1,6 @@
 """Prediction run: photos, folders and videos through one model, into files and a callback."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if self.resume and self.csv is None and self.jsonl is None:
             raise ConfigError("--resume continues a result file; name it with --csv or --jsonl")
+        for name, seconds in (("every", self.every), ("seconds", self.seconds or 0.0)):
+            if not 0 <= seconds < math.inf:
+                raise ConfigError(
+                    f"{name}: expected a finite number of seconds from 0 up, found {seconds}"
+                )
 
 
 class RunOutcome(Enum):

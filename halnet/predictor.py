@@ -9,8 +9,14 @@ import numpy as np
 
 from halnet.alignment import align
 from halnet.closing import Closing
-from halnet.errors import ConfigError
-from halnet.faces import DetectedFace, Detector, FaceDetector, largest_first
+from halnet.errors import ConfigError, DetectorError
+from halnet.faces import (
+    DetectedFace,
+    Detector,
+    FaceDetector,
+    check_min_face,
+    largest_first,
+)
 from halnet.images import Image, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
@@ -60,11 +66,11 @@ class Predictor(Closing):
                 "detector: expected a callable that takes a photo, or the path of a YuNet file, "
                 f"found {type(detector).__name__}"
             )
+        self._min_face = check_min_face(min_face)
         if model is None or isinstance(model, str | Path):
             model = open_model(model, RuntimeOptions(runtime, device, threads, mode))
         self._runtime = model
         self._detector = detector
-        self._min_face = min_face
         self._flip = flip
         spec = self.spec
         logger.info("%s on %s %s, %s", spec.model, spec.runtime, spec.version, spec.provider)
@@ -107,15 +113,26 @@ class Predictor(Closing):
     def detect(self, image: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first.
 
-        Faces that are narrower than `min_face` are left out. Raises DetectorError if YuNet cannot
-        be loaded or the detector returns something else than faces.
+        Faces that are narrower than `min_face`, and those whose landmarks are far outside of the
+        photo, are left out (see `largest_first`). Raises DetectorError if YuNet cannot be loaded or
+        the detector returns something else than faces.
         """
-        return largest_first(self.detector(image), self._min_face)
+        return largest_first(self.detector(image), image, self._min_face)
 
     def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
-        """Return the ages of faces that were found in an H x W x 3 uint8 RGB photo, in order."""
+        """Return the ages of faces that were found in an H x W x 3 uint8 RGB photo, in order.
+
+        Raises DetectorError for a face whose landmarks are far outside of the photo.
+        """
         if not faces:
             return []
+        for face in faces:
+            if not face.is_inside(image):
+                raise DetectorError(
+                    "landmarks of a detected face: expected places inside the photo of "
+                    f"{image.shape[1]} x {image.shape[0]} pixels, found {face.landmarks.tolist()}; "
+                    "give x and y in pixels of this photo"
+                )
         ages = self.predict_crops(np.stack([align(image, face.landmarks) for face in faces]))
         return [
             Face(

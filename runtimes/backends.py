@@ -173,9 +173,16 @@ def bundled_runtimes() -> list[str]:
 def bundled_runtime(device: str = "auto") -> str:
     """Return the first back end that is installed and runs the bundled model on this device.
 
-    Raises RuntimeUnavailableError if none is installed.
+    Raises RuntimeUnavailableError if none is installed, or if there is no such kind of device.
     """
-    able = installed(bundled_runtimes(), device)
+    names = bundled_runtimes()
+    kinds = dict.fromkeys(["auto", *(kind for name in names for kind in BACKENDS[name].devices)])
+    if _kind(device) not in kinds:
+        raise RuntimeUnavailableError(
+            f"device {device}: expected one of {', '.join(kinds)}, or one of them with a number, "
+            "such as cuda:1"
+        )
+    able = installed(names, device)
     if not able:
         raise RuntimeUnavailableError(
             f"no installed runtime runs the bundled model on device {device}; use another device, "

@@ -139,6 +139,25 @@ def test_a_detector_with_a_wrong_face_is_one_clear_error(
     assert "\n" not in str(error.value)
 
 
+def test_a_face_far_outside_of_the_photo_has_no_age() -> None:
+    image, face = portrait()
+    lost = [
+        DetectedFace(face.box, face.landmarks + np.float32(move), 0.99) for move in (9e6, -600, 600)
+    ]
+    predictor = Predictor(FakeRuntime(), detector=lambda photo: [*lost, face])
+    assert [found.score for found in predictor(image)] == [face.score]
+    message = r"expected places inside the photo of 512 x 512 pixels, found \[\[.*; give x and y"
+    for other in lost:
+        with pytest.raises(DetectorError, match=message):
+            predictor.predict_faces(image, [face, other])
+
+
+@pytest.mark.parametrize("min_face", [-0.5, float("nan"), float("inf")])
+def test_a_wrong_width_of_the_narrowest_face_is_refused_at_once(min_face: float) -> None:
+    with pytest.raises(ConfigError, match=f"min_face: .* pixels from 0 up, found {min_face}"):
+        Predictor(FakeRuntime(), detector=detect, min_face=min_face)
+
+
 def test_what_is_not_a_detector_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="detector: expected a callable .* found int"):
         Predictor(FakeRuntime(), detector=640)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def command(
     for all photos, each dataset, each decade, each sex and each other group. Intervals in
     parentheses are 95 % intervals: bootstrap for MAE, exact (Clopper-Pearson) for coverage. If
     labels are ranges of ages, the table has the share of predicted ages inside the range and the
-    distance to it.
+    distance to it. Shares and intervals of fewer than 20 photos are not stated.
 
     The other tables are about age checks at 18 years: the share of minors who are predicted to be
     adults, the share of minors who are let through and of adults who are stopped with a challenge

@@ -11,7 +11,7 @@ from halnet.evaluation.accuracy import ModelReport
 from halnet.evaluation.age_checks import CHALLENGE_25, Challenge, MinorErrors, Reliability
 from halnet.evaluation.licence import describe_licence
 from halnet.evaluation.metrics import Evaluation
-from halnet.evaluation.rates import MIN_PHOTOS, Rate
+from halnet.evaluation.rates import MIN_PHOTOS, TOO_FEW, Rate
 from halnet.evaluation.robustness import Effect, RobustnessReport
 from halnet.evaluation.scores import Interval, RangeScore, Score
 from halnet.evaluation.unseen import UnseenPhotos
@@ -19,7 +19,7 @@ from halnet.runtimes.base import RuntimeSpec
 
 S = TypeVar("S", Score, RangeScore)
 
-TOO_FEW = "too few"  # in place of a rate
+RULE = f"A dataset or a group with fewer than {MIN_PHOTOS} photos states no rate and no interval."
 
 EXACT_COLUMNS = (
     *("photos", "MAE, years\n(95 % interval)", "bias,\nyears", "CS@3", "CS@5"),
@@ -41,12 +41,13 @@ def print_report(report: ModelReport) -> None:
         _print_sets(report)
     for name, part in sets.items():
         _print_groups(part.evaluation, report.title if len(sets) == 1 else name)
-    if report.evaluation.overall.count:
-        low, high = report.evaluation.mae_interval
-        mae = report.evaluation.overall.mae
+    overall = report.evaluation.overall
+    if overall.count:
+        low, high = overall.error_interval
+        interval = f", 95 % interval {low:.2f} to {high:.2f}" if overall.has_rates else ""
         where = " over all datasets" if len(sets) > 1 else ""
-        click.echo(f"MAE{where} {mae:.3f} years, 95 % interval {low:.2f} to {high:.2f}")
-    click.echo(f"A group with fewer than {MIN_PHOTOS} photos states no rate.\n")
+        click.echo(f"MAE{where} {overall.mae:.3f} years{interval}")
+    click.echo(f"{RULE}\n")
     _print_minors({name: part.evaluation.minors for name, part in sets.items()})
     _print_challenges(report.evaluation.challenges)
     _print_reliability(report.evaluation.reliability)
@@ -56,7 +57,7 @@ def print_report(report: ModelReport) -> None:
                 f"{name}: {part.missed} photos are not in these figures: no face was detected in "
                 "them"
             )
-    _print_notes([part.photos for part in sets.values()], report.spec)
+    _print_notes([*(part.photos for part in sets.values()), *report.empty], report.spec)
 
 
 def print_robustness(report: RobustnessReport) -> None:
@@ -69,7 +70,9 @@ def print_robustness(report: RobustnessReport) -> None:
     rows = [_effect_row(effect) for effect in report.effects]
     print_table(columns, rows, f"{report.title}; {report.effects[0].count} photos")
     click.echo("An age shift is the difference from the predicted age without the degradation.")
-    _print_notes(report.photos, report.spec)
+    if not all(effect.coverage.is_stated for effect in report.effects):
+        click.echo(RULE)
+    _print_notes([*report.photos, *report.empty], report.spec)
 
 
 def _print_sets(report: ModelReport) -> None:
@@ -90,13 +93,13 @@ def _print_groups(evaluation: Evaluation, title: str) -> None:
     if evaluation.overall.count:
         scores = {**evaluation.by_decade, **evaluation.by_sex, **_flatten(evaluation.by_group)}
         rows = [_exact_row("all", evaluation.overall)]
-        rows += [_exact_row(name, score, is_group=True) for name, score in scores.items()]
+        rows += [_exact_row(name, score) for name, score in scores.items()]
         print_table(["group", *EXACT_COLUMNS], rows, title)
     ranges = evaluation.ranges
     if ranges:
         parts = {**ranges.by_range, **ranges.by_sex, **_flatten(ranges.by_group)}
         rows = [_range_row("all", ranges.overall)]
-        rows += [_range_row(name, score, is_group=True) for name, score in parts.items()]
+        rows += [_range_row(name, score) for name, score in parts.items()]
         print_table(["group", *RANGE_COLUMNS], rows, f"{title}: labels that are ranges of ages")
 
 
@@ -136,10 +139,11 @@ def _print_challenges(challenges: Sequence[Challenge]) -> None:
     print_table(
         ["challenge age", "minors let through", "adults stopped"],
         [
-            [str(check.age), f"{check.minors_passed:.1%}", f"{check.adults_stopped:.1%}"]
+            [str(check.age), _plain_rate(check.minors_passed), _plain_rate(check.adults_stopped)]
             for check in challenges
         ],
-        f"Age check at {LEGAL_AGE} years: {first.minors} minors, {first.adults} adults",
+        f"Age check at {LEGAL_AGE} years: {first.minors_passed.count} minors, "
+        f"{first.adults_stopped.count} adults",
     )
 
 
@@ -149,9 +153,9 @@ def _print_reliability(reliability: Sequence[Reliability]) -> None:
         [
             [
                 f"{part.low:.0%} to {part.high:.0%}",
-                str(part.count),
+                str(part.observed.count),
                 f"{part.predicted:.1%}",
-                f"{part.observed:.1%}",
+                _plain_rate(part.observed),
             ]
             for part in reliability
         ],
@@ -167,9 +171,9 @@ def _print_notes(photos: Sequence[UnseenPhotos], spec: RuntimeSpec) -> None:
         click.echo(f"Licence of the weights: {licence}")
 
 
-def _exact_row(name: str, score: Score, is_group: bool = False) -> list[str]:
+def _exact_row(name: str, score: Score) -> list[str]:
     start = [name, str(score.count)]
-    if is_group and score.count < MIN_PHOTOS:
+    if not score.has_rates:
         mae = f"{score.mae:.2f}"
         return [*start, mae, f"{score.bias:+.2f}", *[TOO_FEW] * 3, f"{score.width:.1f}"]
     return [
@@ -183,8 +187,8 @@ def _exact_row(name: str, score: Score, is_group: bool = False) -> list[str]:
     ]
 
 
-def _range_row(name: str, score: RangeScore, is_group: bool = False) -> list[str]:
-    few = is_group and score.count < MIN_PHOTOS
+def _range_row(name: str, score: RangeScore) -> list[str]:
+    few = not score.has_rates
     return [
         name,
         str(score.count),
@@ -202,7 +206,7 @@ def _effect_row(effect: Effect) -> list[str]:
         effect.strength,
         f"{effect.error:.2f}",
         f"{effect.bias:+.2f}",
-        f"{effect.coverage.share:.1%}",
+        _plain_rate(effect.coverage),
         f"{effect.shift_mean:.2f}",
         f"{effect.shift_p95:.2f}",
     ]
@@ -210,6 +214,11 @@ def _effect_row(effect: Effect) -> list[str]:
 
 def _rate(rate: Rate) -> str:
     return _share(rate.share, rate.interval) if rate.is_stated else TOO_FEW
+
+
+def _plain_rate(rate: Rate) -> str:
+    """Return a rate without its interval."""
+    return f"{rate.share:.1%}" if rate.is_stated else TOO_FEW
 
 
 def _share(share: float, interval: Interval) -> str:

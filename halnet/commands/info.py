@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,19 @@ from typing import Any
 import click
 
 from halnet import __version__
-from halnet.ages import AgeCalibration
+from halnet.ages import LEVEL, AgeCalibration
 from halnet.artifact import Metadata, TrainedSet, size_artifact
 from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
 from halnet.packages import installed_version
 from halnet.runtimes.backends import describe, survey
+from halnet.runtimes.base import RuntimeSpec
 
 LIBRARIES = ("numpy", "opencv-python-headless")
 NOT_STATED = "not stated"
+MINORS_A_LINE = 6  # ages in one line
+
+Lines = dict[str, Sequence[str]]  # the lines of text of each value, by its name
 
 
 @click.command("info")
@@ -55,16 +60,26 @@ def _show_installation(as_json: bool) -> None:
 
 def _show_model(model: Path, as_json: bool) -> None:
     spec = describe(model)
+    if as_json:
+        click.echo(json.dumps(_json_values(model, spec)))
+        return
+    values = _describe_model(model, spec)
+    width = max(map(len, values)) + 2
+    for name, lines in values.items():
+        for i, line in enumerate(lines or [NOT_STATED]):
+            click.echo(f"{'' if i else name:{width}}{line}")
+
+
+def _json_values(model: Path, spec: RuntimeSpec) -> dict[str, Any]:
     metadata = spec.metadata
     calibration = metadata.calibration
-    values: dict[str, Any] = {
+    return {
         "file": str(model),
         "bytes": size_artifact(model),
         "runtime": f"{spec.runtime} {spec.version}, {spec.provider}",
         "precision": metadata.precision,
         "batch": str(spec.batch_limits),
-        "input": f"uint8 N x {metadata.input.size} x {metadata.input.size} x 3 "
-        f"{metadata.input.colour}, fingerprint {metadata.input.fingerprint()}",
+        "input": f"{_describe_input(metadata)}, fingerprint {metadata.input.fingerprint()}",
         "dataset": metadata.dataset,
         "split_sha256": metadata.split_sha256,
         "datasets": [asdict(trained) for trained in metadata.datasets],
@@ -77,44 +92,77 @@ def _show_model(model: Path, as_json: bool) -> None:
         "calibration": calibration.to_dict(),
         "minor_errors": metadata.minor_errors,
     }
-    if as_json:
-        click.echo(json.dumps(values))
-        return
-    for name in ("dataset", "split_sha256"):  # the list of datasets states both
-        del values[name]
-    values["datasets"] = "; ".join(map(_describe_dataset, metadata.datasets)) or NOT_STATED
-    values["calibration"] = _describe_calibration(calibration)
-    values["minor_errors"] = _describe_minors(metadata)
-    for key, value in values.items():
-        click.echo(f"{key:18} {value or NOT_STATED}")
 
 
-def _describe_dataset(trained: TrainedSet) -> str:
-    """Return the name of a dataset, the number of its training photos, and its split."""
-    photos = [] if trained.photos is None else [f"{trained.photos:,} training photos"]
-    split = [f"split {trained.split_sha256}"] if trained.split_sha256 else []
-    return ", ".join([trained.name, *photos, *split])
-
-
-def _describe_calibration(calibration: AgeCalibration) -> str:
-    """Return the kind of a calibration and its numbers, without the quantiles of all levels."""
-    numbers = {
-        "quantile at 90 %": calibration.quantiles[89:90],
-        "age factors": calibration.age_factors,
-        "scale": calibration.scale,
+def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
+    """Return what a model file states, in words."""
+    metadata = spec.metadata
+    size = size_artifact(model)
+    return {
+        "file": [str(model)],
+        "size": [f"{size / 1e6:.1f} MB ({size:,} bytes)"],
+        "runtime": [f"{spec.runtime} {spec.version}, {spec.provider}"],
+        "precision": [metadata.precision],
+        "batch size": [str(spec.batch_limits)],
+        "input": [_describe_input(metadata)],
+        "input fingerprint": [metadata.input.fingerprint()],
+        "checkpoint": [f"SHA-256 {metadata.checkpoint_sha256}"] * bool(metadata.checkpoint_sha256),
+        "licence": [metadata.licence] * bool(metadata.licence),
+        "terms": [term for term in metadata.terms.split("; ") if term],
+        "datasets": _describe_datasets(metadata.datasets),
+        "mean absolute error": [
+            f"{mae:.3f} years in the split {split}" for split, mae in metadata.reference_mae.items()
+        ],
+        **_describe_calibration(metadata.calibration),
+        "errors of minors": _describe_minors(metadata),
     }
-    parts = (
-        f"{name}: {' '.join(f'{number:g}' for number in row)}"
-        for name, row in numbers.items()
-        if row
-    )
-    return "; ".join([calibration.kind, *parts])
 
 
-def _describe_minors(metadata: Metadata) -> str:
+def _describe_input(metadata: Metadata) -> str:
+    size = metadata.input.size
+    return f"uint8 N x {size} x {size} x 3 {metadata.input.colour}"
+
+
+def _describe_datasets(datasets: Sequence[TrainedSet]) -> list[str]:
+    """Return a line for each dataset: its name, the number of its training photos, its split."""
+    counts = ["" if d.photos is None else f"{d.photos:,} training photos" for d in datasets]
+    columns = [[d.name for d in datasets], counts]
+    widths = [max(map(len, column), default=0) for column in columns]
+    return [
+        "  ".join(
+            [
+                f"{data.name:{widths[0]}}",
+                *([f"{count:>{widths[1]}}"] if widths[1] else []),
+                *([f"split SHA-256 {data.split_sha256}"] if data.split_sha256 else []),
+            ]
+        ).rstrip()
+        for data, count in zip(datasets, counts, strict=True)
+    ]
+
+
+def _describe_calibration(calibration: AgeCalibration) -> Lines:
+    """Return the kind of a calibration and its numbers, without the quantiles of all levels."""
+    quantiles = calibration.quantiles
+    lines: Lines = {
+        "calibration": [calibration.kind],
+        "temperature": [f"{calibration.temperature:g}"],
+        "interval levels": [f"up to {len(quantiles)} %"],
+    }
+    numbers = {
+        f"quantile at {LEVEL * 100:g} %": quantiles[round(LEVEL * 100) - 1 :][:1],
+        "age factors": calibration.age_factors,
+        "scale factors": calibration.scale,
+    }
+    return lines | {
+        name: [", ".join(f"{number:.4g}" for number in row)] for name, row in numbers.items() if row
+    }
+
+
+def _describe_minors(metadata: Metadata) -> list[str]:
     """Return how many errors of minors the model file contains, by age."""
-    if not metadata.minor_errors:
-        return NOT_STATED
-    counts = " ".join(f"{age}:{len(row)}" for age, row in enumerate(metadata.minor_errors))
-    total = sum(map(len, metadata.minor_errors))
-    return f"{total} errors, number by true age: {counts}"
+    counts = [len(row) for row in metadata.minor_errors]
+    if not counts:
+        return []
+    cells = [f"{age:2}: {count:<{len(str(max(counts)))}}" for age, count in enumerate(counts)]
+    rows = ["   ".join(cells[i : i + MINORS_A_LINE]) for i in range(0, len(cells), MINORS_A_LINE)]
+    return [f"{sum(counts):,} photos; number by true age:", *(row.rstrip() for row in rows)]

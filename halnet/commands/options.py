@@ -3,6 +3,7 @@
 Help texts are made from the tables of the library, so that they name what it supports.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -21,6 +22,22 @@ Decorator = Callable[[Function], Function]
 
 # The back ends that run model files. The other one, `fake`, is for tests.
 RUNTIMES = {name: backend for name, backend in BACKENDS.items() if backend.reads_file}
+
+
+class FiniteRange(click.FloatRange):
+    """The type of a number between two bounds. Other than click.FloatRange, it refuses nan and inf.
+
+    click compares nan with the bounds, and no comparison with nan holds.
+    """
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or end the command with an error that names the option."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def join_names(names: Iterable[str], word: str = "or") -> str:

@@ -31,12 +31,12 @@ FORMATS = [suffix.removeprefix(".") for suffix in SUFFIXES]
 def command(run: Path, out: Path | None, file_format: str, theme: Theme) -> None:
     """Draw the training and the evaluation of the run folder RUN.
 
-    The picture of the training shows loss, MAE, learning rate and generalisation gap, from
-    training_log.csv. A finished run also has predictions.csv. From this file, one picture each for
-    validation and test shows predicted and true ages, error and interval coverage by decade, and
-    the reliability of the probability to be 18 or older. Several datasets have
-    different colours. If labels are ranges of ages, the distance to the range is drawn in place of
-    the error.
+    The picture of the training shows loss, mean error, learning rate and generalisation gap, from
+    training_log.csv. The mean error is the MAE or, for labels that are ranges of ages, the distance
+    to the range; for several datasets, the validation error is the mean over them. A finished run
+    also has predictions.csv. From this file, one picture each for validation and test shows
+    predicted and true ages, error and interval coverage by decade, and the reliability of the
+    probability to be 18 or older. Several datasets have different colours.
     """
     import_library("matplotlib", "halnet plot", "report")
     log = read_log(run / LOG_FILE)

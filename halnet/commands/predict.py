@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from halnet.batches import FaceSelection, PhotoResult
-from halnet.commands.options import detector_option, json_option, runtime_options
+from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
 from halnet.commands.output import progress
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
 from halnet.result_files import NO_FACE
@@ -38,26 +38,28 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 )
 @click.option(
     "--min-face",
+    type=FiniteRange(0),
     default=PredictConfig.min_face,
     show_default=True,
     help="Leave out faces that are narrower than this, in pixels.",
 )
 @click.option(
     "--level",
+    type=FiniteRange(),  # the bounds are those of the model
     default=FaceSelection.level,
     show_default=True,
     help="Interval coverage, for example 0.9.",
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=PredictConfig.every,
     help="For videos: seconds from one predicted frame to the next. Default: every frame of a "
     "file, and the newest frame of a live source.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="For live sources: stop after this many seconds. Default: never.",
 )
 @click.option(

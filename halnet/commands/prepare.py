@@ -106,16 +106,22 @@ def command(
     recoloured; most copies that were resized or cropped are missed.
 
     If the command is interrupted, run it again to continue. It does not change a folder that is
-    complete. If photos were added to SOURCE, it adds them, and moves no photo to another part.
+    complete. If photos of SOURCE were added or replaced, or if the folder lost a file, it says so
+    and brings the folder up to date. It never moves a photo to another part.
     """
     import_library("sklearn", "halnet prepare", "train")  # for the split, which is made at the end
     start = time.perf_counter()
     finished: list[int] = []  # number of finished photos, when the work starts and now
+    repairs: list[str] = []
     with progress("photos") as show:
 
         def on_progress(done: int, total: int) -> None:
             finished[1:] = [done]
             show(done, total)
+
+        def on_repair(text: str) -> None:
+            repairs.append(text)
+            click.echo(f"halnet: {text}", err=True)
 
         summary = prepare(
             source,
@@ -128,16 +134,23 @@ def command(
             seed=seed,
             detector=detector,
             on_progress=on_progress,
+            on_repair=on_repair,
         )
     seconds = time.perf_counter() - start
     if as_json:
         click.echo(json.dumps({**asdict(summary), "seconds": round(seconds, 2)}))
     else:
-        print_summary(summary, finished[-1] - finished[0] if finished else 0, seconds)
+        print_summary(summary)
+        count = finished[-1] - finished[0] if finished else 0
+        if count:
+            rate = f"{count / seconds:.0f} photos per second"
+            click.echo(f"{count} photos in {seconds:.1f} s, {rate}")
+        elif not repairs:
+            click.echo("the folder was complete and was not changed")
 
 
-def print_summary(summary: PrepareSummary, count: int, seconds: float) -> None:
-    """Print what a prepared folder has, and the speed of a run that processed `count` photos."""
+def print_summary(summary: PrepareSummary) -> None:
+    """Print what a prepared folder has."""
     click.echo(
         f"{summary.photos} photos: {summary.indexed} in the index, {summary.rejected} rejected, "
         f"{summary.several_faces} with several faces"
@@ -152,10 +165,6 @@ def print_summary(summary: PrepareSummary, count: int, seconds: float) -> None:
         click.echo(f"median landmark error: {summary.landmark_error:.1%} of the eye distance")
     parts = ", ".join(f"{number} {name}" for name, number in summary.split.items())
     click.echo(f"split {summary.split_sha256[:12]}: {parts}")
-    if count:
-        click.echo(f"{count} photos in {seconds:.1f} s, {count / seconds:.0f} photos per second")
-    else:
-        click.echo("the folder was complete and was not changed")
 
 
 def _describe_twins(summary: PrepareSummary) -> str:

@@ -14,7 +14,7 @@ from halnet.evaluation.metrics import Evaluation
 from halnet.evaluation.scores import RangeScore, Score
 from halnet.packages import needs
 from halnet.training.config import TrainConfig, parse_share, parse_stages
-from halnet.training.training_log import describe_error, set_errors
+from halnet.training.training_log import describe_error, error_name, set_errors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,6 +162,7 @@ def command(
         workers=workers,
         threads=threads,
         on_epoch=lambda values: _print_epoch(values, config),
+        on_note=lambda line: click.echo(line, err=True),
     )
     if result is None:  # in a process that is not the first one, which prints the report
         return
@@ -190,18 +191,31 @@ def _print_score(name: str, score: Score | RangeScore) -> None:
     what, ages = "MAE", "true ages inside the"
     if isinstance(score, RangeScore):
         what, ages = "distance to the range", "ranges met by the"
+    error = f"{name}: {what} {score.error:.3f} years"
+    if not score.has_rates:
+        click.echo(f"{error}, {score.count} photos, which are too few for rates and intervals")
+        return
     click.echo(
-        f"{name}: {what} {score.error:.3f} years (95 % interval {low:.2f} to {high:.2f}), "
+        f"{error} (95 % interval {low:.2f} to {high:.2f}), "
         f"{score.coverage:.1%} of {ages} {LEVEL:.0%} interval, {score.count} photos"
     )
 
 
+def _describe_validation(values: Mapping[str, float]) -> str:
+    """Return the validation error of an epoch and, for several datasets, those that it averages."""
+    errors = set_errors(values)
+    error = f"{values['val_mae']:.3f} years"
+    if len(errors) == 1:
+        (column,) = errors
+        return f"validation {error_name(column)} {error}"
+    parts = [f"{describe_error(column)} {value:.3f}" for column, value in errors.items()]
+    return f"mean validation error over the datasets {error} ({'; '.join(parts)})"
+
+
 def _print_epoch(values: Mapping[str, float], config: TrainConfig) -> None:
-    errors = [f"{describe_error(name)} {value:.3f}" for name, value in set_errors(values).items()]
-    by_set = f" ({'; '.join(errors)})" if errors else ""
     click.echo(
         f"epoch {values['epoch']:.0f}/{config.epochs} at {values['size']:.0f} px: "
-        f"loss {values['train_loss']:.3f}, validation MAE {values['val_mae']:.3f} years{by_set}, "
+        f"loss {values['train_loss']:.3f}, {_describe_validation(values)}, "
         f"{values['images_per_second']:.1f} photos per second, "
         f"{values['data_wait_share']:.1%} of the time waiting for data",
         err=True,

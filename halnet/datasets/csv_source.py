@@ -40,10 +40,16 @@ def list_csv(path: Path, columns: CsvColumns | None = None) -> Listing:
     """Return the photos of a CSV file, in its order. All other columns are groups.
 
     The file is read anew each time that the listing is iterated. Raises DatasetError if it is not a
-    table with the columns.
+    table with the columns and at least one row.
     """
     table = open_table(path)
-    return Listing(path.parent, _Rows(table, _find_columns(table, columns or CsvColumns())))
+    found = _find_columns(table, columns or CsvColumns())
+    if next(table.rows(), None) is None:
+        raise DatasetError(
+            f"{path}: expected a row for each photo, found no row after the names of the columns; "
+            "add rows, or name another file"
+        )
+    return Listing(path.parent, _Rows(table, found))
 
 
 def _find_columns(table: CsvTable, names: CsvColumns) -> dict[str, int]:

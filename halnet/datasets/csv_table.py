@@ -65,7 +65,7 @@ def open_table(path: Path) -> CsvTable:
     if not line.strip():
         raise DatasetError(
             f"{path}: expected a CSV file with the names of its columns in the first line, found "
-            "an empty line; name another file"
+            f"{'an empty line' if line else 'an empty file'}; name another file"
         )
     names = {mark: next(csv.reader([line], delimiter=mark)) for mark in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda mark: len(names[mark]))

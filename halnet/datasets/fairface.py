@@ -35,6 +35,11 @@ def list_fairface(root: Path) -> Listing:
             "the right folder, or another dataset with --dataset"
         )
     items = [item for table in tables for item in _read_table(table)]
+    if not items:
+        raise DatasetError(
+            f"{root}: expected a row for each photo in the tables {LABELS}, found no rows; "
+            "download them again"
+        )
     listed = {item.source for item in items}
     folders = {root / source.split("/")[0] for source in listed if "/" in source}
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())

@@ -51,6 +51,7 @@ class PrepareSummary:
     name: str = ""
     shares: str = "90/5/5"
     details_sha256: str = ""
+    files_sha256: str = ""
     reasons: dict[str, int] = field(default_factory=dict)  # number of rejected photos by reason
     twins: int = 0  # number of indexed photos that are copies of others
     twins_apart: int = 0  # those that a part loses when it is loaded, for a copy in another part

@@ -25,6 +25,10 @@ from halnet.trained_on import Hashes
 INDEX_FILE = "index.csv"
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "prepared.json"
+SUMMARY_FIELDS = (  # that every version writes
+    *("dataset", "photos", "indexed", "rejected", "several_faces", "landmark_error", "split"),
+    *("split_sha256", "seed", "listing_sha256", "input_fingerprint"),
+)
 CROP_FOLDER = "crops"
 CACHE_FOLDER = "cache"  # of what can be computed again
 BATCH = 32  # number of crops that are in memory at the same time
@@ -82,7 +86,7 @@ class PreparedDataset(CropReader):
                 "(if it was interrupted, run it again)"
             )
         summary = read_summary(self.root)
-        self.kind = str(summary.get("dataset", ""))  # name in `sources.DATASETS`, if it is known
+        self.kind = str(summary["dataset"])  # name in `sources.DATASETS`, if it is known
         fingerprint = summary["input_fingerprint"]
         if fingerprint != INPUT.fingerprint():
             raise DatasetError(
@@ -90,9 +94,20 @@ class PreparedDataset(CropReader):
                 f"{fingerprint}; run halnet prepare into a new folder"
             )
         split = read_split(self.root / SPLIT_FILE)
+        if split.sha256 != summary["split_sha256"]:
+            raise DatasetError(
+                f"{root}: expected the split with SHA-256 {summary['split_sha256'][:12]}..., which "
+                f"{SUMMARY_FILE} states, found {split.sha256[:12]}...; run halnet prepare into "
+                "this folder again"
+            )
         self.dataset = split.dataset
         self.split_sha256 = split.sha256
         self.records = read_index(self.root / INDEX_FILE)
+        if len(self.records) != summary["indexed"]:
+            raise DatasetError(
+                f"{root}: expected {summary['indexed']} photos in {INDEX_FILE}, found "
+                f"{len(self.records)}; run halnet prepare into this folder again"
+            )
         # The index contains detection scores, so its hash changes if photos or the detector change.
         self.index_sha256 = sha256_file(self.root / INDEX_FILE)
         # The split may list more photos: those that a later run of halnet prepare rejected.
@@ -100,7 +115,7 @@ class PreparedDataset(CropReader):
         if any(parts.get(record.source) != record.split for record in self.records):
             raise DatasetError(
                 f"{root}: expected {INDEX_FILE} and {SPLIT_FILE} to state the same split for each "
-                "photo, found a difference; run halnet prepare into a new folder"
+                "photo, found a difference; run halnet prepare into this folder again"
             )
 
     def select(self, split: str, limit: int = 0) -> tuple[Record, ...]:
@@ -152,9 +167,10 @@ def read_crop(path: Path) -> Image:
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
     if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
+        found = "a damaged file; delete it and" if path.exists() else "none;"
         raise DatasetError(
-            f"{path}: expected a crop of {PREPARED_SIZE} x {PREPARED_SIZE} pixels, found none "
-            "or a damaged file; run halnet prepare into a new folder"
+            f"{path}: expected a crop of {PREPARED_SIZE} x {PREPARED_SIZE} pixels, found {found} "
+            "run halnet prepare into this folder again"
         )
     return np.asarray(image, np.uint8)
 
@@ -170,10 +186,11 @@ def read_summary(root: Path) -> dict[str, Any]:
     path = root / SUMMARY_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if not {"input_fingerprint", "split_sha256", "listing_sha256"} <= set(values):
-            raise KeyError("a field is missing")
-        return dict(values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError):
+        values = None
+    if not isinstance(values, dict) or not set(SUMMARY_FIELDS) <= set(values):
         raise DatasetError(
-            f"{path}: the file is damaged ({error}); delete it and run halnet prepare again"
-        ) from error
+            f"{path}: expected what halnet prepare writes last, found a damaged file; delete it "
+            "and run halnet prepare into this folder again"
+        )
+    return values

@@ -1,6 +1,7 @@
 """Records: the photos that the index of a prepared dataset lists."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from halnet.errors import DatasetError
 from halnet.files import NAME_ERRORS
 
 GROUP_PREFIX = "group:"  # of the columns of the index that contain groups
+REQUIRED = ("source", "sex", "split")  # columns that the index has in every version, besides ages
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,36 @@ def spread(records: Sequence[Record], limit: int) -> tuple[Record, ...]:
 def read_index(path: Path) -> tuple[Record, ...]:
     """Return the photos of an index, by the names of its columns.
 
-    Raises DatasetError if the file is damaged.
+    Raises DatasetError if the file is missing or damaged.
     """
     try:
         with open(path, encoding="utf-8", errors=NAME_ERRORS, newline="") as file:
-            return tuple(map(_record, csv.DictReader(file)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{path}: the file is damaged ({error!r}); run halnet prepare into a new folder"
-        ) from error
+            text = file.read()
+    except OSError as error:
+        raise _damaged(path, f"none that can be read ({error.strerror})") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    columns = set(rows.fieldnames or ())
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing or not ({"age"} <= columns or {"age_low", "age_high"} <= columns):
+        raise _damaged(path, f"no column {', '.join(missing) or 'age_low and age_high'}")
+    if not text.endswith("\n"):
+        raise _damaged(path, "a last line that is cut off")
+    records = []
+    try:
+        for row in rows:
+            if None in row or None in row.values():
+                raise ValueError("the row has too many or too few fields")
+            records.append(_record(row))
+    except (ValueError, csv.Error) as error:
+        raise _damaged(path, f"a damaged row near line {rows.line_num}") from error
+    return tuple(records)
+
+
+def _damaged(path: Path, found: str) -> DatasetError:
+    return DatasetError(
+        f"{path}: expected the index of a prepared dataset, found {found}; run halnet prepare into "
+        "this folder again, which writes a new index"
+    )
 
 
 def _record(row: dict[str, str]) -> Record:

@@ -17,6 +17,7 @@ from halnet.packages import needs
 SPLIT_FILE = "dataset_split_stratified.json"
 SPLITS = ("train", "val", "test")
 MIN_PHOTOS = 20  # a dataset with fewer photos cannot be split
+CURE = "put a copy of the file there, or delete it and run halnet prepare into this folder again"
 FOLDS = 20  # of the old split: one fold, 5 % of the photos, is for validation, one for the test
 
 
@@ -66,15 +67,17 @@ def read_split(path: Path) -> Split:
             {name: tuple(content["photos"][name]) for name in SPLITS},
         )
         stated = content["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise DatasetError(
-            f"{path}: expected a split file, found a missing or damaged one ({error!r}); run "
-            "halnet prepare into a new folder"
+            f"{path}: expected a split file, found none that can be read ({error.strerror}); put a "
+            "copy of the file there, or run halnet prepare into this folder again"
         ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: expected a split file, found a damaged one; {CURE}") from error
     if split.sha256 != stated:
         raise DatasetError(
-            f"{path}: expected content with SHA-256 {stated[:12]}..., found "
-            f"{split.sha256[:12]}..., so the file was edited; run halnet prepare into a new folder"
+            f"{path}: expected content with the SHA-256 that the file states, found other content, "
+            f"so the file was edited; {CURE}"
         )
     return split
 

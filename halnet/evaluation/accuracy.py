@@ -11,20 +11,22 @@ import numpy as np
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
 from halnet.datasets.record import Record
-from halnet.errors import ConfigError, ImageError
+from halnet.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from halnet.evaluation.licence import describe_licence
 from halnet.evaluation.metrics import Evaluation, evaluate
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.unseen import (
+    CHECKPOINT_SUFFIX,
     Relation,
     UnseenPhotos,
     find_training,
+    find_unseen,
     join_records,
-    select_unseen,
+    list_empty,
 )
 from halnet.predictor import Predictor
 from halnet.results import Face, Outputs, join_outputs
-from halnet.runtimes.backends import open_model
+from halnet.runtimes.backends import open_model, runtimes_for
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
 
@@ -51,6 +53,7 @@ class OpenedModel:
     predictor: Predictor
     data: DataCollection
     photos: tuple[UnseenPhotos, ...]
+    empty: tuple[UnseenPhotos, ...]  # the datasets without photos
 
     @property
     def spec(self) -> RuntimeSpec:
@@ -94,6 +97,7 @@ class ModelReport:
     sets: dict[str, SetReport]  # by the name of the dataset
     spec: RuntimeSpec
     flip: bool
+    empty: tuple[UnseenPhotos, ...] = ()  # the datasets without photos
 
     @property
     def title(self) -> str:
@@ -101,14 +105,17 @@ class ModelReport:
         return describe_run(self.spec, self.flip, [report.photos for report in self.sets.values()])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return values for JSON. With several datasets, `sets` has the values of each."""
+        """Return values for JSON. With several datasets, `sets` has the values of each.
+
+        `not_evaluated` has a sentence about each dataset without photos, if there is one.
+        """
         reports = list(self.sets.values())
         licence = describe_licence(self.spec.metadata)
         values = {"flip": self.flip, **({"licence": licence} if licence else {})}
-        if len(reports) == 1:
+        if len(reports) == 1 and not self.empty:
             return {**values, **reports[0].to_dict()}
         sets = {name: report.to_dict() for name, report in self.sets.items()}
-        return {**values, **self.evaluation.to_dict(), "sets": sets}
+        return {**values, **self.evaluation.to_dict(), "sets": sets, **list_empty(self.empty)}
 
 
 def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress) -> ModelReport:
@@ -119,7 +126,7 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
     """
     missed: dict[str, int] = {}
     with open_for_evaluation(config) as opened:
-        spec, photos = opened.spec, opened.photos
+        spec, photos, empty = opened.spec, opened.photos, opened.empty
         if config.photos:
             photos, outputs, missed = _run_raw_photos(opened, config, on_progress)
         else:
@@ -133,16 +140,19 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
         own = names == part.name
         evaluation = overall if own.all() else evaluate(predictions.select(own))
         sets[part.name] = SetReport(part, evaluation, missed.get(part.name, 0))
-    return ModelReport(overall, predictions, sets, spec, config.flip)
+    return ModelReport(overall, predictions, sets, spec, config.flip, empty)
 
 
 @contextmanager
 def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
     """Open a model and choose the photos on which it is evaluated.
 
-    Raises DatasetError if a dataset cannot be used, ConfigError if the numbers of datasets and of
-    folders of photos differ, and what `open_model` and `find_training` raise.
+    Raises DatasetError if a dataset or a folder of photos cannot be used, ConfigError if the
+    numbers of datasets and of folders of photos differ, and what `check_checkpoint`, `open_model`
+    and `find_training` raise.
     """
+    if config.checkpoint is not None:
+        check_checkpoint(config.checkpoint)
     if config.photos and len(config.photos) != len(config.data):
         raise ConfigError(
             f"photos: expected one folder for each of {len(config.data)} datasets, found "
@@ -152,9 +162,38 @@ def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
     with open_model(config.model, config.options) as runtime:
         spec = runtime.spec
         training = find_training(spec.metadata, Path(spec.model), config.checkpoint)
-        photos = select_unseen(data, config.split, config.limit, training)
+        found = find_unseen(data, config.split, config.limit, training)
+        photos = tuple(part for part in found if part.records)
+        empty = tuple(part for part in found if not part.records)
+        for part, folder in zip(found, config.photos, strict=False):
+            _check_source(part, folder)
         predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
-        yield OpenedModel(predictor, data, photos)
+        yield OpenedModel(predictor, data, photos, empty)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise ArtifactError unless the file exists and has the name of a checkpoint."""
+    if path.is_file() and path.name.endswith(CHECKPOINT_SUFFIX):
+        return
+    found = "no such file"
+    if path.exists():
+        found = "an artifact" if runtimes_for(path) else "another file or a folder"
+    raise ArtifactError(
+        f"{path}: expected a checkpoint ({CHECKPOINT_SUFFIX}), found {found}; name with "
+        "--checkpoint the file from which the model was exported, such as "
+        f"best_model{CHECKPOINT_SUFFIX} in a run folder"
+    )
+
+
+def _check_source(photos: UnseenPhotos, folder: Path) -> None:
+    """Raise DatasetError unless a folder contains the first of the original photos."""
+    for record in photos.records[:1]:
+        if not (folder / record.source).is_file():
+            found = f"no {record.source} in it" if folder.is_dir() else "no such folder"
+            raise DatasetError(
+                f"{folder}: expected the original photos of {photos.name}, found {found}; name "
+                f"with --photos the folder from which halnet prepare made {photos.data.root}"
+            )
 
 
 def describe_run(spec: RuntimeSpec, flip: bool, photos: Sequence[UnseenPhotos]) -> str:

@@ -28,10 +28,18 @@ class Challenge:
     """Result of an age check that lets people through whose predicted age is `age` or more."""
 
     age: int  # challenge age, years
-    minors: int  # number of photos of people under 18
-    minors_passed: float  # share of minors that are let through, 0 to 1; NaN without minors
-    adults: int  # number of photos of people aged 18 or older
-    adults_stopped: float  # share of adults that are stopped, 0 to 1; NaN without adults
+    minors_passed: Rate  # photos of people under 18 that are let through
+    adults_stopped: Rate  # photos of people aged 18 or older that are stopped
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON. With too few minors or adults, their share is None."""
+        return {
+            "age": self.age,
+            "minors": self.minors_passed.count,
+            "minors_passed": self.minors_passed.stated,
+            "adults": self.adults_stopped.count,
+            "adults_stopped": self.adults_stopped.stated,
+        }
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,18 @@ class Reliability:
 
     low: float  # lower end of the range, 0 to 1
     high: float  # upper end of the range, 0 to 1
-    count: int  # number of photos
     predicted: float  # mean predicted probability, 0 to 1
-    observed: float  # share of people who are 18 or older, 0 to 1
+    observed: Rate  # photos of people who are 18 or older
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON. With too few photos, the observed share is None."""
+        return {
+            "low": self.low,
+            "high": self.high,
+            "count": self.observed.count,
+            "predicted": self.predicted,
+            "observed": self.observed.stated,
+        }
 
 
 @dataclass(frozen=True)
@@ -67,19 +84,15 @@ def check_ages(predictions: Predictions) -> tuple[Challenge, ...]:
     """Return the result of a check for each challenge age."""
     minor = predictions.label_high < LEGAL_AGE
     adult = predictions.label_low >= LEGAL_AGE
-    results = []
-    for age in CHALLENGE_AGES:
-        passed = predictions.age >= age
-        results.append(
-            Challenge(
-                age=age,
-                minors=int(minor.sum()),
-                minors_passed=float(passed[minor].mean()) if minor.any() else float("nan"),
-                adults=int(adult.sum()),
-                adults_stopped=float((~passed[adult]).mean()) if adult.any() else float("nan"),
-            )
+    minors, adults = predictions.age[minor], predictions.age[adult]
+    return tuple(
+        Challenge(
+            age=age,
+            minors_passed=Rate(int((minors >= age).sum()), len(minors)),
+            adults_stopped=Rate(int((~(adults >= age)).sum()), len(adults)),
         )
-    return tuple(results)
+        for age in CHALLENGE_AGES
+    )
 
 
 def find_minor_errors(predictions: Predictions) -> tuple[MinorErrors, ...]:
@@ -106,9 +119,8 @@ def measure_reliability(predictions: Predictions) -> tuple[Reliability, ...]:
         Reliability(
             low=i / RELIABILITY_BINS,
             high=(i + 1) / RELIABILITY_BINS,
-            count=int((index == i).sum()),
             predicted=float(predictions.adult[index == i].mean()),
-            observed=float(adult[index == i].mean()),
+            observed=Rate(int(adult[index == i].sum()), int((index == i).sum())),
         )
         for i in range(RELIABILITY_BINS)
         if (index == i).any()

@@ -52,11 +52,20 @@ DARK = Theme("#0E1117", "#E6E6E6", "#9A9A9A", "#56B4E9", "#E69F00")
 
 
 def check_figure(path: Path) -> None:
-    """Raise ConfigError unless the file name ends in .png, .svg or .pdf."""
+    """Raise ConfigError unless the name ends in .png, .svg or .pdf, and the file can be written."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             f"{path}: expected a file name that ends in one of {', '.join(SUFFIXES)}, found "
             f"{path.suffix or 'no suffix'}"
+        )
+    if path.is_dir():
+        raise ConfigError(
+            f"{path}: expected a file to draw into, found a folder; name a file in it"
+        )
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise ConfigError(
+            f"{path}: expected a file in a folder, found that {above} is a file; name another path"
         )
 
 
@@ -67,7 +76,7 @@ def figure(
     """Yield the axes of a new figure, row by row, and write the figure to `path` at the end.
 
     `size` is the width and height in inches. The file is written completely or not at all. Raises
-    ConfigError for a wrong file name, RuntimeUnavailableError if matplotlib is not installed.
+    ConfigError as `check_figure` does, and RuntimeUnavailableError if matplotlib is not installed.
     """
     check_figure(path)
     import_library("matplotlib", "drawing a figure", "report").use("Agg")

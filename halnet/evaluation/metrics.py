@@ -7,7 +7,7 @@ evaluated separately.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,16 +85,16 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as values for JSON, with None in place of NaN.
 
-        A group with fewer photos than `rates_from_photos` has None in place of shares.
+        Shares and intervals of fewer photos than `rates_from_photos` are None too.
         """
         values = {
             "overall": self.overall.to_dict(),
-            "mae_interval": self.mae_interval,
+            "mae_interval": self.mae_interval if self.overall.has_rates else None,
             "by_decade": _groups_to_dict(self.by_decade),
             "by_sex": _groups_to_dict(self.by_sex),
             "by_group": {name: _groups_to_dict(part) for name, part in self.by_group.items()},
-            "challenges": [asdict(part) for part in self.challenges],
-            "reliability": [asdict(part) for part in self.reliability],
+            "challenges": [part.to_dict() for part in self.challenges],
+            "reliability": [part.to_dict() for part in self.reliability],
             "minors": [part.to_dict() for part in self.minors],
             "rates_from_photos": MIN_PHOTOS,
             **({"ranges": self.ranges.to_dict()} if self.ranges else {}),
@@ -179,7 +179,7 @@ def _values(values: tuple[str, ...], chosen: Chosen) -> dict[str, Chosen]:
 
 
 def _groups_to_dict(scores: Mapping[str, Score] | Mapping[str, RangeScore]) -> dict[str, Any]:
-    return {name: score.to_dict(is_group=True) for name, score in scores.items()}
+    return {name: score.to_dict() for name, score in scores.items()}
 
 
 def without_nan(value: Any) -> Any:

@@ -26,9 +26,9 @@ def plot_evaluation(predictions: Predictions, path: Path, theme: Theme = LIGHT) 
     If all labels are ranges of ages, the plots have ranges in place of decades, and distances in
     place of errors. If some are, the plots by decade have the photos with exact ages alone.
 
-    Bars and points have 95 % intervals. Those of shares are Wilson's [Wilson, JASA 1927]. The
-    suffix of `path` decides the kind of file: PNG, SVG or PDF. Raises ConfigError for another
-    suffix, RuntimeUnavailableError if matplotlib is not installed.
+    Bars and points have 95 % intervals. Those of shares are Wilson's [Wilson, JASA 1927]. A share
+    of fewer than `MIN_PHOTOS` photos is not drawn. The suffix of `path` decides the kind of file:
+    PNG, SVG or PDF. Raises what `figure` raises.
     """
     evaluation = evaluate(predictions)
     with figure(path, (10.5, 8), theme) as (scatter, error, coverage, reliability):
@@ -105,11 +105,10 @@ def _draw_errors(axes: Any, evaluation: Evaluation, predictions: Predictions, th
     axes.axhline(score.error, color=theme.gray, linestyle="--", linewidth=1)
     axes.axhline(0, color=theme.ink, linewidth=0.8)
     low, high = score.error_interval
+    interval = f"95 % interval {low:.2f} to {high:.2f}" if score.has_rates else TOO_FEW
     photos = f"{score.count} photos with exact ages" if _is_mixed(evaluation) else "all photos"
-    axes.set_title(
-        f"{name[0].upper()}{name[1:]} of {photos} (dashed line): {score.error:.2f} years,\n"
-        f"95 % interval {low:.2f} to {high:.2f}"
-    )
+    what = f"{name[0].upper()}{name[1:]} of {photos} (dashed line)"
+    axes.set_title(f"{what}: {score.error:.2f} years,\n{interval}")
     axes.set(ylabel="Years")
     axes.legend(frameon=False, fontsize=8, loc="lower left")
     _name_groups(axes, predictions)
@@ -126,13 +125,14 @@ def _draw_coverage(
     axes.bar(list(inside), [100 * share for share in shares], color=theme.blue)
     _draw_intervals(axes, list(inside), shares, [len(part) for part in inside.values()], theme.ink)
     for i in set(range(len(groups))) - set(inside):
-        axes.text(i, 2, TOO_FEW, rotation=90, ha="center", va="bottom", fontsize=7.5)
+        _write_too_few(axes, i)
     axes.axhline(100 * LEVEL, color=theme.orange, linestyle="--", linewidth=1.2)
     what = f"True ages inside {INTERVAL}"
     if not evaluation.overall.count:
         what = "Ranges that the 90 % interval meets"
+    found = f"{100 * score.coverage:.1f} %" if score.has_rates else TOO_FEW
     axes.set_title(
-        f"{what}: {100 * score.coverage:.1f} % (dashed line: {100 * LEVEL:.0f} %)\n"
+        f"{what}: {found} (dashed line: {100 * LEVEL:.0f} %)\n"
         f"Mean interval width: {score.width:.1f} years"
     )
     axes.set(ylabel=f"{what}, %", ylim=(0, 104))
@@ -158,10 +158,14 @@ def _draw_reliability(axes: Any, bins: Sequence[Reliability], theme: Theme) -> N
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
         axes.set_axis_off()
         return
-    predicted = np.array([100 * part.predicted for part in bins])
-    observed = [part.observed for part in bins]
-    counts = [part.count for part in bins]
     axes.plot([0, 100], [0, 100], color=theme.gray, linewidth=1, label="perfectly calibrated")
+    stated = [part for part in bins if part.observed.is_stated]
+    for part in bins:
+        if part not in stated:
+            _write_too_few(axes, 100 * part.predicted)
+    predicted = np.array([100 * part.predicted for part in stated])
+    observed = [part.observed.share for part in stated]
+    counts = [part.observed.count for part in stated]
     _draw_intervals(axes, predicted, observed, counts, theme.blue)
     axes.scatter(predicted, [100 * share for share in observed], color=theme.blue, zorder=3)
     for x, share, count in zip(predicted, observed, counts, strict=True):
@@ -175,6 +179,11 @@ def _draw_reliability(axes: Any, bins: Sequence[Reliability], theme: Theme) -> N
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.set(xlabel=f"Predicted probability of being {LEGAL_AGE} or older, %", xlim=(-3, 110))
     axes.set(ylabel=f"Observed share of people aged {LEGAL_AGE} or older, %", ylim=(-5, 105))
+
+
+def _write_too_few(axes: Any, position: float) -> None:
+    """Write why there is no share at a position on the horizontal axis."""
+    axes.text(position, 2, TOO_FEW, rotation=90, ha="center", va="bottom", fontsize=7.5)
 
 
 def _draw_intervals(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Number of photos. A group with fewer states no rate, because its 95 % interval would be wider than
-# 20 percentage points even at a rate of 90 %.
+# Number of photos. A dataset or a group with fewer states no rate, because its 95 % interval would
+# be wider than 20 percentage points even at a rate of 90 %.
 MIN_PHOTOS = 20
+TOO_FEW = "too few"  # what a table has in place of a rate
 CONFIDENCE = 0.95  # level of the intervals of rates
 _STEPS = 60  # halvings of the range from 0 to 1, which are more than float64 can represent
 
@@ -36,14 +37,18 @@ class Rate:
         """Whether there are enough photos to state the rate."""
         return self.count >= MIN_PHOTOS
 
+    @property
+    def stated(self) -> float | None:
+        """The share, 0 to 1, or None if there are too few photos to state it."""
+        return self.share if self.is_stated else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON. If there are too few photos, share and interval are None."""
-        stated = self.is_stated
         return {
             "hits": self.hits,
             "count": self.count,
-            "share": self.share if stated else None,
-            "interval": self.interval if stated else None,
+            "share": self.stated,
+            "interval": self.interval if self.is_stated else None,
         }
 
 

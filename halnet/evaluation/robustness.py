@@ -22,7 +22,7 @@ from halnet.evaluation.licence import describe_licence
 from halnet.evaluation.metrics import without_nan
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.rates import Rate
-from halnet.evaluation.unseen import UnseenPhotos
+from halnet.evaluation.unseen import UnseenPhotos, list_empty
 from halnet.images import Image
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import RuntimeSpec
@@ -48,7 +48,7 @@ class Effect:
     # range.
     error: float
     bias: float  # mean signed error of the same photos, years
-    coverage: Rate  # of the 90 % intervals, for all photos
+    coverage: Rate  # of the 90 % intervals, for all photos, those with ranges too
     shift_mean: float  # years
     shift_p95: float  # 95th percentile, years
 
@@ -66,6 +66,7 @@ class RobustnessReport:
     photos: tuple[UnseenPhotos, ...]
     spec: RuntimeSpec
     flip: bool
+    empty: tuple[UnseenPhotos, ...] = ()  # the datasets without photos
 
     @property
     def error_name(self) -> str:
@@ -90,6 +91,7 @@ class RobustnessReport:
                 name: [effect.to_dict() for effect in effects]
                 for name, effects in self.by_set.items()
             },
+            **list_empty(self.empty),
         }
 
 
@@ -118,7 +120,8 @@ def measure_robustness(
         part.name: _compare({v: p.select(names == part.name) for v, p in predictions.items()})
         for part in opened.photos
     }
-    return RobustnessReport(_compare(predictions), by_set, opened.photos, spec, config.flip)
+    effects = _compare(predictions)
+    return RobustnessReport(effects, by_set, opened.photos, spec, config.flip, opened.empty)
 
 
 def degrade(crop: Image, record: Record, variant: Variant) -> Image:

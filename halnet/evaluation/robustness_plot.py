@@ -9,6 +9,7 @@ import numpy as np
 
 from halnet.ages import LEVEL
 from halnet.evaluation.figures import LIGHT, Theme, figure
+from halnet.evaluation.rates import TOO_FEW
 from halnet.evaluation.robustness import UNCHANGED, Effect
 
 COLUMNS = 5  # number of plots in a row
@@ -50,8 +51,13 @@ def _draw_degradation(axes: Any, effects: Sequence[Effect], theme: Theme, error:
         (theme.gray, "^", "age shift, mean", [effect.shift_mean for effect in effects]),
     ):
         axes.plot(positions, values, color=colour, marker=marker, markersize=4, label=label)
-    names = [f"{effect.strength}\n{100 * effect.coverage.share:.0f} %" for effect in effects]
+    names = [f"{effect.strength}\n{_coverage(effect)}" for effect in effects]
     axes.set_xticks(positions, names, fontsize=8)
     axes.set_xlabel(f"Strength, and true ages inside the {100 * LEVEL:.0f} % interval", fontsize=8)
     name = effects[-1].degradation.replace("-", " ")
     axes.set_title(name.upper() if name in ABBREVIATIONS else name.capitalize())
+
+
+def _coverage(effect: Effect) -> str:
+    share = effect.coverage.stated
+    return TOO_FEW if share is None else f"{100 * share:.0f} %"

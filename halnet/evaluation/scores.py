@@ -3,6 +3,9 @@
 MAE is the mean absolute error. CS@k, the cumulative score, is the share of photos with an error of
 at most k years. Bias is the mean of predicted minus true age. If labels are ranges of ages, they
 are replaced by the share of predicted ages inside the range and the mean distance to the range.
+
+A group of fewer than `MIN_PHOTOS` photos, or a whole dataset of so few, has mean errors only. Its
+shares and intervals say too little to be stated in a report.
 """
 
 from dataclasses import asdict, dataclass
@@ -37,6 +40,11 @@ class Score:
     mae_interval: Interval | None = None  # bootstrap 95 % interval, years; None: not computed
 
     @property
+    def has_rates(self) -> bool:
+        """Whether there are enough photos to state shares and intervals."""
+        return self.count >= MIN_PHOTOS
+
+    @property
     def error(self) -> float:
         """The mean error that is compared: the MAE, in years."""
         return self.mae
@@ -51,11 +59,11 @@ class Score:
         """The exact 95 % interval of the coverage, 0 to 1."""
         return _interval_of(self.coverage, self.count)
 
-    def to_dict(self, is_group: bool = False) -> dict[str, Any]:
-        """Return values for JSON. A group with too few photos has None for shares and intervals."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON. With too few photos, shares and intervals are None."""
         values = {**asdict(self), "coverage_interval": self.coverage_interval}
         shares = ("cs3", "cs5", "coverage", "coverage_interval", "mae_interval")
-        return _without_shares(values, shares) if is_group else values
+        return values if self.has_rates else {**values, **dict.fromkeys(shares)}
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class RangeScore:
     coverage: float  # share of 90 % intervals that meet the range, 0 to 1
     width: float  # mean width of the 90 % interval, years
     distance_interval: Interval | None = None  # bootstrap 95 % interval; None: not computed
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether there are enough photos to state shares and intervals."""
+        return self.count >= MIN_PHOTOS
 
     @property
     def error(self) -> float:
@@ -90,15 +103,15 @@ class RangeScore:
         """The exact 95 % interval of the coverage, 0 to 1."""
         return _interval_of(self.coverage, self.count)
 
-    def to_dict(self, is_group: bool = False) -> dict[str, Any]:
-        """Return values for JSON. A group with too few photos has None for shares and intervals."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON. With too few photos, shares and intervals are None."""
         values = {
             **asdict(self),
             "inside_interval": self.inside_interval,
             "coverage_interval": self.coverage_interval,
         }
         shares = ("inside", "inside_interval", "coverage", "coverage_interval", "distance_interval")
-        return _without_shares(values, shares) if is_group else values
+        return values if self.has_rates else {**values, **dict.fromkeys(shares)}
 
 
 def score_exact(predictions: Predictions, group: Chosen, bootstrap: bool = True) -> Score:
@@ -155,10 +168,3 @@ def bootstrap_mean(errors: Floats) -> Interval:
 
 def _interval_of(share: float, count: int) -> Interval:
     return Rate(round(share * count), count).interval if count else NO_INTERVAL
-
-
-def _without_shares(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the values with None for the named ones if there are too few photos."""
-    if values["count"] >= MIN_PHOTOS:
-        return values
-    return {**values, **dict.fromkeys(names)}

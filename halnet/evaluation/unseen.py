@@ -45,7 +45,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class UnseenPhotos:
-    """The photos of one dataset on which a model is evaluated."""
+    """The photos of one dataset on which a model is evaluated; there may be none."""
 
     name: str  # of the dataset, unique in its collection
     data: PreparedDataset
@@ -62,6 +62,12 @@ class UnseenPhotos:
     @property
     def note(self) -> str:
         """A sentence about photos that are left out, or that may have been trained on, or ""."""
+        if not self.records:
+            where = "" if self.relation is Relation.AWAY else f" in the split {self.split}"
+            found = f"no photos{where}"
+            if self.seen:
+                found = f"the model was trained on copies of all {self.seen} photos{where}"
+            return f"{self.name}: {found}, so the model is not evaluated on this dataset"
         if self.relation is Relation.UNKNOWN:
             return (
                 f"{self.name}: it is not known whether the model was trained on these photos, "
@@ -121,27 +127,36 @@ def read_hashes(checkpoint: Path) -> Hashes | None:
 def select_unseen(
     data: DataCollection, split: str, limit: int, training: Training
 ) -> tuple[UnseenPhotos, ...]:
+    """Return the photos that `find_unseen` finds, without the datasets that have none."""
+    return tuple(part for part in find_unseen(data, split, limit, training) if part.records)
+
+
+def find_unseen(
+    data: DataCollection, split: str, limit: int, training: Training
+) -> tuple[UnseenPhotos, ...]:
     """Return the photos of each dataset on which a model is evaluated.
 
     Of a dataset whose split the model was trained on, these are the photos of `split`. Of a dataset
     that the model has not seen, they are all photos. If it is not known what the model has seen,
     they are the photos of `split`. Photos of other datasets that the model was trained on are left
-    out. A `limit` above 0 is the largest number of photos of each dataset, spread evenly. Datasets
-    without photos are left out.
+    out. A `limit` above 0 is the largest number of photos of each dataset, spread evenly. The
+    result has a dataset without photos too, whose `note` says why it has none.
 
     Raises DatasetError if there are no photos at all.
     """
     found = [_select(name, part, split, training) for name, part in data.sets.items()]
-    chosen = tuple(
-        replace(photos, records=spread(photos.records, limit)) for photos in found if photos.records
-    )
-    if not chosen:
+    if not any(photos.records for photos in found):
         raise DatasetError(
             f"{', '.join(str(part.root) for part in data.sets.values())}: expected photos in the "
             f"split {split} that the model was not trained on, found none; name another dataset or "
             "split"
         )
-    return chosen
+    return tuple(replace(photos, records=spread(photos.records, limit)) for photos in found)
+
+
+def list_empty(empty: Sequence[UnseenPhotos]) -> dict[str, dict[str, str]]:
+    """Return values for JSON about the datasets without photos; nothing if there are none."""
+    return {"not_evaluated": {part.name: part.note for part in empty}} if empty else {}
 
 
 def join_records(photos: Sequence[UnseenPhotos]) -> tuple[Record, ...]:

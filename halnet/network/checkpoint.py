@@ -18,6 +18,7 @@ from halnet.network.model import AgeNet
 from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes, encode_hashes
 
 PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
+ARTIFACT_ENDINGS = (".onnx", ".xml", ".engine", "_openvino_model")  # of names
 CONFIG_KEY = PREFIX + "config"
 
 
@@ -64,8 +65,8 @@ def save_checkpoint(
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises ArtifactError if the file is not a HAL-Net checkpoint. A pickle raises it too, and is not
-    unpickled, because this could run code.
+    Raises ArtifactError if the file is not a HAL-Net checkpoint. An artifact raises it too, and so
+    does a pickle, which is not unpickled, because this could run code.
     """
     path = Path(path)
     data, header = _read(path)
@@ -102,10 +103,18 @@ def _build_model(path: Path, data: bytes, recipe: str) -> AgeNet:
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, str]]:
+    if path.name.endswith(ARTIFACT_ENDINGS) and path.exists():
+        raise ArtifactError(
+            f"{path}: expected a checkpoint (.safetensors), found an artifact; name the checkpoint "
+            "from which halnet export made it"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: the file cannot be read: {error.strerror}") from error
+        raise ArtifactError(
+            f"{path}: the file cannot be read: {error.strerror}; name a checkpoint of halnet "
+            "train, such as best_model.safetensors in a run folder"
+        ) from error
     try:
         safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks offsets and lengths
         return data, dict(_header(data).get("__metadata__", {}))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,16 @@ from halnet.training.data import Batch
 from halnet.training.module import AgeModule
 from halnet.training.origin import RunOrigin
 from halnet.training.training_log import COLUMNS, read_log, set_errors, write_log
-from halnet.training.validation import mean_bias, mean_error, score_sets
+from halnet.training.validation import (
+    exact_mae,
+    mean_bias,
+    mean_error,
+    reference_mae,
+    score_sets,
+)
 
-OnEpoch = Callable[[Mapping[str, float]], None]  # takes the values of a line of the log
+# Takes the values of a line of the log, and the error of each dataset by its column.
+OnEpoch = Callable[[Mapping[str, float]], None]
 
 
 def ema_decay(updates: int, ceiling: float) -> float:
@@ -70,25 +78,27 @@ class BestCheckpoint(Callback):
             *(np.concatenate(part) for part in zip(*pl_module.val_outputs, strict=True))
         )
         scores = score_sets(pl_module.val_sets, outputs.age)
-        mae = mean_error(scores)
-        if not np.isfinite(mae):
+        error = mean_error(scores)
+        if not np.isfinite(error):
             raise ConfigError(
-                f"the training diverged: the validation MAE is {mae} in epoch "
+                f"the training diverged: the validation error is {error} in epoch "
                 f"{trainer.current_epoch + 1}; train into a new folder with a lower --learning-rate"
             )
-        pl_module.log("val_mae", mae)
+        pl_module.log("val_mae", error)
         pl_module.log("val_bias", mean_bias(scores))
-        if len(scores) > 1:
-            pl_module.log_dict({score.column: score.error for score in scores})
+        # The error of a single dataset is val_mae. Its column states only what kind of error it is.
+        pl_module.log_dict({score.column: score.error for score in scores}, logger=len(scores) > 1)
         at_deployed_size = pl_module.size == pl_module.config.stages[-1].size
         self.waited += at_deployed_size
-        if not at_deployed_size or mae >= self.best:
+        if not at_deployed_size or error >= self.best:
             return
         self.waited = 0
-        self.best = mae
+        self.best = error
         if not trainer.is_global_zero:
             return
-        metadata = self._origin.metadata(pl_module.val_sets, outputs, mae)
+        metadata = self._origin.metadata(pl_module.val_sets, outputs, error)
+        mae = exact_mae(pl_module.val_sets, outputs.age)
+        metadata = replace(metadata, reference_mae=reference_mae({"val": mae}))
         recipe = pl_module.config.to_json()
         save_checkpoint(self._path, pl_module.model, recipe, metadata, self._origin.trained_on)
 
@@ -165,7 +175,8 @@ class EpochLog(Callback):
             "seconds": time.perf_counter() - self._start,
             **{name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        names = [*COLUMNS, *set_errors(values)]
+        errors = set_errors(values)
+        names = [*COLUMNS, *(errors if len(errors) > 1 else ())]
         self._rows.append({name: f"{values[name]:.6g}" for name in names})
         write_log(self._path, self._rows)
         self._on_epoch(values)

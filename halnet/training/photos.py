@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ from halnet.training.losses import count_ages, mean_over_years, smooth_density
 # Numbers that end the seed (seed, epoch, photo, copy, stream) of random numbers. Augmentation has
 # the seed (seed, epoch, photo, copy), and the order of an epoch (seed, epoch).
 CHANGES_STREAM, DRAWS_STREAM = 1, 2
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+# What follows if a dataset has no photos in a split.
+WITHOUT = {
+    "train": "the model is trained without this dataset",
+    "val": "the validation error does not include this dataset",
+    "test": "the model is not tested on this dataset",
+}
 
 Years = NDArray[np.int64]
 
@@ -40,6 +49,54 @@ class SetPhotos:
         """The row of each photo in the index of its dataset."""
         row = {record.source: i for i, record in enumerate(self.data.records)}
         return np.array([row[record.source] for record in self.records], np.int64)
+
+
+@dataclass(frozen=True)
+class PhotoCounts:
+    """How many photos of one dataset a run uses, and how many it leaves out, by split."""
+
+    name: str  # of the dataset
+    used: Mapping[str, int]
+    copies: Mapping[str, int]  # left out, because another split has a copy; see `DataCollection`
+
+    @property
+    def notes(self) -> list[str]:
+        """A line with the numbers, and a line for each split that has no photos."""
+        used = ", ".join(f"{count:,} {SPLIT_NAMES[split]}" for split, count in self.used.items())
+        lost = ", ".join(
+            f"{count:,} of {SPLIT_NAMES[split]}" for split, count in self.copies.items() if count
+        )
+        left_out = f"left out as copies of photos in another split: {lost or 'none'}"
+        empty = [split for split, count in self.used.items() if not count]
+        return [
+            f"{self.name}: {used} photos; {left_out}",
+            *(
+                f"{self.name}: no {SPLIT_NAMES[split]} photos, so {WITHOUT[split]}"
+                for split in empty
+            ),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values for JSON."""
+        return {"photos": dict(self.used), "copies_left_out": dict(self.copies)}
+
+
+def count_photos(
+    data: DataCollection, splits: Mapping[str, Sequence[SetPhotos]]
+) -> tuple[PhotoCounts, ...]:
+    """Return how many photos of each dataset a run uses, from those that it uses of each split."""
+    used = {
+        split: {part.name: len(part.records) for part in sets} for split, sets in splits.items()
+    }
+    copies = data.twins_removed
+    return tuple(
+        PhotoCounts(
+            name,
+            {split: counts.get(name, 0) for split, counts in used.items()},
+            {split: copies[name].get(split, 0) for split in used if split != "test"},
+        )
+        for name in data.sets
+    )
 
 
 def photos_by_set(data: DataCollection, split: str, limit: int = 0) -> tuple[SetPhotos, ...]:

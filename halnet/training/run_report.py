@@ -1,6 +1,7 @@
 """The report of a run: its best checkpoint is evaluated on the validation and the test split."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.network.model import AgeNet
 from halnet.results import Outputs
 from halnet.training.origin import RunOrigin
-from halnet.training.photos import join_records, photos_by_set
+from halnet.training.photos import PhotoCounts, join_records, photos_by_set
 from halnet.training.run_folder import BEST_FILE, REPORT_FILE
 from halnet.training.training_log import LOG_FILE, read_log
-from halnet.training.validation import mean_error, score_sets
+from halnet.training.validation import mean_error, reference_mae, score_sets
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,16 @@ class TrainResult:
 
 
 def write_report(
-    out: Path, data: DataCollection, origin: RunOrigin, device: torch.device
+    out: Path,
+    data: DataCollection,
+    counts: Sequence[PhotoCounts],
+    origin: RunOrigin,
+    device: torch.device,
 ) -> TrainResult:
     """Evaluate the best checkpoint on validation and test, and write both into the run folder.
 
-    The checkpoint gets both errors into its metadata, each as the mean over the datasets.
+    The checkpoint gets the MAE of both into its metadata; see `reference_mae`. `counts` are the
+    numbers of photos of each dataset, which the report states.
     """
     path = out / BEST_FILE
     best = load_checkpoint(path)
@@ -66,12 +72,13 @@ def write_report(
     results = {
         split: _evaluate(model, data, split, best.metadata.calibration) for split in ("val", "test")
     }
-    errors = {split: round(result.mean_error, 4) for split, result in results.items()}
-    metadata = replace(best.metadata, reference_mae=errors)
+    scores = {split: result.evaluation.overall for split, result in results.items()}
+    errors = {split: score.mae if score.count else None for split, score in scores.items()}
+    metadata = replace(best.metadata, reference_mae=reference_mae(errors))
     save_checkpoint(path, model, best.recipe, metadata, best.trained_on)
     predictions = {split: result.predictions for split, result in results.items()}
     write_predictions(out / PREDICTIONS_FILE, predictions)
-    report = _to_report(metadata, data, origin, results)
+    report = _to_report(metadata, data, counts, origin, results)
     write_text(out / REPORT_FILE, json.dumps(report, indent=1) + "\n")
     val, test = results["val"], results["test"]
     log = read_log(out / LOG_FILE).rows
@@ -80,28 +87,36 @@ def write_report(
 
 
 def _to_report(
-    metadata: Metadata, data: DataCollection, origin: RunOrigin, results: dict[str, SplitResult]
+    metadata: Metadata,
+    data: DataCollection,
+    counts: Sequence[PhotoCounts],
+    origin: RunOrigin,
+    results: dict[str, SplitResult],
 ) -> dict[str, Any]:
     """Return the values of report.json. Those of each dataset are added if there are several."""
     report: dict[str, Any] = {
         "dataset": metadata.dataset,
         "split_sha256": metadata.split_sha256,
+        **(counts[0].to_dict() if len(counts) == 1 else {}),
         **{split: result.evaluation.to_dict() for split, result in results.items()},
     }
     if origin.base:
         report["calibration"] = "kept from the initial weights"
     if len(data.sets) > 1:
-        report["mean_error"] = metadata.reference_mae
+        report["mean_error"] = {
+            split: round(result.mean_error, 4) for split, result in results.items()
+        }
         report["sets"] = {
             name: {
                 "split_sha256": part.split_sha256,
+                **own.to_dict(),
                 **{
                     split: result.sets[name].to_dict()
                     for split, result in results.items()
                     if name in result.sets
                 },
             }
-            for name, part in data.sets.items()
+            for (name, part), own in zip(data.sets.items(), counts, strict=True)
         }
     return report
 

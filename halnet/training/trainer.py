@@ -8,7 +8,7 @@ end, `report.json` and `predictions.csv` (one line for each photo of validation 
 import logging
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from halnet.network.device import resolve_device
 from halnet.network.model import AgeNet
 from halnet.training.callbacks import BestCheckpoint, EpochLog, OnEpoch, ema_callback
 from halnet.training.config import TrainConfig
-from halnet.training.initial_weights import check_unseen, parse_weights
+from halnet.training.initial_weights import InitialWeights, check_unseen, parse_weights
 from halnet.training.memory import keep_freed_memory
 from halnet.training.module import AgeModule
 from halnet.training.origin import find_origin
-from halnet.training.photos import photos_by_set, training_photos
+from halnet.training.photos import count_photos, photos_by_set, training_photos
 from halnet.training.precision import keep_float32
 from halnet.training.run_folder import BEST_FILE, RESUME_FILE, claim_folder
 from halnet.training.run_report import TrainResult, write_report
@@ -58,6 +58,7 @@ def train(
     workers: int = 0,
     threads: int | None = None,
     on_epoch: OnEpoch = lambda values: None,
+    on_note: Callable[[str], None] = lambda line: None,
 ) -> TrainResult | None:
     """Train on prepared datasets into the run folder `out`, or resume the run in this folder.
 
@@ -68,14 +69,18 @@ def train(
     machines; only the first process returns a result, and the others return None. `workers` is the
     number of processes that load batches for each training process; 0 loads them in the training
     process. `threads` is the number of threads of PyTorch on the CPU. `on_epoch` is called with the
-    values of each line of the log.
+    values of each line of the log. Before the first epoch, `on_note` is called with lines that
+    state the photos of each dataset: how many are used, how many are left out as copies, and which
+    splits have none.
 
-    Raises ConfigError if the recipe contradicts itself, the run folder belongs to another recipe or
-    other datasets, a teacher or the initial weights may have been trained on test photos, or the
-    loss becomes NaN; DatasetError if a dataset cannot be used; ArtifactError if a teacher or the
-    initial weights are damaged or of another kind; RuntimeUnavailableError if the device does not
-    exist or weights cannot be downloaded.
+    Raises ConfigError if the recipe contradicts itself, the run folder is a file or belongs to
+    another recipe or other datasets, the file of the initial weights does not exist, a teacher or
+    the initial weights may have been trained on test photos, or the loss becomes NaN; DatasetError
+    if a dataset cannot be used; ArtifactError if a teacher or the initial weights are damaged or of
+    another kind; RuntimeUnavailableError if the device does not exist or weights cannot be
+    downloaded.
     """
+    _check_folder(out)
     collection = DataCollection([PreparedDataset(folder) for folder in data])
     target = resolve_device(device)
     teacher_checkpoints = [_load_teacher(path, collection) for path in teachers]
@@ -83,11 +88,12 @@ def train(
     # The order matters. Each network that is built draws random numbers, and the hints of
     # distillation draw the next ones, so another order would give other results for the same seed.
     model = AgeNet(config.network)
-    initial = parse_weights(weights)
+    initial = _find_weights(weights)
     initial.check(collection)
     photos = training_photos(collection, config)
     origin = find_origin(collection, photos, initial, teacher_checkpoints)
-    collection.select("test")  # an empty test is an error now, and not after hours of training
+    # An empty test is an error now, and not after hours of training.
+    test_sets = photos_by_set(collection, "test")
     config = replace(
         config,
         weights=initial.kind,
@@ -113,6 +119,10 @@ def train(
         ),
     ]
     trainer = _build_trainer(out, config, target, devices, nodes, callbacks)
+    counts = count_photos(collection, {"train": photos.sets, "val": val_sets, "test": test_sets})
+    if trainer.is_global_zero:
+        for line in (line for part in counts for line in part.notes):
+            on_note(line)
     _fit(trainer, module, resume if resume.exists() else None)
     if not trainer.is_global_zero:
         return None
@@ -121,7 +131,28 @@ def train(
             f"{out}: expected a finished epoch at the deployed resolution, found none; run the "
             "same command again"
         )
-    return write_report(out, collection, origin, target)
+    return write_report(out, collection, counts, origin, target)
+
+
+def _check_folder(out: Path) -> None:
+    """Raise ConfigError if the run folder, or a folder above it, is a file."""
+    found = next(path for path in (out, *out.parents) if path.exists())
+    if not found.is_dir():
+        raise ConfigError(
+            f"{out}: expected a run folder, found that {found} is a file; name another folder with "
+            "--out"
+        )
+
+
+def _find_weights(text: str) -> InitialWeights:
+    """Return the initial weights; ConfigError if their file does not exist."""
+    initial = parse_weights(text)
+    if initial.path is not None and not initial.path.exists():
+        raise ConfigError(
+            "weights: expected none, imagenet, select:timm:NAME, or a file that exists in "
+            f"CHECKPOINT, select:CHECKPOINT or faceres:JSON, found {text}; correct --weights"
+        )
+    return initial
 
 
 def _load_teacher(path: Path, data: DataCollection) -> Checkpoint:

@@ -32,7 +32,9 @@ class TrainingLog:
     """The content of a training log."""
 
     # One for each epoch, with values by COLUMNS. A run on several datasets has the errors of each
-    # dataset too: val_mae_NAME for exact ages, val_distance_NAME for ranges.
+    # dataset too: val_mae_NAME for exact ages, val_distance_NAME for ranges. `val_mae` is their
+    # mean, so it is a MAE only if all ages are exact. `train_mae` is the mean over the photos of
+    # the distances to their labels. Both columns keep the names that older versions gave them.
     rows: tuple[dict[str, str], ...]
     cut_off: bool = False  # whether the last line is incomplete; then it is not in `rows`
 
@@ -48,11 +50,15 @@ def set_errors(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name.startswith(SET_COLUMNS)}
 
 
+def error_name(column: str) -> str:
+    """Return what the errors of a dataset are, for their column."""
+    return "MAE" if column.startswith(MAE_COLUMN) else "distance to the range"
+
+
 def describe_error(column: str) -> str:
-    """Return the name of a dataset, and what its error is, for the column of its errors."""
-    if column.startswith(MAE_COLUMN):
-        return column.removeprefix(MAE_COLUMN)
-    return f"{column.removeprefix(DISTANCE_COLUMN)}, distance to the range"
+    """Return the name of a dataset, and what its errors are, for their column."""
+    name = column.removeprefix(MAE_COLUMN).removeprefix(DISTANCE_COLUMN)
+    return f"{name}, {error_name(column)}"
 
 
 def read_log(path: Path) -> TrainingLog:

@@ -1,12 +1,12 @@
 """Validation: the error of predicted ages in each dataset, for exact ages and for ranges."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from halnet.ages import Floats
-from halnet.training.photos import SetPhotos, label_ends
+from halnet.training.photos import SetPhotos, join_records, label_ends
 from halnet.training.training_log import DISTANCE_COLUMN, MAE_COLUMN
 
 
@@ -54,6 +54,28 @@ def score_sets(sets: Sequence[SetPhotos], ages: Floats) -> tuple[SetScore, ...]:
 def mean_error(scores: Sequence[SetScore]) -> float:
     """Return the mean over datasets of their errors, in years. The best weights have the lowest."""
     return float(np.mean([score.error for score in scores]))
+
+
+def exact_mae(sets: Sequence[SetPhotos], ages: Floats) -> float | None:
+    """Return the MAE of all photos with exact ages, in years; None if all labels are ranges.
+
+    `ages` are predicted for the photos of the datasets in order, in years.
+    """
+    low, high = label_ends(join_records(sets))
+    exact = low == high
+    return float(np.abs(ages - low)[exact].mean()) if exact.any() else None
+
+
+def reference_mae(errors: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the `reference_mae` of a checkpoint, from the MAE of each split; None: there is none.
+
+    It is the MAE of the photos with exact ages of all datasets together, as `halnet evaluate`
+    prints it. It is not the mean over the datasets by which the best weights are chosen: that one
+    may include distances to ranges, which are not errors of ages and are smaller. A split without
+    exact ages is left out. Programs that read older checkpoints read these too: the values are
+    still years by the name of the split. For one dataset of exact ages, they are also the same.
+    """
+    return {split: round(mae, 4) for split, mae in errors.items() if mae is not None}
 
 
 def mean_bias(scores: Sequence[SetScore]) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from halnet import __version__
 from halnet.ages import AgeCalibration
-from halnet.artifact import Metadata, TrainedSet, bundled
+from halnet.artifact import INPUT, Metadata, TrainedSet, bundled
 from halnet.packages import installed_version
 
 Halnet = Callable[..., int]
@@ -36,13 +36,33 @@ def test_json_lists_the_runtimes(halnet: Halnet, capsys: Capture) -> None:
     assert "cpu" in devices["onnxruntime"]
 
 
+def stated(text: str) -> dict[str, list[str]]:
+    """Return the lines of each name that `halnet info MODEL` prints, which must be aligned."""
+    lines = text.splitlines()
+    column = len(lines[0]) - len(lines[0].removeprefix("file").lstrip())
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        assert line[column - 2 : column] == "  ", line
+        name = line[:column].strip() or name
+        found.setdefault(name, []).append(line[column:])
+    return found
+
+
 def test_a_model_states_its_precision_and_its_input(halnet: Halnet, capsys: Capture) -> None:
-    assert halnet("info", bundled("halnet.onnx")) == 0
-    out = capsys.readouterr().out
-    values = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
-    assert values["precision"] == "fp32"
-    assert values["input"].startswith("uint8 N x 224 x 224 x 3 RGB, fingerprint ")
-    assert values["batch"] == "any"
+    path = bundled("halnet.onnx")
+    assert halnet("info", path) == 0
+    values = stated(capsys.readouterr().out)
+    size = path.stat().st_size
+    assert values["size"] == [f"12.5 MB ({size:,} bytes)"]
+    assert values["precision"] == ["fp32"]
+    assert values["input"] == ["uint8 N x 224 x 224 x 3 RGB"]
+    assert values["input fingerprint"] == [INPUT.fingerprint()]
+    assert values["batch size"] == ["any"]
+    assert values["mean absolute error"] == [
+        "4.921 years in the split test",
+        "4.958 years in the split val",
+    ]
 
 
 def test_a_model_of_format_1_states_its_only_dataset(halnet: Halnet, capsys: Capture) -> None:
@@ -58,15 +78,25 @@ def test_a_model_of_format_1_states_its_only_dataset(halnet: Halnet, capsys: Cap
 
 
 STATED = {
-    "datasets": "aaf, 10,338 training photos, split abab; mine",
-    "licence": "LicenseRef-research",
-    "terms": "Research only.",
-    "temperature": "1.25",
-    "interval_levels": "up to 92 %",
-    "calibration": "scaled by age; quantile at 90 %: 1.5; age factors: 1 1 1 1 1 1 1 1 2 3; "
-    "scale: 0.9 0 0 0.5",
-    "minor_errors": "3 errors, number by true age: 0:0 1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 "
-    "11:0 12:0 13:0 14:0 15:1 16:0 17:2",
+    "datasets": [
+        "aaf      10,338 training photos  split SHA-256 abab",
+        "mine-2      412 training photos",
+        "unknown                          split SHA-256 cdcd",
+    ],
+    "licence": ["LicenseRef-research"],
+    "terms": ["All-Age-Faces: for research", "AFAD: for academic use"],
+    "calibration": ["scaled by age"],
+    "temperature": ["1.25"],
+    "interval levels": ["up to 92 %"],
+    "quantile at 90 %": ["1.5"],
+    "age factors": ["1, 1, 1, 1, 1, 1, 1, 1, 2, 3"],
+    "scale factors": ["0.9, 0, 0, 0.5"],
+    "errors of minors": [
+        "13 photos; number by true age:",
+        " 0: 0     1: 0     2: 0     3: 0     4: 0     5: 0",
+        " 6: 0     7: 0     8: 0     9: 0    10: 0    11: 0",
+        "12: 0    13: 0    14: 0    15: 11   16: 0    17: 2",
+    ],
 }
 
 
@@ -76,19 +106,40 @@ def test_a_model_states_its_datasets_its_licence_and_its_calibration(
     quantiles = (*(0.5,) * 89, 1.5, 2.5, 3.5)
     metadata = Metadata(
         AgeCalibration(1.25, quantiles, (*(1.0,) * 8, 2.0, 3.0), (0.9, 0.0, 0.0, 0.5)),
-        datasets=(TrainedSet("aaf", "abab", 10338), TrainedSet("mine")),
+        datasets=(
+            TrainedSet("aaf", "abab", 10338),
+            TrainedSet("mine-2", photos=412),
+            TrainedSet("unknown", "cdcd"),
+        ),
         licence="LicenseRef-research",
-        terms="Research only.",
-        minor_errors=(*((),) * 15, (1.0,), (), (2.0, 3.0)),
+        terms="All-Age-Faces: for research; AFAD: for academic use",
+        minor_errors=(*((),) * 15, (1.0,) * 11, (), (2.0, 3.0)),
     )
     model = onnx.load(onnx_artifact)
     onnx.helper.set_model_props(model, metadata.to_properties())
     path = tmp_path / "halnet.onnx"
     onnx.save(model, path)
     assert halnet("info", path) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert {name: lines[name] for name in STATED} == STATED
+    out = capsys.readouterr().out
+    values = stated(out)
+    assert {name: values[name] for name in STATED} == STATED
+    assert not set("{}[]'") & set(out.replace(str(path), ""))
+    assert values["checkpoint"] == values["mean absolute error"] == ["not stated"]
+
+
+def test_what_an_older_model_does_not_state(halnet: Halnet, capsys: Capture) -> None:
     assert halnet("info", bundled("halnet.onnx")) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    for name in ("licence", "terms", "minor_errors"):
-        assert lines[name] == "not stated"
+    values = stated(capsys.readouterr().out)
+    for name in ("licence", "terms", "errors of minors"):
+        assert values[name] == ["not stated"]
+    (dataset,) = values["datasets"]
+    assert dataset.startswith("aaf  split SHA-256 f1e6fbb34df0")
+    assert "scale factors" not in values
+
+
+def test_a_checkpoint_states_the_same(halnet: Halnet, capsys: Capture, checkpoint: Path) -> None:
+    assert halnet("info", checkpoint) == 0
+    values = stated(capsys.readouterr().out)
+    assert values["datasets"] == ["synthetic  split SHA-256 " + "ab" * 32]
+    assert values["mean absolute error"] == ["20.000 years in the split val"]
+    assert values["runtime"][0].startswith("pytorch ")

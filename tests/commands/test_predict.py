@@ -176,6 +176,27 @@ def test_files_that_cannot_be_continued(
     assert Path("ages.csv").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--min-face", "-3", "'--min-face': -3.0 is not in the range x>=0."),
+        ("--min-face", "nan", "'--min-face': nan is not a finite number."),
+        ("--every", "-1", "'--every': -1.0 is not in the range x>=0."),
+        ("--every", "nan", "'--every': nan is not a finite number."),
+        ("--seconds", "inf", "'--seconds': inf is not a finite number."),
+        ("--level", "nan", "'--level': nan is not a finite number."),
+        ("--threads", "0", "'--threads': 0 is not in the range x>=1."),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    option: str, value: str, message: str, halnet: Halnet, capsys: Capture
+) -> None:
+    assert halnet("predict", "a.jpg", option, value) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert f"Error: Invalid value for {message}" in err.splitlines()
+
+
 @pytest.mark.usefixtures("film")
 def test_the_frames_of_a_video_are_written(halnet: Halnet, capsys: Capture) -> None:
     assert halnet("predict", "film.avi", "--csv", "film.csv", "--draw", "drawn") == 0

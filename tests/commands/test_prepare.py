@@ -40,11 +40,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def prepare(source: Path, out: Path, dataset: str, **values: Any) -> PrepareSummary:
-        on_progress = values.pop("on_progress")
+        on_progress, on_repair = values.pop("on_progress"), values.pop("on_repair")
         found.append({"source": source, "out": out, "dataset": dataset, **values})
         if out.name == "started":
             for done in range(60, 101):
                 on_progress(done, 100)
+        if out.name == "damaged":
+            on_repair("the split is made again")
         return SUMMARY
 
     monkeypatch.setattr("halnet.commands.prepare.prepare", prepare)
@@ -94,6 +96,14 @@ def test_the_summary_is_printed(out: str, last: str, halnet: Halnet, capsys: Cap
 
 
 @pytest.mark.usefixtures("calls")
+def test_a_repair_is_stated(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("prepare", "photos", "--out", "damaged") == 0
+    out, err = capsys.readouterr()
+    assert err == "halnet: the split is made again\n"
+    assert out.splitlines()[-1] == "split 0123456789ab: 88 train, 5 val, 5 test"
+
+
+@pytest.mark.usefixtures("calls")
 def test_json_has_the_summary_and_the_seconds(halnet: Halnet, capsys: Capture) -> None:
     assert halnet("prepare", "photos", "--out", "x", "--json") == 0
     values = json.loads(capsys.readouterr().out)
@@ -102,7 +112,7 @@ def test_json_has_the_summary_and_the_seconds(halnet: Halnet, capsys: Capture) -
 
 
 def test_copies_in_several_parts_are_stated(capsys: Capture) -> None:
-    print_summary(replace(SUMMARY, twins_apart=5, twins_rejected=0, clipped=0), 0, 1)
+    print_summary(replace(SUMMARY, twins_apart=5, twins_rejected=0, clipped=0))
     assert (
         "12 photos are copies of others; 5 of them have a copy in another part, and are left out "
         "when the dataset is used\n"

@@ -121,6 +121,14 @@ def test_wrong_columns_are_one_error(
         list_csv(_write(folder, f"{header}\na.jpg,30\n"), columns)
 
 
+@pytest.mark.parametrize("text", ["path,age", "path,age\n", "path;age\r\n\r\n\r\n"])
+def test_a_table_without_rows_is_refused(text: str, folder: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"photos\.csv: .* no row after .* columns; add rows, or"
+    ):
+        list_csv(_write(folder, text))
+
+
 def test_latin_1_is_the_last_resort(folder: Path) -> None:
     listing = list_csv(_write(folder, "path,age\nJosé.jpg,30\nZoë.jpg,31\n", "latin-1"))
     assert listing.photos == [SourcePhoto("José.jpg", 30, 30)]

@@ -41,7 +41,8 @@ def test_big_endian_utf_16_with_windows_line_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "found an empty line"),
+        (b"", "found an empty file; name another file"),
+        (b"\xef\xbb\xbf", "found an empty file; name another file"),
         (b"\n\npath,age\n", "found an empty line"),
         (b"PK\x03\x04\x00\x00 a spreadsheet", "found a file that is not text; save the table as"),
         (b"\xff\xfep", "found none that can be read .damaged UTF-16."),

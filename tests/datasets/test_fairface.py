@@ -39,6 +39,10 @@ def test_ranges_sex_and_race_come_from_the_tables(tmp_path: Path) -> None:
         (None, "expected the FairFace folder with a table"),
         (b"file,age\n1.jpg,3-9\n", "found no column gender, race; name the FairFace folder"),
         (b"", "found no column file, age, gender, race"),
+        (
+            HEADER.encode(),
+            "expected a row for each photo in the tables .*, found no rows; download",
+        ),
         (HEADER.encode() + b"\xff\n", "found a damaged file"),
     ],
 )

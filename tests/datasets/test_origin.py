@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,22 @@ def test_each_value_changes_a_hash(change: dict[str, object], ages: bool) -> Non
     after = summarise(Listing(Path(), [ITEMS[0], changed, ITEMS[2]]), {})
     assert (before.sha256 != after.sha256) is ages
     assert (before.details_sha256 != after.details_sha256) is not ages
+
+
+def test_a_photo_that_was_replaced_changes_a_hash(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    listing = Listing(tmp_path, ITEMS)
+    states = []
+    for content, seconds in ((b"one", 1), (b"two", 1), (b"three", 1), (b"three", 2)):
+        photo.write_bytes(content)
+        os.utime(photo, (seconds, seconds))
+        states.append(summarise(listing, {}))
+    photo.unlink()
+    states.append(summarise(listing, {}))
+    files = [state.files_sha256 for state in states]
+    assert files[0] == files[1], "the size and the time are the same"
+    assert len(set(files)) == 4
+    assert len({(state.sha256, state.details_sha256) for state in states}) == 1
 
 
 def test_a_stated_split_must_be_that_of_the_folder() -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,10 @@ def test_a_missing_or_damaged_crop_is_refused(copy: Path) -> None:
     data = PreparedDataset(copy)
     path = crop_path(copy, data.records[0].source)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DatasetError, match="expected a crop of 256 x 256 pixels"):
+    with pytest.raises(DatasetError, match="256 x 256 pixels, found a damaged file; delete it and"):
         data.crop(data.records[0])
     path.unlink()
-    with pytest.raises(DatasetError, match="expected a crop of 256 x 256 pixels"):
+    with pytest.raises(DatasetError, match="256 x 256 pixels, found none; run halnet prepare"):
         data.crop(data.records[0])
 
 
@@ -58,7 +59,24 @@ def test_an_index_of_other_photos_is_refused(copy: Path) -> None:
     with pytest.raises(DatasetError, match=r"index\.csv and .* to state the same split"):
         PreparedDataset(copy)
     index.write_text("source,age\na.jpg,x\n")
-    with pytest.raises(DatasetError, match=r"index\.csv: the file is damaged"):
+    with pytest.raises(DatasetError, match=r"index\.csv: .* found no column sex, split; run"):
+        PreparedDataset(copy)
+
+
+def test_an_index_that_was_cut_off_is_refused(copy: Path) -> None:
+    index = copy / "index.csv"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:-3]))
+    with pytest.raises(DatasetError, match=r"expected 240 photos in index\.csv, found 237; run"):
+        PreparedDataset(copy)
+
+
+def test_the_split_of_another_folder_is_refused(
+    copy: Path, make_prepared_folder: Callable[..., Path]
+) -> None:
+    name = "dataset_split_stratified.json"
+    stated = json.loads((copy / name).read_text())["sha256"][:12]
+    shutil.copy(make_prepared_folder(240, shares="50/25/25") / name, copy / name)
+    with pytest.raises(DatasetError, match=f"the split with SHA-256 {stated}.*json states, found"):
         PreparedDataset(copy)
 
 
@@ -70,11 +88,14 @@ def test_crops_of_another_version_are_refused(copy: Path) -> None:
         PreparedDataset(copy)
 
 
-@pytest.mark.parametrize("damaged", ["", "{}", "[]"])
+@pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"split_sha256": "ab", "seed": 0}'])
 def test_a_damaged_summary_is_refused(damaged: str, tmp_path: Path) -> None:
     (tmp_path / "prepared.json").write_text(damaged)
-    with pytest.raises(DatasetError, match=r"prepared\.json: the file is damaged"):
+    with pytest.raises(
+        DatasetError, match=r"prepared\.json: .* found a damaged file; delete"
+    ) as error:
         PreparedDataset(tmp_path)
+    assert "Error" not in str(error.value)
 
 
 def test_a_folder_that_is_not_complete_is_refused(tmp_path: Path) -> None:

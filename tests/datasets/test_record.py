@@ -75,11 +75,35 @@ def test_the_index_of_an_older_version_is_read(tmp_path: Path) -> None:
     )
 
 
+GOOD = "source,age,sex,split\na.jpg,3,,val\n"
+
+
 @pytest.mark.parametrize(
-    "text", ["source,age\na.jpg,x\n", "source,age\na.jpg,3\n", "source,age,sex,split\na.jpg\n"]
+    ("text", "found"),
+    [
+        ("", "no column source, sex, split"),
+        ("source,age\na.jpg,x\n", "no column sex, split"),
+        ("source,age_low,sex,split\na.jpg,3,,val\n", "no column age_low and age_high"),
+        (GOOD + "b.jpg,x,,val\n", "a damaged row near line 3"),
+        (GOOD + "b.jpg,,,val\n", "a damaged row near line 3"),
+        (GOOD + "b.jpg,3\n", "a damaged row near line 3"),
+        (GOOD + "b.jpg,3,,val,9\n", "a damaged row near line 3"),
+        (GOOD + "b.jpg,3,,va", "a last line that is cut off"),
+        (GOOD + '"' + "b" * 200_000 + "\n", "a damaged row near line 2"),
+    ],
 )
-def test_a_damaged_index_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_damaged_index_is_refused_in_plain_words(text: str, found: str, tmp_path: Path) -> None:
     path = tmp_path / "index.csv"
     path.write_text(text)
-    with pytest.raises(DatasetError, match=r"index\.csv: the file is damaged"):
+    with pytest.raises(DatasetError) as error:
         read_index(path)
+    assert str(error.value) == (
+        f"{path}: expected the index of a prepared dataset, found {found}; run halnet prepare into "
+        "this folder again, which writes a new index"
+    )
+
+
+def test_a_missing_index_is_refused_in_plain_words(tmp_path: Path) -> None:
+    message = r"found none that can be read \(No such file or directory\); run halnet prepare"
+    with pytest.raises(DatasetError, match=message):
+        read_index(tmp_path / "index.csv")

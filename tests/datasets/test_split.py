@@ -67,7 +67,9 @@ def test_an_edited_or_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="so the file was edited"):
         read_split(path)
     path.write_text("{")
-    with pytest.raises(DatasetError, match="expected a split file, found a missing or damaged one"):
+    with pytest.raises(
+        DatasetError, match="expected a split file, found a damaged one; put a copy"
+    ):
         read_split(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from halnet import Predictor
 from halnet.artifact import bundled
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ConfigError, ImageError
+from halnet.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model, run_photos
 from halnet.evaluation.metrics import evaluate
 from halnet.evaluation.predictions import to_predictions
@@ -90,6 +90,49 @@ def test_a_dataset_that_the_model_never_saw_is_away(
     assert values["overall"]["count"] == 19
     assert values["licence"] == "X-1: research only"
     assert "003.jpg" not in found.predictions.source
+
+
+def test_a_dataset_without_photos_is_named(make_prepared_folder: Callable[..., Path]) -> None:
+    some = make_prepared_folder(40, "some", shares="50/25/25")
+    empty = make_prepared_folder(40, "empty", first=60, shares="50/50/0")
+    config = EvaluateConfig((some, empty), Path("fake"), options=RuntimeOptions(runtime="fake"))
+    report = evaluate_model(config)
+    assert list(report.sets) == ["some"]
+    assert [part.name for part in report.empty] == ["empty"]
+    values = report.to_dict()
+    assert list(values["sets"]) == ["some"], "the form is that of several datasets"
+    assert list(values["not_evaluated"]) == ["empty"]
+    assert "no photos in the split test" in values["not_evaluated"]["empty"]
+    with pytest.raises(DatasetError, match="expected photos in the split test"):
+        evaluate_model(replace(config, data=(empty,)))
+
+
+@pytest.mark.parametrize(
+    ("folder", "found"), [("none", "no such folder"), (".", r"no \d+\.jpg in it")]
+)
+def test_a_folder_without_the_photos_is_refused(
+    folder: str, found: str, prepared: Path, tmp_path: Path
+) -> None:
+    options = RuntimeOptions(runtime="fake")
+    config = EvaluateConfig((prepared,), Path("fake"), photos=(tmp_path / folder,), options=options)
+    message = f"expected the original photos of synthetic, found {found}; name with --photos"
+    with pytest.raises(DatasetError, match=message):
+        evaluate_model(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("no.safetensors", "no such file"), ("a.onnx", "an artifact"), ("a.txt", "another file")],
+)
+def test_another_file_than_a_checkpoint_is_refused(
+    name: str, found: str, prepared: Path, tmp_path: Path
+) -> None:
+    for existing in ("a.onnx", "a.txt"):
+        (tmp_path / existing).touch()
+    config = EvaluateConfig((prepared,), checkpoint=tmp_path / name)
+    message = rf"expected a checkpoint \(\.safetensors\), found {found}.*; name with --checkpoint"
+    with pytest.raises(ArtifactError, match=message):
+        evaluate_model(config)
 
 
 def test_each_dataset_needs_its_folder_of_photos(prepared: Path, tmp_path: Path) -> None:

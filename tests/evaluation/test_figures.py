@@ -18,6 +18,16 @@ def test_other_file_names_are_refused(name: str, found: str) -> None:
         check_figure(Path(name))
 
 
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"expected a file in a folder, found that .*file is a"):
+        check_figure(tmp_path / "file" / "new" / "a.png")
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ConfigError, match="expected a file to draw into, found a folder"):
+        check_figure(tmp_path / "a.png")
+    check_figure(tmp_path / "new" / "folder" / "b.png")
+
+
 def test_a_failed_drawing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.svg"
     with figure(path, (2, 2), LIGHT) as axes:

@@ -82,7 +82,7 @@ def test_a_dataset_of_ranges_has_no_mae(make_predictions: Make) -> None:
     result = evaluate(make_predictions([(3, 9), (20, 29)], [12, 25]))
     values = result.to_dict()
     assert (values["overall"]["count"], values["overall"]["mae"]) == (0, None)
-    assert values["mae_interval"] == [None, None]
+    assert values["mae_interval"] is None
     assert values["by_decade"] == {}
     assert values["ranges"]["overall"]["distance"] == 1.5
     assert result.main_score.error == 1.5
@@ -100,7 +100,19 @@ def test_groups_with_few_photos_state_no_rate(make_predictions: Make) -> None:
     for name in ("cs3", "cs5", "coverage", "coverage_interval", "mae_interval"):
         assert thirties[name] is None
     assert result["rates_from_photos"] == 20
-    assert evaluate(make_predictions(labels[:9], labels[:9])).to_dict()["overall"]["coverage"] == 1
+
+
+def test_a_dataset_of_few_photos_states_no_rate(make_predictions: Make) -> None:
+    """All photos together follow the rule of the groups: 19 photos state no rate, 20 do."""
+    labels = [25] * 10 + [15] * 10
+    few, enough = (evaluate(make_predictions(labels[:n], labels[:n])).to_dict() for n in (19, 20))
+    assert (few["overall"]["count"], few["overall"]["mae"]) == (19, 0)
+    for name in ("cs3", "cs5", "coverage", "coverage_interval", "mae_interval"):
+        assert few["overall"][name] is None
+        assert enough["overall"][name] is not None
+    assert (few["mae_interval"], enough["mae_interval"]) == (None, [0, 0])
+    ranges = evaluate(make_predictions([(20, 29)] * 19, [30] * 19)).to_dict()["ranges"]["overall"]
+    assert (ranges["distance"], ranges["inside"], ranges["coverage"]) == (1, None, None)
 
 
 def test_small_groups_of_ranges_state_no_rate(make_predictions: Make) -> None:
@@ -117,8 +129,9 @@ def test_the_highest_age_stands_for_all_above_it(make_predictions: Make) -> None
 
 
 def test_nan_becomes_null_in_json(make_predictions: Make) -> None:
-    """Without minors, the share of minors that pass is NaN."""
-    result = evaluate(make_predictions([30, 40, 50, 60], [30, 41, 52, 63])).to_dict()
+    """Without minors, there is no share of minors that pass, and the MAE of ranges is NaN."""
+    assert evaluate(make_predictions([(3, 9)], [5])).to_dict()["overall"]["mae"] is None
+    result = evaluate(make_predictions([30, 40, 50, 60] * 5, [30, 41, 52, 63] * 5)).to_dict()
     assert result["challenges"][0]["minors_passed"] is None
     assert "NaN" not in json.dumps(result)
     assert result["challenges"][9]["adults_stopped"] == 0.0

@@ -136,12 +136,18 @@ def test_ranges_have_distances_by_range(drawn_axes: Any) -> None:
     assert labels(errors)[0] == "distance to the range"
     ticks = [text.get_text() for text in errors.get_xticklabels()]
     assert ticks == ["3-9\nn=2", "10-19\nn=1", "20-29\nn=1"]
-    assert errors.get_title().startswith("Distance to the range of all photos (dashed line): 1.75")
+    assert errors.get_title() == (
+        "Distance to the range of all photos (dashed line): 1.75 years,\nfewer than 20 photos"
+    )
     assert not coverage.containers[0].patches
     assert [text.get_text() for text in coverage.texts] == ["fewer than 20 photos"] * 3
-    assert coverage.get_title().startswith("Ranges that the 90 % interval meets: 75.0 %")
+    title = "Ranges that the 90 % interval meets: fewer than 20 photos (dashed line: 90 %)"
+    assert coverage.get_title().startswith(title)
     _, points = reliability.collections
-    np.testing.assert_allclose(points.get_offsets(), [[4, 0], [95, 100]])
+    assert len(points.get_offsets()) == 0
+    notes = {text.get_text(): text.get_position()[0] for text in reliability.texts[:1]}
+    assert notes == {"fewer than 20 photos": pytest.approx(4)}
+    assert reliability.texts[1].get_position()[0] == pytest.approx(95)
 
 
 def test_a_plot_that_does_not_apply_says_so(drawn_axes: Any) -> None:

@@ -37,6 +37,7 @@ def test_another_level_gives_another_interval() -> None:
 def test_a_rate_of_too_few_photos_is_not_stated() -> None:
     few, enough = Rate(18, 19), Rate(18, 20)
     assert (few.is_stated, enough.is_stated) == (False, True)
+    assert (few.stated, enough.stated) == (None, 0.9)
     assert few.to_dict() == {"hits": 18, "count": 19, "share": None, "interval": None}
     assert enough.to_dict()["share"] == 0.9
     assert enough.to_dict()["interval"] == pytest.approx((0.683017, 0.987651), abs=1e-6)

@@ -119,6 +119,16 @@ def test_the_values_for_json(report: RobustnessReport) -> None:
     assert report.error_name == "MAE"
 
 
+def test_a_dataset_without_photos_is_named(
+    folders: tuple[Path, Path], make_prepared_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "DEGRADATIONS", {})
+    empty = make_prepared_folder(20, "empty", first=120, shares="50/50/0")
+    report = measure_robustness(EvaluateConfig((folders[0], empty), **FAKE))
+    assert list(report.by_set) == ["exact"]
+    assert list(report.to_dict()["not_evaluated"]) == ["empty"]
+
+
 def test_raw_photos_are_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match="leave out --photos"):
         measure_robustness(EvaluateConfig(folders, photos=folders, **FAKE))

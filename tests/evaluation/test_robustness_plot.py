@@ -1,5 +1,6 @@
 """The plot of the robustness: what its axes contain is read from matplotlib."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,12 @@ def test_lines_begin_without_a_degradation(axes: list[Any]) -> None:
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels == ["MAE", "age shift, 95th percentile", "age shift, mean"]
     assert axes[0].get_ylabel() == "Years"
+
+
+def test_the_coverage_of_few_photos_is_not_stated(drawn_axes: Any) -> None:
+    few = [replace(effect, coverage=Rate(18, 19)) for effect in EFFECTS]
+    first, *_ = drawn_axes(robustness_plot, lambda path: robustness_plot.plot_robustness(few, path))
+    assert first.get_xticklabels()[1].get_text() == "weak\ntoo few"
 
 
 def test_the_coverage_is_below_each_strength(axes: list[Any]) -> None:

@@ -15,6 +15,7 @@ from halnet.evaluation.unseen import (
     Relation,
     Training,
     find_training,
+    find_unseen,
     join_records,
     read_hashes,
     select_unseen,
@@ -105,8 +106,27 @@ def test_a_dataset_without_photos_is_left_out_and_nothing_at_all_is_an_error(
     training = Training(frozenset([home.split_sha256, empty.split_sha256]), NOWHERE)
     (found,) = select_unseen(data, "test", 0, training)
     assert found.name == "home"
+    assert [part.name for part in find_unseen(data, "test", 0, training)] == ["home", "empty"]
     with pytest.raises(DatasetError, match="expected photos in the split test"):
         select_unseen(DataCollection([empty]), "test", 0, training)
+
+
+def test_a_dataset_without_photos_says_why(
+    home: PreparedDataset, make_prepared_folder: MakeFolder
+) -> None:
+    again = PreparedDataset(make_prepared_folder(100, "again", shares="50/25/25"))
+    empty = PreparedDataset(make_prepared_folder(40, "empty", first=300, shares="100/0/0"))
+    data = DataCollection([home, again, empty])
+    training = Training(frozenset([home.split_sha256, empty.split_sha256]), again.hashes)
+    _, seen, without = find_unseen(data, "test", 0, training)
+    count = len(again.select("test"))
+    assert seen.note == (
+        f"again: the model was trained on copies of all {count} photos in the split test, so the "
+        "model is not evaluated on this dataset"
+    )
+    assert without.note == (
+        "empty: no photos in the split test, so the model is not evaluated on this dataset"
+    )
 
 
 @pytest.fixture(scope="module")

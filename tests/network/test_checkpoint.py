@@ -103,8 +103,21 @@ def test_a_file_that_is_cut_off_or_no_checkpoint_is_refused(
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="the file cannot be read: No such file"):
+    message = "the file cannot be read: No such file.*; name a checkpoint of halnet train"
+    with pytest.raises(ArtifactError, match=message):
         load_checkpoint(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["halnet.onnx", "halnet.fp16.engine", "halnet_openvino_model"])
+def test_an_artifact_is_told_apart_from_a_damaged_checkpoint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith("_model"):
+        path.mkdir()
+    else:
+        path.write_bytes(b"\x08\x08")
+    message = r"expected a checkpoint \(\.safetensors\), found an artifact; name the checkpoint"
+    with pytest.raises(ArtifactError, match=message):
+        load_checkpoint(path)
 
 
 def no_metadata(tensors: dict[str, Any], properties: dict[str, str]) -> None:

@@ -75,6 +75,15 @@ def test_without_any_runtime_the_error_says_what_to_install(install: Any) -> Non
         bundled_runtime()
 
 
+def test_a_device_that_does_not_exist_needs_no_installation(install: Any) -> None:
+    install("onnxruntime")
+    message = "^device banana: expected one of auto, cpu, cuda, gpu, npu, or one of them with a"
+    with pytest.raises(RuntimeUnavailableError, match=message):
+        bundled_runtime("banana")
+    with pytest.raises(RuntimeUnavailableError, match="device cuda:1; use another device, or pip"):
+        bundled_runtime("cuda:1")
+
+
 def test_the_bundled_model_is_a_file_that_the_runtime_reads() -> None:
     assert bundled_model("pytorch").name == "halnet.safetensors"
     assert bundled_model("onnxruntime").name == "halnet.onnx"

@@ -1,5 +1,6 @@
 """How often photos are drawn, by dataset and by age."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from halnet.datasets.record import Record
 from halnet.errors import ConfigError
 from halnet.training.config import Share, TrainConfig
 from halnet.training.photos import (
+    PhotoCounts,
     SetPhotos,
     TrainingPhotos,
+    count_photos,
     draw_rates,
     photos_by_set,
     training_photos,
@@ -37,6 +40,45 @@ def test_photos_by_set_keep_the_order_of_the_collection(data: DataCollection) ->
     assert (*first.records, *second.records) == data.select("val")
     sources = [second.data.records[row].source for row in second.rows]
     assert sources == [record.source for record in second.records]
+
+
+def test_photos_and_copies_of_each_dataset_are_counted(
+    prepared: Path, make_prepared_folder: Callable[..., Path]
+) -> None:
+    """The second dataset has photos 200 to 239 of the first one, and neither val nor test."""
+    second = make_prepared_folder(80, "second", first=200, shares="100/0/0")
+    both = DataCollection([PreparedDataset(prepared), PreparedDataset(second)])
+    sets = {split: photos_by_set(both, split) for split in ("train", "val", "test")}
+    one, two = count_photos(both, sets)
+    later = [r for r in one_split(both, "synthetic", "val", "test") if int(r.source[:3]) >= 200]
+    assert later, "some of the photos in common are in validation or test of the first dataset"
+    assert two.used == {"train": 80 - len(later), "val": 0, "test": 0}
+    assert two.copies == {"train": len(later), "val": 0}
+    assert one.used == {"train": 216, "val": 12, "test": 12}
+    assert one.notes == [
+        "synthetic: 216 training, 12 validation, 12 test photos; left out as copies of photos in "
+        "another split: none"
+    ]
+    assert two.notes == [
+        f"second: {80 - len(later)} training, 0 validation, 0 test photos; left out as copies of "
+        f"photos in another split: {len(later)} of training",
+        "second: no validation photos, so the validation error does not include this dataset",
+        "second: no test photos, so the model is not tested on this dataset",
+    ]
+    assert two.to_dict() == {"photos": two.used, "copies_left_out": two.copies}
+
+
+def one_split(data: DataCollection, name: str, *splits: str) -> list[Record]:
+    return [record for record in data.sets[name].records if record.split in splits]
+
+
+def test_a_dataset_without_training_photos_says_so() -> None:
+    counts = PhotoCounts("away", {"train": 0, "val": 3, "test": 4}, {"train": 2_000, "val": 1})
+    assert counts.notes == [
+        "away: 0 training, 3 validation, 4 test photos; left out as copies of photos in another "
+        "split: 2,000 of training, 1 of validation",
+        "away: no training photos, so the model is trained without this dataset",
+    ]
 
 
 def test_each_photo_is_drawn_once_by_default(data: DataCollection) -> None:

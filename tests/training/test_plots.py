@@ -45,22 +45,26 @@ def test_each_curve_shows_its_column(axes: list[Any]) -> None:
 def test_titles_and_labels(axes: list[Any]) -> None:
     assert [axis.get_title() for axis in axes] == [
         "Loss",
-        "Lowest validation MAE: 6.00 years in epoch 4",
+        "Lowest validation error: 6.00 years in epoch 4",
         "Generalisation gap",
         "Learning rate",
     ]
-    assert axes[2].get_ylabel() == "Validation MAE minus training MAE, years"
+    assert axes[1].get_ylabel() == "Mean error, years"
+    assert axes[2].get_ylabel() == "Validation error minus training error, years"
     assert {axis.get_xlabel() for axis in axes} == {"Epoch"}
 
 
 def test_the_errors_of_each_dataset_are_drawn(drawn_axes: Any) -> None:
     errors = {"val_mae_aaf": "5", "val_distance_fairface": "3"}
     rows = [{**row, **errors} for row in ROWS]
-    mae = drawn_axes(plots, lambda path: plots.plot_training(rows, path))[1]
-    curves = {line.get_label(): list(line.get_ydata()) for line in mae.lines[:4]}
-    assert curves["aaf"] == [5] * 5
+    error = drawn_axes(plots, lambda path: plots.plot_training(rows, path))[1]
+    curves = {line.get_label(): list(line.get_ydata()) for line in error.lines[:4]}
+    assert curves["aaf, MAE"] == [5] * 5
     assert curves["fairface, distance to the range"] == [3] * 5
-    assert curves["validation, averaged weights"] == [9, 8, 7, 6, 6.5]
+    label = "validation, averaged weights, mean over the datasets"
+    assert curves[label] == [9, 8, 7, 6, 6.5]
+    title = "Lowest mean validation error over the datasets: 6.00 years in epoch 4"
+    assert error.get_title() == title
 
 
 def test_a_line_marks_the_next_stage(axes: list[Any]) -> None:

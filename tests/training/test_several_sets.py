@@ -1,6 +1,7 @@
 """Runs on several datasets, one of which has ranges of ages as labels."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from halnet.network.checkpoint import load_checkpoint
 from halnet.training.config import Share, Stage, TrainConfig
 from halnet.training.run_report import TrainResult
 from halnet.training.trainer import train
-from halnet.training.training_log import read_log
+from halnet.training.training_log import read_log, set_errors
 from tests.conftest import make_prepared
 
 CONFIG = TrainConfig(
@@ -53,7 +54,10 @@ def test_the_best_weights_have_the_lowest_mean_over_datasets(run: tuple[Path, Tr
     assert float(last["val_mae"]) == pytest.approx((exact + other) / 2, abs=1e-3)
     assert abs(exact - other) > 0.01
     metadata = load_checkpoint(result.checkpoint).metadata
-    assert metadata.reference_mae["val"] == pytest.approx((exact + other) / 2, abs=1e-3)
+    assert metadata.reference_mae == {
+        "val": pytest.approx(exact, abs=1e-3),
+        "test": pytest.approx(result.test_sets["synthetic"].overall.mae, abs=1e-3),
+    }, "distances to ranges are not in it"
 
 
 def test_the_report_has_each_dataset(
@@ -72,7 +76,10 @@ def test_the_report_has_each_dataset(
     assert report["sets"]["ranges"]["test"]["ranges"]["overall"]["count"] == sum(
         record.dataset == "ranges" for record in data.select("test")
     )
-    assert report["mean_error"] == load_checkpoint(result.checkpoint).metadata.reference_mae
+    errors = [part.main_score.error for part in result.test_sets.values()]
+    assert report["mean_error"]["test"] == pytest.approx(np.mean(errors), abs=1e-3)
+    assert report["sets"]["ranges"]["photos"] == {"train": 24, "val": 6, "test": 6}
+    assert report["sets"]["ranges"]["copies_left_out"] == {"train": 0, "val": 0}
 
 
 def test_a_checkpoint_states_its_datasets_and_the_hashes_of_its_photos(
@@ -128,13 +135,39 @@ def test_a_dataset_of_ranges_alone_can_be_learned(tmp_path: Path) -> None:
     """The intervals are calibrated on the ranges, and the test states distances."""
     config = replace(CONFIG, stages=(Stage(224, 1),), shares=())
     larger = make_prepared(tmp_path / "larger", 200, "larger", first=3000, years=10)
-    result = train([larger], tmp_path / "run", config, device="cpu")
+    epochs: list[Mapping[str, float]] = []
+    result = train([larger], tmp_path / "run", config, device="cpu", on_epoch=epochs.append)
     assert result is not None
     assert isinstance(result.test.main_score, RangeScore)
+    assert list(set_errors(epochs[0])) == ["val_distance_larger"], "what val_mae is"
+    assert set_errors(result.log[0]) == {}, "the log of one dataset has the columns that it had"
+    assert load_checkpoint(result.checkpoint).metadata.reference_mae == {}
     assert float(result.log[0]["val_mae"]) == pytest.approx(result.val.main_score.error, abs=1e-3)
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert list(report) == ["dataset", "split_sha256", "val", "test"]
+    names = ["dataset", "split_sha256", "photos", "copies_left_out", "val", "test"]
+    assert list(report) == names
     assert report["test"]["ranges"]["overall"]["distance"] == result.test.main_score.distance
+
+
+def test_a_dataset_without_validation_photos_and_copies_are_stated_at_the_start(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """The second dataset has 60 photos of the first one, all of them for training."""
+    second = make_prepared(tmp_path / "second", 80, "second", first=180, shares="100/0/0")
+    config = TrainConfig(stages=(Stage(224, 1),), photos=12, batch_size=12)
+    notes: list[str] = []
+    data, out = [prepared, second], tmp_path / "run"
+    train(data, out, config, device="cpu", on_note=notes.append)
+    collection = DataCollection([PreparedDataset(path) for path in data])
+    copies = collection.twins_removed["second"]["train"]
+    assert copies > 0
+    assert [note.split(":")[0] for note in notes] == ["synthetic", *["second"] * 3]
+    assert notes[1].endswith(f"left out as copies of photos in another split: {copies} of training")
+    assert "no validation photos" in notes[2]
+    assert "no test photos" in notes[3]
+    own = json.loads((out / "report.json").read_text())["sets"]["second"]
+    assert own["photos"] == {"train": 12, "val": 0, "test": 0}
+    assert own["copies_left_out"] == {"train": copies, "val": 0}
 
 
 def test_a_few_photos_keep_the_calibration_of_the_initial_weights(

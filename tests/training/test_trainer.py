@@ -54,7 +54,9 @@ def test_the_files_of_a_run(finished: Path) -> None:
     assert TrainConfig.from_json(best.recipe) == CONFIG
     assert best.metadata.dataset == "synthetic"
     report = json.loads((finished / "report.json").read_text())
-    assert list(report) == ["dataset", "split_sha256", "val", "test"]
+    names = ["dataset", "split_sha256", "photos", "copies_left_out", "val", "test"]
+    assert list(report) == names
+    assert report["photos"] == {"train": 36, "val": 12, "test": 12}
     assert best.metadata.reference_mae == {
         "val": round(report["val"]["overall"]["mae"], 4),
         "test": round(report["test"]["overall"]["mae"], 4),
@@ -88,13 +90,32 @@ def test_a_wrong_device_writes_nothing(device: str, prepared: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_in_place_of_the_run_folder_is_refused(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        message = "expected a run folder, found that .*file is a file; name another folder with"
+        with pytest.raises(ConfigError, match=message):
+            train([prepared], out, CONFIG, device="cpu")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("weights", ["imagnet", "select:no.safetensors", "faceres:no.json"])
+def test_weights_that_do_not_exist_are_refused(
+    weights: str, prepared: Path, tmp_path: Path
+) -> None:
+    message = f"weights: expected none, imagenet, .*found {weights}; correct --weights"
+    with pytest.raises(ConfigError, match=message):
+        train([prepared], tmp_path / "run", CONFIG, weights=weights, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_report_agrees_with_an_evaluation(finished: Path, prepared: Path) -> None:
     best = finished / "best_model.safetensors"
     options = RuntimeOptions(device="cpu")
     result = evaluate_model(EvaluateConfig((prepared,), best, options=options))
     report = json.loads((finished / "report.json").read_text())["test"]
     assert result.evaluation.overall.mae == pytest.approx(report["overall"]["mae"], abs=1e-3)
-    assert result.evaluation.overall.coverage == report["overall"]["coverage"]
+    assert report["overall"]["coverage"] is None, "12 photos are too few"
     kept = read_predictions(finished / "predictions.csv")
     assert list(kept) == ["val", "test"]
     assert kept["test"].source == result.predictions.source

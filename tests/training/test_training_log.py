@@ -55,4 +55,7 @@ def test_a_log_has_the_errors_of_each_dataset(tmp_path: Path) -> None:
     assert list(rows[0]) == [*COLUMNS, *errors]
     assert set_errors(rows[0]) == errors
     assert set_errors(ROWS[0]) == {}
-    assert [describe_error(name) for name in errors] == ["a, b", "fairface, distance to the range"]
+    assert [describe_error(name) for name in errors] == [
+        "a, b, MAE",
+        "fairface, distance to the range",
+    ]

@@ -6,7 +6,14 @@ import pytest
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
 from halnet.training.photos import SetPhotos
-from halnet.training.validation import SetScore, mean_bias, mean_error, score_sets
+from halnet.training.validation import (
+    SetScore,
+    exact_mae,
+    mean_bias,
+    mean_error,
+    reference_mae,
+    score_sets,
+)
 
 
 def photos_of(name: str, root: Path, *ends: tuple[int, int]) -> SetPhotos:
@@ -27,6 +34,16 @@ def test_the_error_of_a_range_is_the_distance_to_it(scores: tuple[SetScore, ...]
     assert exact == SetScore("aaf", True, 2, error=2, bias=-1)
     assert ranges == SetScore("fairface", False, 4, error=2.5, bias=-1.5)
     assert (exact.column, ranges.column) == ("val_mae_aaf", "val_distance_fairface")
+
+
+def test_the_reference_is_the_mae_of_exact_ages_alone(prepared: Path) -> None:
+    """Ages of two datasets, one of which has a range of ages too: errors of 1, 3 and 8 years."""
+    first = photos_of("aaf", prepared, (20, 20), (40, 40))
+    second = photos_of("mixed", prepared, (3, 9), (50, 50))
+    ages = np.array([21, 37, 90, 58], np.float32)
+    assert exact_mae([first, second], ages) == 4
+    assert exact_mae([photos_of("fairface", prepared, (3, 9))], np.array([90.0])) is None
+    assert reference_mae({"val": 4.00004, "test": None}) == {"val": 4.0}
 
 
 def test_each_dataset_counts_the_same(scores: tuple[SetScore, ...]) -> None:
