@@ -9,7 +9,7 @@ from halnet.benchmarks.divergence import first_divergence
 from halnet.benchmarks.samples import sample_crops
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
-from halnet.errors import ArtifactError, ConfigError
+from halnet.errors import ArtifactError, ConfigError, DatasetError
 from halnet.evaluation.parity import Parity, Reference, compare
 from halnet.evaluation.unseen import (
     Relation,
@@ -33,6 +33,9 @@ class VerifyConfig:
     data: tuple[Path, ...] = ()  # prepared datasets; empty: crops of the bundled portrait
     split: str = "test"  # of the datasets that the model was trained on
     threads: int | None = None  # number of threads for each runtime; None: one for each core
+    # Whether other datasets are compared on `split` too, instead of on all photos. INT8 is
+    # calibrated on their validation photos, which then prove nothing.
+    only_split: bool = False
 
 
 class Verifier:
@@ -48,6 +51,13 @@ class Verifier:
         self._on_progress = on_progress
         sets = [PreparedDataset(path) for path in config.data]
         self._data = DataCollection(sets) if sets else None
+
+    def prepare(self) -> None:
+        """Load the checkpoint and choose the photos, so that a fault is found before other work.
+
+        Raises what the comparison of an artifact raises for the checkpoint or the datasets.
+        """
+        _ = self._pytorch, self._photos
 
     def __call__(self, artifact: Path, runtime: str = "auto", device: str = "auto") -> Parity:
         """Compare one artifact.
@@ -94,12 +104,31 @@ class Verifier:
                     f"{wanted}, found {found[:12]}..., whose test photos may have been trained on; "
                     "name the dataset of the training with --data"
                 )
-        return photos
+        return self._keep_split(photos) if self._config.only_split else photos
+
+    def _keep_split(self, photos: tuple[UnseenPhotos, ...]) -> tuple[UnseenPhotos, ...]:
+        """Return only the photos of the split. Raises DatasetError if there are none."""
+        split = self._config.split
+        parts = [
+            replace(part, records=tuple(r for r in part.records if r.split == split))
+            for part in photos
+        ]
+        if not any(part.records for part in parts):
+            raise DatasetError(
+                f"{', '.join(str(part.data.root) for part in parts)}: expected photos in the split "
+                f"{split}, on which INT8 was not calibrated, found none; name another dataset"
+            )
+        return tuple(part for part in parts if part.records)
+
+    def _describe(self, part: UnseenPhotos) -> str:
+        if self._config.only_split and part.relation is Relation.AWAY:
+            return f"{part.name} {part.split} split {part.data.split_sha256[:12]}, away"
+        return str(part)
 
     @cached_property
     def _reference(self) -> Reference:
         calibration = self._pytorch.spec.metadata.calibration
-        name = ", ".join(map(str, self._photos)) or "crops of the bundled portrait"
+        name = ", ".join(map(self._describe, self._photos)) or "crops of the bundled portrait"
         records = join_records(self._photos)
         return Reference(name, self._run(self._pytorch), records, calibration)
 

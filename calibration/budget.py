@@ -1,10 +1,15 @@
 """The budget: how far INT8 may shift ages, and the figures that are compared with it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from halnet.errors import ConfigError
+
+# Photos of one of several datasets. With fewer, the bound below is no better than the largest
+# shift, and the MAE changes by chance.
+MIN_SET = 299
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,19 @@ class AgeShift:
     p99: float  # years, of abs(delta age)
     p99_bound: float  # years; with 95 % confidence, the p99 of other photos is not larger
     maximum: float  # years, of abs(delta age)
-    delta_mae: float | None  # years; None where the true ages are not known
+    # Years; None where the true ages are not known. The error of a photo whose label is a range of
+    # ages is the distance to the range.
+    delta_mae: float | None
     milliseconds: float | None = None  # median time for one crop; None: not measured
+    # Of each of several datasets with at least `MIN_SET` photos, by its name.
+    by_set: Mapping[str, "AgeShift"] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values; `by_set` only if it is not empty."""
+        values = {name: value for name, value in vars(self).items() if name != "by_set"}
+        if self.by_set:
+            values["by_set"] = {name: part.to_dict() for name, part in self.by_set.items()}
+        return values
 
 
 @dataclass(frozen=True)
@@ -32,8 +48,21 @@ class Budget:
                 raise ConfigError(f"budget of {name}: expected more than 0 years, found {value:g}")
 
     def allows(self, shift: AgeShift) -> bool:
-        """Return whether a shift is within the budget. An unknown change of the MAE counts as 0."""
-        return shift.p99_bound <= self.p99 and abs(shift.delta_mae or 0.0) <= self.mae
+        """Return whether a shift is within the budget, for all photos and for each large dataset.
+
+        An unknown change of the MAE counts as 0.
+        """
+        return self.find_excess(shift) is None
+
+    def find_excess(self, shift: AgeShift) -> tuple[str, AgeShift] | None:
+        """Return the first part of a shift that exceeds the budget; None if it is within it.
+
+        The part has the name of a dataset, or "" for all photos together.
+        """
+        for name, part in {"": shift, **shift.by_set}.items():
+            if not (part.p99_bound <= self.p99 and abs(part.delta_mae or 0.0) <= self.mae):
+                return name, part
+        return None
 
 
 def percentile_bound(

@@ -1,17 +1,18 @@
 """Calibration crops: the crops that INT8 ranges are measured on, and where they come from."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 
 from halnet.alignment import align
 from halnet.batches import find_photos, predict_photos
-from halnet.datasets.prepared_dataset import PreparedDataset
+from halnet.calibration.validation_photos import SPLIT, ValidationPhotos
 from halnet.datasets.record import Record
 from halnet.errors import DatasetError
 from halnet.images import load_image
@@ -21,11 +22,17 @@ from halnet.results import Face
 from halnet.runtimes.base import Crops, RuntimeOptions
 from halnet.runtimes.pytorch import PyTorchRuntime
 
-SPLIT = "val"  # never the split that results are reported on
 MIN_PHOTOS = 16
 MIN_DECADES = 3  # of ages: ranges measured on faces of one age do not fit the others
 BATCH = 8  # crops of one inference while ranges are measured, where the graph takes any number
 PHOTOS_PER_CROP = 4  # photos of a folder to choose each crop from, so that ages are balanced
+# How many photos each of several datasets gives.
+RULE = (
+    "the groups of one sex and one decade of age take turns, and in each group the datasets take "
+    "turns; a group or dataset without further photos is skipped"
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +41,31 @@ class CalibrationCrops:
 
     crops: Crops  # N x 224 x 224 x 3 uint8 RGB
     origin: dict[str, Any]  # JSON-ready, for the manifest
+    counts: Mapping[str, int] = field(default_factory=dict)  # of each of several datasets, by name
 
     def __len__(self) -> int:
         return len(self.crops)
 
+    def __str__(self) -> str:
+        parts = ", ".join(f"{count} of {name}" for name, count in self.counts.items())
+        return f"{len(self)} crops" + (f" ({parts})" if parts else "")
 
-def pick_calibration_crops(data: PreparedDataset, count: int, seed: int = 0) -> CalibrationCrops:
-    """Return `count` crops of the validation split, balanced over decades of age and sex.
 
-    The groups take turns, and each gives one photo at a time, in an order that `seed` decides.
-    Raises DatasetError where there are too few photos, or too few decades of age among them.
+def pick_calibration_crops(photos: ValidationPhotos, count: int, seed: int = 0) -> CalibrationCrops:
+    """Return `count` crops of validation photos, balanced over decades of age and sex.
+
+    The groups take turns, and each gives one photo at a time, in an order that `seed` decides. With
+    several datasets, these take turns in each group. Raises DatasetError where there are too few
+    photos, or too few decades of age among them.
     """
-    records = pick_records(data.select(SPLIT), count, seed, f"{data.root}, {SPLIT} split")
-    return CalibrationCrops(
-        data.inner_crops(records),
-        _origin(f"{data.dataset} {SPLIT} split {data.split_sha256[:12]}", seed, records),
-    )
+    data = photos.data
+    records = pick_records(photos.records, count, seed, f"{photos.folders}, {SPLIT} split")
+    crops, origin = data.inner_crops(records), _origin(str(photos), seed, records)
+    if len(data.sets) == 1:
+        return CalibrationCrops(crops, origin)
+    sources = {name: [r.source for r in records if r.dataset == name] for name in data.sets}
+    counts = {name: len(own) for name, own in sources.items()}
+    return CalibrationCrops(crops, {**origin, "photos": sources, "rule": RULE}, counts)
 
 
 def find_calibration_crops(
@@ -58,12 +74,13 @@ def find_calibration_crops(
     count: int,
     seed: int = 0,
     detector: Path | None = None,
-    test_photos: Set[str] = frozenset(),
+    test_photos: Mapping[str, str] = MappingProxyType({}),
 ) -> CalibrationCrops:
     """Return up to `count` crops, one of the largest face in each of a folder's photos.
 
     They are balanced over decades of the ages that the checkpoint predicts. `detector` is a local
-    YuNet file. `test_photos` are file names of photos that results are reported on.
+    YuNet file. `test_photos` are file names of photos that results are reported on, with the name
+    of the dataset of each.
 
     Raises DatasetError where there are too few faces, too few decades of age among them, or one of
     the `test_photos` in the folder; ConfigError where the folder has no photos; DetectorError where
@@ -74,7 +91,8 @@ def find_calibration_crops(
     if tested:
         raise DatasetError(
             f"{folder}: expected no photos of the test split, which results are reported on, found "
-            f"{len(tested)} ({tested[0]}, ...); calibrate on other photos"
+            f"{len(tested)} ({tested[0]} of {test_photos[tested[0]]}, ...); calibrate on other "
+            "photos"
         )
     order = np.random.default_rng(seed).permutation(len(photos))[: PHOTOS_PER_CROP * count]
     largest: dict[Path, Face] = {}
@@ -110,9 +128,10 @@ def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
 def pick_records(
     records: Sequence[Record], count: int, seed: int, data: str = "data"
 ) -> list[Record]:
-    """Return `count` of the records, balanced over decades of age and sex.
+    """Return `count` of the records, balanced over decades of age and sex, and over datasets.
 
-    The groups take turns, so that each gives the same number of records, or all that it has. `data`
+    The groups take turns, so that each gives the same number of records, or all that it has. In a
+    group, its datasets take turns in the same way. A range of ages counts as its middle. `data`
     names the records in an error. Raises DatasetError where there are too few records, or too few
     decades of age among them.
     """
@@ -126,15 +145,20 @@ def pick_records(
             f"{data}: expected {MIN_PHOTOS} to {len(records)} calibration photos, found {count}; "
             "set --calibration-photos"
         )
-    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[int, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for index in np.random.default_rng(seed).permutation(len(records)):
         record = records[index]
-        groups[record.age // 10, record.sex].append(record)
+        decade = (record.age_low + record.age_high) // 2 // 10
+        groups[decade, record.sex][record.dataset].append(record)
     decades = {decade for decade, _ in groups}
     if len(decades) < MIN_DECADES:
         raise DatasetError(
             f"{data}: expected faces of at least {MIN_DECADES} decades of age to calibrate on, "
             f"found {len(decades)}; add photos of other ages"
         )
-    turns = zip_longest(*(groups[key] for key in sorted(groups)))
-    return [record for turn in turns for record in turn if record is not None][:count]
+    return take_turns(take_turns(groups[key].values()) for key in sorted(groups))[:count]
+
+
+def take_turns(groups: Iterable[Iterable[T]]) -> list[T]:
+    """Return the first item of each group, then the second of each that has one, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]

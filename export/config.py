@@ -30,8 +30,8 @@ class Target:
 class Int8Config:
     """How a network is quantized."""
 
-    data: Path | None = None  # prepared dataset; the budget is measured on its validation split
-    photos: Path | None = None  # photos to measure ranges on; None: that split, or synthetic crops
+    data: tuple[Path, ...] = ()  # prepared datasets; their validation photos judge the budget
+    photos: Path | None = None  # photos to measure ranges on; None: those, or synthetic crops
     detector: Path | None = None  # local YuNet file that finds the faces in `photos`
     crops: int = 128  # number of crops that ranges are measured on
     method: str = "minmax"  # how ranges are measured, a name in `calibration.methods.METHODS`

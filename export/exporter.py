@@ -1,15 +1,16 @@
 """The exporter: writes a checkpoint as artifacts, checks each, and puts it in its place."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from halnet.artifact import bundled, sha256_artifact, size_artifact
-from halnet.errors import RuntimeUnavailableError
+from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.export.config import ExportConfig
 from halnet.export.formats import FORMATS, Format
 from halnet.export.manifest import (
@@ -23,9 +24,11 @@ from halnet.packages import import_library
 
 if TYPE_CHECKING:
     from halnet.export.int8 import Int8
+    from halnet.network.model import AgeNet
 
 # Packages that quantize a graph; the manifest states their versions.
 QUANTIZED_BY = ("onnxruntime", "onnxruntime-gpu")
+NEAREST = 5  # names of layers that an error about a wrong name lists
 
 
 class Verdict(Protocol):
@@ -79,8 +82,9 @@ def export(
     folder as it was. An artifact that fails its `check` is kept under a name that no runtime opens.
     `on_step` is called with a line before each step.
 
-    Raises ArtifactError for a checkpoint or graph that cannot be exported, ConfigError where
-    another export into the folder is running, and RuntimeUnavailableError for a missing library.
+    Raises ArtifactError for a checkpoint or graph that cannot be exported, ConfigError for a layer
+    or capability that does not exist and where another export into the folder is running, and
+    RuntimeUnavailableError for a missing library.
     """
     exporter = _Exporter(config, on_step)
     jobs = [(name, precision) for precision, name in product(config.precisions, config.formats)]
@@ -106,16 +110,19 @@ class _Exporter:
     """Loads the checkpoint and the writers once, and traces and quantizes each graph once."""
 
     def __init__(self, config: ExportConfig, on_step: OnStep) -> None:
-        """Load the libraries first, so that a missing one is found before the work."""
+        """Load the libraries and check all names, so that a fault is found before the work."""
         self._config = config
         self._on_step = on_step
         self._writers = {name: FORMATS[name].load_writer() for name in config.formats}
         _check_libraries(config)
+        for name in config.formats:
+            FORMATS[name].check_capabilities(config.target.capabilities, config.precisions)
         from halnet.export.graph import simplify
         from halnet.network.checkpoint import load_checkpoint
 
         self._checkpoint = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
         self._network = simplify(self._checkpoint.model)
+        _check_layers(config.int8.keep or (), self._network)
         self._graphs: dict[tuple[str, str], Any] = {}
 
     def write(self, name: str, precision: str, folder: Path) -> _Staged:
@@ -166,6 +173,20 @@ def _check_libraries(config: ExportConfig) -> None:
         import_library("onnxruntime", "--precision int8", "export,onnxruntime")
         if config.int8.sensitivity:
             import_library("matplotlib", "--sensitivity", "report")
+
+
+def _check_layers(names: Sequence[str], network: "AgeNet") -> None:
+    """Raise ConfigError, with the nearest names, where no layer of the network has a name."""
+    from halnet.export.graph import layer_names
+
+    known = layer_names(network) if names else []
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, NEAREST, cutoff=0)
+            raise ConfigError(
+                f"--keep-float {name}: expected none or the name of one of the {len(known)} layers "
+                f"of the network; the nearest names are {', '.join(near)}"
+            )
 
 
 def _check(work: _Staged, check: Check | None, on_step: OnStep) -> tuple[Verdict | None, str]:

@@ -5,7 +5,7 @@ writes one artifact to the path, and add a line to `FORMATS`. The file imports t
 format at its top, so that an export finds out before its work whether it is installed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
@@ -29,17 +29,30 @@ class Format:
     scheme: str = "unsigned"  # of INT8, a name in `calibration.quantizer.SCHEMES`
     budget_runtime: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
+    # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
+    capability_check: str = ""
 
     def load_writer(self) -> Callable[..., None]:
         """Return the function that writes this format.
 
         Raises RuntimeUnavailableError where its library is missing.
         """
+        return self._load(self.function)
+
+    def check_capabilities(self, names: Sequence[str], precisions: Sequence[str]) -> None:
+        """Raise ConfigError for capabilities that the format cannot be written for.
+
+        Raises RuntimeUnavailableError where its library is missing.
+        """
+        if names and self.capability_check:
+            self._load(self.capability_check)(names, precisions)
+
+    def _load(self, function: str) -> Callable[..., None]:
         with needs("halnet export", self.extra):
-            writer: Callable[..., None] = getattr(
-                import_module(f"halnet.export.{self.module}"), self.function
+            loaded: Callable[..., None] = getattr(
+                import_module(f"halnet.export.{self.module}"), function
             )
-        return writer
+        return loaded
 
 
 TRACED_BY = ("torch", "onnx", "onnxscript")
@@ -75,6 +88,7 @@ FORMATS = {
         "export,tensorrt-rtx",
         scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),
+        capability_check="check_capabilities",
     ),
 }
 PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))

@@ -119,6 +119,18 @@ def simplify(model: AgeNet, steps: tuple[str, ...] = tuple(STEPS)) -> AgeNet:
     return simplified
 
 
+def layer_names(model: AgeNet) -> list[str]:
+    """Return the names of a simplified network's layers, as `find_layers` finds them in its graph.
+
+    They are known without tracing, so that a wrong name is found before the work.
+    """
+    return [
+        name.removesuffix(".weight")
+        for name, weights in model.network.named_parameters()
+        if name.endswith(".weight") and weights.ndim > 1
+    ]
+
+
 def _to_mean(pool: Any) -> nn.Module:
     return GlobalMean() if pool.output_size in (1, (1, 1)) else pool
 

@@ -10,7 +10,6 @@ from typing import Any
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import AgeShift
 from halnet.calibration.crops import (
-    SPLIT,
     CalibrationCrops,
     find_calibration_crops,
     pick_calibration_crops,
@@ -22,6 +21,8 @@ from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
 from halnet.calibration.sessions import Opener
 from halnet.calibration.synthetic import make_synthetic_crops
+from halnet.calibration.validation_photos import find_validation_photos
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.export.config import Int8Config
 from halnet.export.plots import plot_sensitivity
@@ -29,7 +30,7 @@ from halnet.files import write_text
 from halnet.network.checkpoint import Checkpoint
 
 SENSITIVITY_FILE = "sensitivity"  # followed by the scheme and .csv or .png
-RANKING_PHOTOS = 200  # spread evenly over the validation split
+RANKING_PHOTOS = 200  # spread evenly over the validation photos
 # Modules whose `open_age_function` runs a graph in that runtime.
 AGE_FUNCTIONS = {
     "onnxruntime": "halnet.calibration.sessions",
@@ -54,9 +55,10 @@ class Int8:
         """
         self._config = config
         self._on_step = on_step
-        self._data = PreparedDataset(config.data) if config.data else None
+        sets = [PreparedDataset(path) for path in config.data]
+        self._photos = find_validation_photos(DataCollection(sets), checkpoint) if sets else None
         self._calibration = self._pick_crops(checkpoint)
-        on_step(f"measuring ranges on {len(self._calibration)} crops")
+        on_step(f"measuring ranges on {self._calibration}")
         self._proto = equalize(proto, self._calibration.crops)
         self._quantizer = Quantizer(self._proto, self._calibration.crops, config.method)
         self._rankings: dict[str, tuple[Sensitivity, ...]] = {}  # by scheme
@@ -76,6 +78,8 @@ class Int8:
             "method": config.method,
             "scheme": scheme,
         }
+        if self._photos is not None and len(self._photos.data.sets) > 1:
+            entry["sets"] = self._photos.to_dict()
         if config.sensitivity:
             _write_ranking(self._rank(scheme), out / f"{SENSITIVITY_FILE}.{scheme}")
         if config.keep is not None:
@@ -86,22 +90,26 @@ class Int8:
             "kept": list(best.kept),
             "budget": asdict(config.budget),
             "judged_in": budget_runtime,
-            "steps": [{"kept": len(step.kept), **asdict(step.shift)} for step in steps],
+            "steps": [{"kept": len(step.kept), **step.shift.to_dict()} for step in steps],
         }
         return self._quantizer.quantize(scheme, frozenset(best.kept)), entry
 
     def _pick_crops(self, checkpoint: Checkpoint) -> CalibrationCrops:
-        """Return crops of a folder's photos, of the validation split, or synthetic ones."""
+        """Return crops of a folder's photos, of the validation photos, or synthetic ones."""
         config = self._config
         if config.photos is not None:
-            tested = self._data.select("test") if self._data else ()
-            names = {PurePosixPath(record.source).name for record in tested}
+            names = {
+                PurePosixPath(record.source).name: name
+                for name, data in (self._photos.data.sets.items() if self._photos else ())
+                for record in data.records
+                if record.split == "test"
+            }
             self._on_step(f"finding faces in {config.photos}")
             return find_calibration_crops(
                 config.photos, checkpoint, config.crops, config.seed, config.detector, names
             )
-        if self._data is not None:
-            return pick_calibration_crops(self._data, config.crops, config.seed)
+        if self._photos is not None:
+            return pick_calibration_crops(self._photos, config.crops, config.seed)
         self._on_step("making synthetic crops from the batch norms of the checkpoint")
         return make_synthetic_crops(checkpoint, seed=config.seed)
 
@@ -131,24 +139,29 @@ class Int8:
 
     def _report(self, scheme: str, runtime: str, step: Step) -> None:
         shift = step.shift
-        delta = "" if shift.delta_mae is None else f", MAE {shift.delta_mae:+.3f} years"
+        sets = "".join(f"; {name}: {self._figures(part)}" for name, part in shift.by_set.items())
         self._on_step(
             f"{len(step.kept)} layers kept in floating point: 99 % of ages shift by at most "
-            f"{shift.p99:.2f} years (upper bound for other photos: {shift.p99_bound:.2f}){delta}, "
-            f"{shift.milliseconds:.1f} ms for one crop ({scheme}, {runtime})"
+            f"{self._figures(shift)}, {shift.milliseconds:.1f} ms for one crop "
+            f"({scheme}, {runtime}){sets}"
         )
+
+    def _figures(self, shift: AgeShift) -> str:
+        bound = f"{shift.p99:.2f} years (upper bound for other photos: {shift.p99_bound:.2f})"
+        if shift.delta_mae is None or self._photos is None:
+            return bound
+        return f"{bound}, {self._photos.error_name} {shift.delta_mae:+.3f} years"
 
     def _meter(self, runtime: str, limit: int = 0) -> AgeShiftMeter:
         """Return a meter of the validation photos, or of the calibration crops without a dataset.
 
         `limit` is the number of photos; 0 stands for all.
         """
-        crops = self._calibration.crops
-        labels: list[int] | None = None
-        if self._data is not None:
-            records = self._data.select(SPLIT, limit)
-            crops, labels = self._data.inner_crops(records), [record.age for record in records]
-        return AgeShiftMeter(self._proto, crops, labels, self._config.threads, _opener(runtime))
+        crops, records = self._calibration.crops, None
+        if self._photos is not None:
+            records = self._photos.select(limit)
+            crops = self._photos.crops(records)
+        return AgeShiftMeter(self._proto, crops, records, self._config.threads, _opener(runtime))
 
 
 def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:

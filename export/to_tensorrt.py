@@ -5,6 +5,7 @@ builds for the GPU of the machine.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CAPABILITIES = {
     "fp16": ("SM75", "SM80", "SM86", "SM89", "SM120"),
     "int8": ("SM80", "SM86", "SM89", "SM120"),  # layers kept in floating point are FP32
 }
+SOME_PRECISIONS = {name for names in CAPABILITIES.values() for name in names}
 
 
 class _Logger(trt.ILogger):  # type: ignore[misc]
@@ -82,6 +84,24 @@ def write_tensorrt(proto: Any, metadata: Metadata, path: Path, target: Target) -
     sidecar_path(path).write_text(sidecar.to_json(), encoding="utf-8")
 
 
+def check_capabilities(names: Sequence[str], precisions: Sequence[str]) -> None:
+    """Raise ConfigError for compute capabilities for which no engine of a precision can be built.
+
+    The full TensorRT ignores the names: it builds for the GPU of this machine.
+    """
+    if not hasattr(trt, "ComputeCapability"):
+        return
+    _find_capabilities(names)
+    for precision in precisions:
+        only = [name for name in names if name in SOME_PRECISIONS - {*CAPABILITIES[precision]}]
+        if only:
+            raise ConfigError(
+                f"capability {', '.join(only)}: expected one of "
+                f"{', '.join(CAPABILITIES[precision])} for {precision}; leave out --precision "
+                f"{precision}, or name another --capability"
+            )
+
+
 def _add_profile(
     builder: Any, options: Any, network: Any, batches: tuple[int, int, int]
 ) -> tuple[int, int, int]:
@@ -105,6 +125,14 @@ def _set_capabilities(options: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     """
     if not hasattr(options, "num_compute_capabilities"):
         return (pick_gpu("auto", "tensorrt").architecture,)
+    options.num_compute_capabilities = len(names)
+    for index, capability in enumerate(_find_capabilities(names)):
+        options.set_compute_capability(capability, index)
+    return names
+
+
+def _find_capabilities(names: Sequence[str]) -> list[Any]:
+    """Return TensorRT's values for the names of capabilities; ConfigError for an unknown name."""
     known = {n: v for n, v in trt.ComputeCapability.__members__.items() if n.startswith("SM")}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -112,7 +140,4 @@ def _set_capabilities(options: Any, names: tuple[str, ...]) -> tuple[str, ...]:
             f"capability {', '.join(unknown)}: expected one of {', '.join(known)}, which "
             f"{trt.__name__} {trt.__version__} builds for"
         )
-    options.num_compute_capabilities = len(names)
-    for index, name in enumerate(names):
-        options.set_compute_capability(known[name], index)
-    return names
+    return [known[name] for name in names]

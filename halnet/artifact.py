@@ -212,6 +212,20 @@ def bundled(name: str) -> Path:
     return Path(str(files("halnet") / "assets" / name))
 
 
+CHECKPOINTS = ("halnet", "halnet-accurate")  # names of the checkpoints in the package
+
+
+def find_model(model: str | Path) -> Path:
+    """Return the path of a model.
+
+    `model` is a path, or a name in `CHECKPOINTS`. A file or folder of this name in the current
+    folder comes first.
+    """
+    path = Path(model)
+    is_name = str(model) in CHECKPOINTS and not path.exists()
+    return bundled(f"{model}.safetensors") if is_name else path
+
+
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of the content of a file, in hexadecimal digits."""
     with open(path, "rb") as file:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from halnet.artifact import bundled
+from halnet.artifact import bundled, find_model
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.packages import installed_version
 from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec
@@ -82,7 +82,8 @@ def open_runtime(
 ) -> Runtime:
     """Open a model with a runtime.
 
-    `model` is a model file or folder; None stands for the model that is installed with halnet. The
+    `model` is a model file or folder, or the name of a bundled checkpoint such as `halnet-accurate`.
+    None stands for the model that is installed with halnet. The
     other arguments are the fields of `RuntimeOptions`. If one of them is "auto", halnet chooses,
     and the `spec` of the result states the choice.
 
@@ -96,6 +97,7 @@ def open_model(
     model: str | Path | None = None, options: RuntimeOptions = RuntimeOptions()
 ) -> Runtime:
     """Open a model as `open_runtime` does, with all options in one value."""
+    model = None if model is None else find_model(model)
     name = options.runtime
     if name != "auto":
         check_runtime_name(name)
@@ -209,6 +211,7 @@ def describe(model: str | Path) -> RuntimeSpec:
     Raises ArtifactError for a file that is not a model, and RuntimeUnavailableError if a library
     that reads it is missing.
     """
+    model = find_model(model)
     name = choose_runtime(model)
     module = import_module(f"halnet.runtimes.{BACKENDS[name].module}")
     if hasattr(module, "describe"):

@@ -8,10 +8,13 @@ import pytest
 
 from halnet.ages import AgeCalibration
 from halnet.artifact import (
+    CHECKPOINTS,
     INPUT,
     InputSpec,
     Metadata,
     TrainedSet,
+    bundled,
+    find_model,
     sha256_artifact,
     size_artifact,
 )
@@ -158,3 +161,16 @@ def test_a_folder_has_the_hash_of_its_listing_and_the_size_of_its_files(tmp_path
     assert sha256_artifact(tmp_path) == hashlib.sha256(listing).hexdigest()
     assert sha256_artifact(tmp_path / "a.bin") == hashlib.sha256(b"weights").hexdigest()
     assert (size_artifact(tmp_path), size_artifact(tmp_path / "a.bin")) == (12, 7)
+
+
+def test_the_bundled_checkpoints_have_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in CHECKPOINTS:
+        assert find_model(name) == bundled(f"{name}.safetensors")
+        assert find_model(name).is_file()
+    assert find_model("halnet-huge") == Path("halnet-huge")
+    assert find_model(tmp_path / "halnet-accurate") == tmp_path / "halnet-accurate"
+    (tmp_path / "halnet-accurate").mkdir()
+    assert find_model("halnet-accurate") == Path("halnet-accurate"), "a folder of the user comes first"

@@ -22,6 +22,7 @@ from halnet.artifact import bundled, size_artifact
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.speed import BenchConfig, bench, machine
 from halnet.benchmarks.studies.markdown import print_markdown
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.packages import needs
 from halnet.runtimes.backends import open_model
@@ -33,6 +34,7 @@ with needs("the study int8_recipes", "export,onnxruntime,openvino"):
     from halnet.calibration.crops import pick_calibration_crops
     from halnet.calibration.equalization import equalize
     from halnet.calibration.quantizer import SCHEMES, Quantizer
+    from halnet.calibration.validation_photos import find_validation_photos
     from halnet.export.graph import simplify
     from halnet.export.to_onnx import trace
     from halnet.network.checkpoint import load_checkpoint
@@ -120,7 +122,7 @@ def curve(data: Path) -> None:
     for size in [size for size in SIZES if size == source.count(size)]:
         shifts = []
         for seed in range(SEEDS):
-            crops = pick_calibration_crops(source.data, size, seed).crops
+            crops = pick_calibration_crops(source.photos, size, seed).crops
             quantizer = Quantizer(equalize(source.proto, crops), crops)
             shifts.append(meter(quantizer.quantize("unsigned")))
         means, tails = [shift.mean for shift in shifts], [shift.p99 for shift in shifts]
@@ -159,7 +161,8 @@ def _load_source(data: Path, threads: int | None) -> Source:
     checkpoint = load_checkpoint(bundled("halnet.safetensors"))
     proto = trace(simplify(checkpoint.model))
     metadata = replace(checkpoint.metadata, precision="int8")
-    return Source(checkpoint, PreparedDataset(data), proto, metadata, threads)
+    photos = find_validation_photos(DataCollection([PreparedDataset(data)]), checkpoint)
+    return Source(checkpoint, data, photos, proto, metadata, threads)
 
 
 def _years(shift: AgeShift) -> list[str]:

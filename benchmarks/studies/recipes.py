@@ -12,9 +12,9 @@ import click
 
 from halnet.artifact import Metadata
 from halnet.calibration.age_shift_meter import AgeShiftMeter
-from halnet.calibration.crops import SPLIT, pick_calibration_crops
+from halnet.calibration.crops import pick_calibration_crops
 from halnet.calibration.quantizer import CropReader
-from halnet.datasets.prepared_dataset import PreparedDataset
+from halnet.calibration.validation_photos import ValidationPhotos
 from halnet.export import FORMATS
 from halnet.export.config import Int8Config, Target
 from halnet.export.int8 import Int8
@@ -35,28 +35,28 @@ class Source:
     """What every recipe starts from."""
 
     checkpoint: Checkpoint
-    data: PreparedDataset
+    folder: Path  # of the prepared dataset
+    photos: ValidationPhotos  # of that dataset
     proto: Any  # traced FP32 graph, an ONNX model
     metadata: Metadata  # of an INT8 artifact
     threads: int | None  # number of threads for each runtime; None: one for each core
 
     def count(self, wanted: int = Int8Config().crops) -> int:
         """Return the number of calibration photos: the wanted number, or all that there are."""
-        return min(wanted, len(self.data.select(SPLIT)))
+        return min(wanted, len(self.photos))
 
     def crops(self, wanted: int = Int8Config().crops) -> Crops:
         """Return the crops of so many photos, N x 224 x 224 x 3 uint8 RGB."""
-        return pick_calibration_crops(self.data, self.count(wanted)).crops
+        return pick_calibration_crops(self.photos, self.count(wanted)).crops
 
     def meter(self) -> AgeShiftMeter:
         """Return a meter that uses all validation photos."""
-        records = self.data.select(SPLIT)
-        labels = [record.age for record in records]
-        return AgeShiftMeter(self.proto, self.data.inner_crops(records), labels)
+        records = self.photos.records
+        return AgeShiftMeter(self.proto, self.photos.crops(records), records)
 
     def int8(self, **changes: Any) -> Int8:
         """Return the quantizer of `halnet export --precision int8`, with changed options."""
-        options = {"data": self.data.root, "threads": self.threads, "crops": self.count()}
+        options = {"data": (self.folder,), "threads": self.threads, "crops": self.count()}
         config = Int8Config(**options | changes)
         return Int8(config, self.checkpoint, self.proto, lambda line: click.echo(line, err=True))
 
@@ -152,5 +152,5 @@ RECIPES = (
         "ours, symmetric (what TensorRT gets)",
         _write_ours("symmetric", ("onnxruntime",)),
     ),
-    Recipe("ours, without photos", _write_ours(data=None)),
+    Recipe("ours, without photos", _write_ours(data=())),
 )

@@ -12,20 +12,22 @@ from halnet.ages import LEVEL
 from halnet.benchmarks.advice import Int8Advice, advise_int8
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.speed import BenchConfig, machine
-from halnet.calibration.budget import Budget
+from halnet.calibration.budget import MIN_SET, Budget
 from halnet.calibration.methods import METHODS
 from halnet.commands.options import (
     CommandWithOldNames,
-    data_option,
     detector_option,
     join_names,
     json_option,
 )
 from halnet.commands.output import print_table
+from halnet.commands.verify import name_errors
 from halnet.errors import ConfigError
+from halnet.evaluation.parity import Comparison
 from halnet.export import ExportConfig, Exported, export
 from halnet.export.config import Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
+from halnet.packages import import_library
 
 ADVICE_RUNS = 100  # timed runs of each precision
 
@@ -69,24 +71,31 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     show_default=True,
     help="Folder for the artifacts.",
 )
-@data_option(
-    "Artifacts are checked on its test split, and INT8 is calibrated on its validation split. "
-    "Default: artifacts are checked on crops of a portrait that comes with halnet, and INT8 is "
-    "calibrated on crops that are made from the checkpoint."
+@click.option(
+    "--data",
+    type=Path,
+    multiple=True,
+    help="Folder of a prepared dataset, which halnet prepare wrote. Name several datasets by "
+    "repeating the option. Artifacts are checked on their test splits; without INT8, on all photos "
+    "of a dataset that the checkpoint was not trained on. INT8 is calibrated on their validation "
+    "splits. Default: artifacts are checked on crops of a portrait that comes with halnet, and "
+    "INT8 is calibrated on crops that are made from the checkpoint.",
 )
 @click.option(
     "--max-mae-delta",
     default=Budget.mae,
     show_default=True,
     help="INT8: layers are kept in floating point until the validation MAE changes by at most this "
-    "many years.",
+    "many years. Of a photo whose label is a range of ages, the error is the distance to the "
+    "range.",
 )
 @click.option(
     "--max-p99",
     default=Budget.p99,
     show_default=True,
     help="INT8: layers are kept in floating point until 99 % of the validation ages shift by at "
-    "most this many years.",
+    "most this many years. With several datasets, this limit and that of --max-mae-delta hold for "
+    f"their photos together, and for each dataset with at least {MIN_SET} validation photos.",
 )
 @click.option(
     "--keep-float",
@@ -106,7 +115,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=Path,
     metavar="FOLDER",
     help="INT8: folder of photos on whose faces the ranges of activations are measured. Default: "
-    "the validation split of --data, or crops that are made from the checkpoint.",
+    "the validation splits of --data, or crops that are made from the checkpoint.",
 )
 @detector_option("the photos of --calibration")
 @click.option(
@@ -114,7 +123,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=int,
     default=Int8Config.crops,
     show_default=True,
-    help="INT8: number of photos of --data or --calibration on which ranges are measured.",
+    help="INT8: number of photos on which ranges are measured, of --calibration or of all --data "
+    "together.",
 )
 @click.option(
     "--calibration-method",
@@ -160,7 +170,7 @@ def command(
     precisions: tuple[str, ...],
     batch: int | None,
     out: Path,
-    data: Path | None,
+    data: tuple[Path, ...],
     max_mae_delta: float,
     max_p99: float,
     keep_float: tuple[str, ...],
@@ -185,13 +195,22 @@ def command(
     figures. The exit status is 1 if an artifact lies outside the tolerance of its precision. Such
     an artifact is kept as NAME.failed.
 
-    For INT8, the ranges of activations are measured on photos of the validation split or of a
+    With several datasets, the errors and the ages of each dataset are checked, and the interval
+    coverage of all of them together. For labels that are ranges of ages, the distance to the range
+    is checked in place of the MAE.
+
+    For INT8, the ranges of activations are measured on photos of the validation splits or of a
     folder, balanced over ages. Then layers are kept in floating point, the one that shifts ages
     most first, until the model meets the budget. If no INT8 model meets it, nothing is written. If
     other precisions of the same format are in the folder, INT8 is timed with them on this machine,
     and the end of the output says whether INT8 is worth it.
+
+    How many photos each of several datasets gives for the ranges: the groups of one sex and one
+    decade of age give photos in turns, and in each group, the datasets give photos in turns, until
+    they have no more. Of several datasets, photos are left out that are copies of a test photo of
+    another dataset, or that the checkpoint was trained on.
     """
-    if data is not None and no_check and "int8" not in precisions:
+    if data and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")
     int8 = Int8Config(
         photos=calibration,
@@ -199,7 +218,7 @@ def command(
         crops=calibration_photos,
         method=calibration_method,
         seed=seed,
-        keep=tuple(name for name in keep_float if name != "none") if keep_float else None,
+        keep=_keep(keep_float),
         budget=Budget(max_mae_delta, max_p99),
         sensitivity=sensitivity,
     )
@@ -207,8 +226,13 @@ def command(
         int8 = replace(int8, data=data, threads=threads)
     target = Target(profile, capabilities)
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
-    verify = VerifyConfig(checkpoint, (data,) if data else (), threads=threads)
-    check = None if no_check else Verifier(verify)
+    check = None
+    if not no_check:
+        only_split = "int8" in precisions
+        check = Verifier(VerifyConfig(checkpoint, data, only_split=only_split, threads=threads))
+        if data:  # photos that cannot be used are found before the work
+            import_library("torch", "halnet export", "export")
+            check.prepare()
     artifacts = export(config, check, lambda line: click.echo(line, err=True))
     advice = {} if no_check else advise_int8(artifacts, BenchConfig(runs=ADVICE_RUNS), threads)
     if as_json:
@@ -218,17 +242,26 @@ def command(
     return 1 if any(artifact.failed for artifact in artifacts) else 0
 
 
+def _keep(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the layers of --keep-float; None if the option is not used."""
+    if "none" in names and len(set(names)) > 1:
+        raise ConfigError(
+            f"--keep-float: expected none or names of layers, found both: {', '.join(names)}; "
+            "leave out none"
+        )
+    return tuple(name for name in names if name != "none") if names else None
+
+
 def print_artifacts(artifacts: Sequence[Exported], advice: Mapping[Path, Int8Advice]) -> None:
     """Print the table of the artifacts, why some failed or were not checked, and the advice."""
-    data = next((artifact.verdict.data for artifact in artifacts if artifact.verdict), "")
+    verdicts: list[Any] = [artifact.verdict for artifact in artifacts if artifact.verdict]
+    data = verdicts[0].data if verdicts else ""
     columns = [
-        *("artifact", "size, MB", "change\nof MAE", "99th percentile\nof age shift"),
-        *("largest\nage shift", f"change of true ages\ninside {LEVEL:.0%} interval", "check"),
+        *("artifact", "size, MB", f"change\nof {name_errors(verdicts)}"),
+        *("99th percentile\nof age shift", "largest\nage shift"),
+        *(f"change of true ages\ninside {LEVEL:.0%} interval", "check"),
     ]
-    rows = [
-        [artifact.path.name, f"{artifact.size / 1e6:.1f}", *_figures(artifact.verdict)]
-        for artifact in artifacts
-    ]
+    rows = [row for artifact in artifacts for row in _rows(artifact)]
     print_table(columns, rows, f"compared with PyTorch FP32 on {data}; in years" if data else "")
     for artifact in artifacts:
         verdict: Any = artifact.verdict
@@ -243,18 +276,32 @@ def print_artifacts(artifacts: Sequence[Exported], advice: Mapping[Path, Int8Adv
         click.echo(f"{path.name}: {found.advice} ({machine()})")
 
 
-def _figures(verdict: Any) -> list[str]:
-    """Return the cells of a verdict. Changes of MAE and coverage need the true ages."""
+def _rows(exported: Exported) -> list[list[str]]:
+    """Return the row of an artifact and, with several datasets, a row for each of them.
+
+    The coverage is judged over all datasets, the other figures in each.
+    """
+    start = [exported.path.name, f"{exported.size / 1e6:.1f}"]
+    verdict: Any = exported.verdict
     if verdict is None:
-        return ["", "", "", "", "not checked"]
-    overall = verdict.overall
-    known = overall.artifact is not None
+        return [[*start, "", "", "", "", "not checked"]]
+    result = "passed" if verdict.passed else "FAILED"
+    if not verdict.by_set:
+        return [[*start, *_figures(verdict.overall), result]]
+    rows = [[*start, "", "", "", f"{verdict.delta_coverage:+.2%}", result]]
+    for name, part in verdict.by_set.items():
+        rows.append([f"  {name}, {part.count} photos", "", *_figures(part), ""])
+    return rows
+
+
+def _figures(part: Comparison) -> list[str]:
+    """Return the cells of a comparison. Changes of errors and coverage need the true ages."""
+    known = part.artifact is not None
     return [
-        f"{overall.delta_mae:+.5f}" if known else "",
-        f"{overall.p99:.5f}",
-        f"{overall.maximum:.5f}",
-        f"{overall.delta_coverage:+.2%}" if known else "",
-        "passed" if verdict.passed else "FAILED",
+        f"{part.delta_mae:+.5f}" if known else "",
+        f"{part.p99:.5f}",
+        f"{part.maximum:.5f}",
+        f"{part.delta_coverage:+.2%}" if known else "",
     ]
 
 

@@ -1,6 +1,7 @@
 """`halnet verify`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -86,8 +87,7 @@ def _print_parity(path: Path, parity: Parity) -> None:
     if parity.overall.artifact is not None:
         bounds = [f"{tolerance.mae:g}", f"{tolerance.p99:g}", "", "", ""]
         rows.append(["allowed", "", "", "", *bounds, f"{tolerance.coverage:.1%}", ""])
-    kinds = {part.error_name for part in (parity.overall, *parity.by_set.values())}
-    error = " or ".join(sorted(kinds))
+    error = name_errors([parity])
     columns = [
         *("photos", "crops", f"{error} of\ncheckpoint", f"{error} of\nartifact"),
         f"change\nof {error}",
@@ -110,6 +110,12 @@ def _print_parity(path: Path, parity: Parity) -> None:
     click.echo("passed" if parity.passed else "FAILED: " + "; ".join(parity.failures))
     if parity.divergence:
         click.echo(f"first node whose output diverges from FP32: {parity.divergence}")
+
+
+def name_errors(results: Sequence[Parity]) -> str:
+    """Return what the errors in a table of these results are: MAE, distance (to ranges) or both."""
+    parts = (part for parity in results for part in (parity.overall, *parity.by_set.values()))
+    return " or ".join(sorted({part.error_name for part in parts})) or "MAE"
 
 
 def _row(name: str, part: Comparison) -> list[str]:

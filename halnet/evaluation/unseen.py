@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from halnet.artifact import Metadata, bundled, sha256_file
+from halnet.artifact import CHECKPOINTS, Metadata, bundled, find_model, sha256_file
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.crop_hash import find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
@@ -91,7 +91,11 @@ def find_training(metadata: Metadata, model: Path, checkpoint: Path | None = Non
             f"{model}: expected the checkpoint that it was made from, {wanted[:12]}..., found "
             f"{found[:12]}... in {checkpoint}; name it with --checkpoint"
         )
-    candidates = [checkpoint] if checkpoint else [model, bundled("halnet" + CHECKPOINT_SUFFIX)]
+    candidates = (
+        [checkpoint]
+        if checkpoint
+        else [find_model(model), *(bundled(name + CHECKPOINT_SUFFIX) for name in CHECKPOINTS)]
+    )
     hashes = next(
         (
             read_hashes(path)

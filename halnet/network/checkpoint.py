@@ -10,7 +10,7 @@ import safetensors
 import torch
 from safetensors.torch import load, save
 
-from halnet.artifact import PREFIX, Metadata
+from halnet.artifact import PREFIX, Metadata, find_model
 from halnet.errors import ArtifactError, ConfigError
 from halnet.files import replacing
 from halnet.network.config import NetworkConfig
@@ -63,12 +63,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, by its path or by the name of one that is installed with the package.
 
     Raises ArtifactError if the file is not a HAL-Net checkpoint. An artifact raises it too, and so
     does a pickle, which is not unpickled, because this could run code.
     """
-    path = Path(path)
+    path = find_model(path)
     data, header = _read(path)
     digest = hashlib.sha256(data).hexdigest()
     metadata = Metadata.from_properties({**header, PREFIX + "checkpoint_sha256": digest}, path)

@@ -153,7 +153,7 @@ class EvaluationCrops(Dataset[Batch]):
     def __init__(self, sets: Sequence[SetPhotos], size: int) -> None:
         self._arrays = [crop_array(part.data, size) if size == CROP_SIZE else None for part in sets]
         self._sets = sets
-        self._places = [(part, i) for part, found in enumerate(sets) for i in range(len(found.records))]
+        self._places = [(n, i) for n, part in enumerate(sets) for i in range(len(part.records))]
         self._low, self._high = _labels(join_records(sets))
         self._size = size
 

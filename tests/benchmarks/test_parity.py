@@ -10,7 +10,7 @@ from halnet.artifact import TrainedSet, bundled
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.samples import sample_crops
 from halnet.datasets.prepared_dataset import PreparedDataset
-from halnet.errors import ArtifactError, ConfigError
+from halnet.errors import ArtifactError, ConfigError, DatasetError
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -39,8 +39,11 @@ def test_an_artifact_of_another_checkpoint_is_refused(onnx_artifact: Path) -> No
 def test_a_dataset_with_another_split_is_refused(
     onnx_artifact: Path, checkpoint: Path, prepared: Path
 ) -> None:
+    verifier = Verifier(VerifyConfig(checkpoint, (prepared,)))
     with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
-        Verifier(VerifyConfig(checkpoint, (prepared,)))(onnx_artifact)
+        verifier(onnx_artifact)
+    with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
+        verifier.prepare()  # no artifact is needed to find this
 
 
 def save_as_trained_on(path: Path, data: Path, hashes: bool) -> Path:
@@ -89,6 +92,24 @@ def test_all_photos_of_a_dataset_that_the_model_never_saw_are_compared(
     unknown = save_as_trained_on(tmp_path / "old.safetensors", prepared, hashes=False)
     with pytest.raises(ConfigError, match="whose test photos may have been trained on"):
         Verifier(VerifyConfig(unknown, (prepared, away)))(unknown, "pytorch", "cpu")
+
+
+def test_photos_that_calibrate_int8_do_not_check_it(
+    prepared: Path, make_prepared_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    away = make_prepared_folder(40, "away", first=500, shares="50/25/25")
+    path = save_as_trained_on(tmp_path / "model.safetensors", prepared, hashes=True)
+    config = VerifyConfig(path, (prepared, away), only_split=True)
+    parity = Verifier(config)(path, "pytorch", "cpu")
+    names = [PreparedDataset(folder).split_sha256[:12] for folder in (prepared, away)]
+    assert parity.data == f"synthetic test split {names[0]}, away test split {names[1]}, away"
+    assert {name: part.count for name, part in parity.by_set.items()} == {
+        "synthetic": 12,
+        "away": 10,
+    }
+    untested = make_prepared_folder(40, "untested", first=600, shares="50/50/0")
+    with pytest.raises(DatasetError, match="INT8 was not calibrated, found none"):
+        Verifier(VerifyConfig(path, (untested,), only_split=True)).prepare()
 
 
 def test_the_bundled_artifact_passes() -> None:

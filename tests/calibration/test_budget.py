@@ -37,3 +37,27 @@ def test_the_bound_is_correct_as_often_as_it_should_be() -> None:
     percentile = np.log(100)  # of the distribution that the values are drawn from
     correct = np.mean([percentile_bound(draw) >= percentile for draw in draws])
     assert correct == pytest.approx(0.979, abs=0.01)  # 1 - P(at most one of 575 lies above)
+
+
+@pytest.mark.parametrize(
+    ("bound", "delta", "expected"),
+    [(1.9, 0.04, None), (2.1, 0.0, "b"), (1.9, -0.06, "b")],
+)
+def test_each_large_dataset_has_to_meet_the_budget(
+    bound: float, delta: float, expected: str | None
+) -> None:
+    """Errors that grow in one dataset and shrink in another are no change of the MAE together."""
+    good, part = AgeShift(0.1, 1.0, 1.5, 3.0, 0.0), AgeShift(0.1, 1.0, bound, 3.0, delta)
+    shift = AgeShift(0.1, 1.0, 1.5, 3.0, 0.0, by_set={"a": good, "b": part})
+    assert Budget().find_excess(shift) == (None if expected is None else (expected, part))
+    assert Budget().allows(shift) is (expected is None)
+    worse = AgeShift(0.1, 1.0, 3.0, 3.0, 0.0, by_set={"a": part})
+    assert Budget().find_excess(worse) == ("", worse), "all photos are judged first"
+
+
+def test_the_values_for_json_have_datasets_only_if_there_are_several() -> None:
+    shift = AgeShift(0.1, 1.0, 1.5, 3.0, None, 2.5)
+    values = {"mean": 0.1, "p99": 1.0, "p99_bound": 1.5, "maximum": 3.0, "delta_mae": None}
+    assert shift.to_dict() == {**values, "milliseconds": 2.5}
+    parts = AgeShift(0.1, 1.0, 1.5, 3.0, None, 2.5, {"a": shift}).to_dict()
+    assert parts == {**shift.to_dict(), "by_set": {"a": shift.to_dict()}}

@@ -1,4 +1,6 @@
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from halnet.calibration.crops import (
     pick_calibration_crops,
     pick_records,
 )
+from halnet.calibration.validation_photos import ValidationPhotos, find_validation_photos
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
 from halnet.errors import ConfigError, DatasetError
@@ -22,6 +26,10 @@ from halnet.network.checkpoint import Checkpoint, load_checkpoint
 @pytest.fixture(scope="module")
 def bundled_checkpoint() -> Checkpoint:
     return load_checkpoint(bundled("halnet.safetensors"))
+
+
+def _photos(checkpoint: Checkpoint, *sets: PreparedDataset) -> ValidationPhotos:
+    return find_validation_photos(DataCollection(sets), checkpoint)
 
 
 def _records(**counts: int) -> list[Record]:
@@ -55,20 +63,110 @@ def test_too_few_and_too_many_photos_are_refused(count: int) -> None:
         pick_records(_records(f0=40, f40=40, f20=40), count, seed=0)
 
 
-def test_a_split_with_too_few_photos_is_refused(prepared: Path) -> None:
+def test_in_each_group_the_datasets_take_turns() -> None:
+    large = [replace(r, dataset="large") for r in _records(f0=40, m0=40, f20=300, m20=300, f70=9)]
+    small = [replace(r, dataset="small") for r in _records(f0=3, m0=40, f20=40)]
+    picked = pick_records([*large, *small], 57, seed=0)
+    groups = Counter((record.dataset, record.source.split("-")[0]) for record in picked)
+    assert groups == {  # 12 photos of each group, and all 9 of the last
+        **{("large", "f0"): 9, ("small", "f0"): 3},
+        **{("large", "m0"): 6, ("small", "m0"): 6},
+        **{("large", "f20"): 6, ("small", "f20"): 6},
+        **{("large", "m20"): 12, ("large", "f70"): 9},
+    }
+    assert len({(record.dataset, record.source) for record in picked}) == 57
+
+
+def test_a_range_of_ages_belongs_to_the_decade_of_its_middle() -> None:
+    ranges = [
+        Record(f"{low}-{i}.jpg", low, high, "male", dataset="ranges")
+        for low, high in ((3, 9), (20, 29), (70, 100))
+        for i in range(20)
+    ]
+    exact = [replace(record, dataset="exact") for record in _records(m0=20, m20=20, m80=20)]
+    picked = Counter((r.age_low // 10, r.dataset) for r in pick_records(ranges + exact, 30, seed=0))
+    # The middle of 70 to 100 years is 85 years.
+    assert picked == dict.fromkeys(
+        [(0, "ranges"), (0, "exact"), (2, "ranges"), (2, "exact"), (7, "ranges"), (8, "exact")], 5
+    )
+
+
+# What halnet 1.0 picked from the validation photos of the fixture `calibratable`, and the SHA-256
+# of the crops.
+SINGLE = {
+    0: (
+        [184, 129, 258, 315, 264, 81, 392, 35, 288, 221, 174, 111, 1, 132, 87, 278],
+        "b13d082e98e79886",
+    ),
+    3: (
+        [184, 129, 258, 315, 264, 329, 278, 35, 288, 221, 238, 111, 1, 132, 87, 392],
+        "cc0e70679da33df2",
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", list(SINGLE))
+def test_a_single_dataset_gives_the_photos_that_it_always_gave(
+    seed: int, calibratable: Path, bundled_checkpoint: Checkpoint
+) -> None:
+    data = PreparedDataset(calibratable)
+    picked = pick_calibration_crops(_photos(bundled_checkpoint, data), 16, seed)
+    numbers, digest = SINGLE[seed]
+    assert picked.origin == {
+        "data": f"synthetic val split {data.split_sha256[:12]}",
+        "seed": seed,
+        "photos": [f"{number:03d}.jpg" for number in numbers],
+    }
+    assert hashlib.sha256(picked.crops.tobytes()).hexdigest()[:16] == digest
+    assert str(picked) == "16 crops"
+
+
+def test_several_datasets_give_as_many_photos_together_as_one(
+    calibratable: Path,
+    make_prepared_folder: Callable[..., Path],
+    bundled_checkpoint: Checkpoint,
+) -> None:
+    other = PreparedDataset(make_prepared_folder(400, "other", first=400, years=10))
+    first = PreparedDataset(calibratable)
+    picked = pick_calibration_crops(_photos(bundled_checkpoint, first, other), 24)
+    assert len(picked) == 24
+    photos = picked.origin["photos"]
+    assert list(photos) == ["synthetic", "other"]
+    assert sum(map(len, photos.values())) == 24
+    assert min(map(len, photos.values())) >= 8
+    for data in (first, other):
+        val = {record.source for record in data.select("val")}
+        assert set(photos[data.dataset]) <= val
+    assert picked.origin["data"] == (
+        f"synthetic val split {first.split_sha256[:12]}, other val split {other.split_sha256[:12]}"
+    )
+    assert "the datasets take turns" in picked.origin["rule"]
+    counts = ", ".join(f"{len(sources)} of {name}" for name, sources in photos.items())
+    assert str(picked) == f"24 crops ({counts})"
+    # The crops are those of the photos, each from its own dataset.
+    by_source = {r.source: d.inner_crops([r])[0] for d in (first, other) for r in d.select("val")}
+    expected = {by_source[source].tobytes() for sources in photos.values() for source in sources}
+    assert {crop.tobytes() for crop in picked.crops} == expected
+
+
+def test_a_split_with_too_few_photos_is_refused(
+    prepared: Path, bundled_checkpoint: Checkpoint
+) -> None:
     with pytest.raises(
         DatasetError,
         match=r"val split: expected at least 16 photos of faces to calibrate on, found 12",
     ):
-        pick_calibration_crops(PreparedDataset(prepared), 12)
+        pick_calibration_crops(_photos(bundled_checkpoint, PreparedDataset(prepared)), 12)
 
 
-def test_crops_come_only_from_the_validation_split(prepared: Path) -> None:
+def test_crops_come_only_from_the_validation_split(
+    prepared: Path, bundled_checkpoint: Checkpoint
+) -> None:
     data = PreparedDataset(prepared)
     data.records = tuple(
         replace(r, split="val" if r.split == "train" else r.split) for r in data.records
     )
-    picked = pick_calibration_crops(data, 24, seed=3)
+    picked = pick_calibration_crops(_photos(bundled_checkpoint, data), 24, seed=3)
     assert picked.crops.shape == (24, 224, 224, 3)
     photos = picked.origin["photos"]
     assert picked.origin["seed"] == 3
@@ -81,14 +179,14 @@ def test_crops_come_only_from_the_validation_split(prepared: Path) -> None:
     assert len(groups) == 12
 
 
-def test_faces_of_one_age_are_refused(prepared: Path) -> None:
+def test_faces_of_one_age_are_refused(prepared: Path, bundled_checkpoint: Checkpoint) -> None:
     data = PreparedDataset(prepared)
     data.records = tuple(
         replace(r, age_low=30 + r.age % 10, age_high=30 + r.age % 10, split="val")
         for r in data.records
     )
     with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
-        pick_calibration_crops(data, 24)
+        pick_calibration_crops(_photos(bundled_checkpoint, data), 24)
 
 
 def test_crops_of_a_folder_are_balanced_over_ages(
@@ -116,8 +214,10 @@ def test_crops_of_a_folder_are_balanced_over_ages(
     everything = find_calibration_crops(folder, bundled_checkpoint, 128, detector=yunet)
     assert 50 < len(everything) <= len(photos)
     name = Path(chosen[0]).name
-    with pytest.raises(DatasetError, match=rf"no photos of the test split.*found 1 \({name}"):
-        find_calibration_crops(folder, bundled_checkpoint, 20, detector=yunet, test_photos={name})
+    with pytest.raises(DatasetError, match=rf"no photos of the test.*found 1 \({name} of aaf"):
+        find_calibration_crops(
+            folder, bundled_checkpoint, 20, detector=yunet, test_photos={name: "aaf"}
+        )
 
 
 def test_a_folder_without_photos_is_refused(

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.methods import METHODS
 from halnet.calibration.quantizer import Quantizer
+from halnet.datasets.record import Record
 from halnet.errors import ArtifactError, ConfigError
 from halnet.export.zero_points import check_zero_points
 from halnet.network.int8_levels import LEVELS, WEIGHT_LEVELS
@@ -50,7 +51,7 @@ def test_the_integers_of_the_unsigned_scheme(
         stored[node.input[2]] for node in proto.graph.node if node.op_type == "QuantizeLinear"
     ]
     assert {point.dtype for point in points} == {np.dtype(np.uint8)}
-    shift = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))(proto)
+    shift = AgeShiftMeter(tiny_graph, crops, [Record("", 30, 30)] * len(crops))(proto)
     assert 0 < shift.mean < 0.05
     with pytest.raises(ArtifactError, match="expected an int8 zero point of 0, found UINT8"):
         check_zero_points(proto)

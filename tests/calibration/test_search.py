@@ -1,5 +1,7 @@
 """The search on a made-up network whose layers' shifts add up."""
 
+from dataclasses import replace
+
 import pytest
 
 from halnet.calibration.budget import AgeShift, Budget
@@ -58,3 +60,12 @@ def test_a_budget_that_cannot_be_met_is_an_error() -> None:
         r"at most 0\.001 years, found a change of \+0\.000 years and a shift of 0\.02 years",
     ):
         search(lambda: RANKING, measure, Budget(p99=0.001))
+
+
+def test_the_error_names_the_dataset_that_does_not_meet_the_budget() -> None:
+    def measure_sets(kept: tuple[str, ...]) -> AgeShift:
+        return replace(_shift(0.1), by_set={"a": _shift(0.2), "b": _shift(4.0)})
+
+    message = r"found a change of \+0\.040 years and a shift of 4\.00 years on b with only one"
+    with pytest.raises(ArtifactError, match=message):
+        search(lambda: RANKING, measure_sets, Budget(p99=2.0))

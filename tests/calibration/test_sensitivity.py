@@ -7,13 +7,14 @@ from halnet.calibration.budget import AgeShift
 from halnet.calibration.layers import Layer
 from halnet.calibration.quantizer import Quantizer
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
+from halnet.datasets.record import Record
 
 
 def test_layers_are_ranked_by_the_shift_that_each_alone_causes(
     tiny_graph: Any, crops: np.ndarray
 ) -> None:
     quantizer = Quantizer(tiny_graph, crops)
-    meter = AgeShiftMeter(tiny_graph, crops, [30.0] * len(crops))
+    meter = AgeShiftMeter(tiny_graph, crops, [Record("", 30, 30)] * len(crops))
     ranking = rank_layers(quantizer, "unsigned", meter)
     assert {line.layer for line in ranking} == set(quantizer.quantizable)
     means = [line.shift.mean for line in ranking]

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from halnet.benchmarks.advice import Int8Advice
+from halnet.benchmarks.parity import VerifyConfig
 from halnet.calibration.budget import Budget
 from halnet.evaluation.parity import TOLERANCES, Comparison, Divergence, Parity
+from halnet.evaluation.scores import RangeScore, Score
 from halnet.export import ExportConfig, Exported
 from halnet.export.config import Int8Config, Target
 
@@ -44,11 +47,21 @@ class Calls:
     def __init__(self) -> None:
         self.config = ExportConfig()
         self.checked = False
+        self.data: tuple[Path, ...] = ()
+        self.only_split = False
+        self.prepared = False
         self.advised = False
 
     def export(self, config: ExportConfig, check: object, on_step: object) -> Sequence[Exported]:
         self.config, self.checked = config, check is not None
         return ARTIFACTS
+
+    def verifier(self, config: VerifyConfig) -> "Calls":
+        self.data, self.only_split = config.data, config.only_split
+        return self
+
+    def prepare(self) -> None:
+        self.prepared = True
 
     def advise_int8(self, *args: object) -> dict[Path, Int8Advice]:
         self.advised = True
@@ -60,7 +73,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     monkeypatch.setattr("halnet.commands.export.export", calls.export)
     monkeypatch.setattr("halnet.commands.export.advise_int8", calls.advise_int8)
-    monkeypatch.setattr("halnet.commands.export.Verifier", lambda config: config)
+    monkeypatch.setattr("halnet.commands.export.Verifier", calls.verifier)
     return calls
 
 
@@ -80,10 +93,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             ExportConfig(formats=("tensorrt",), target=Target((1, 2, 3), ("SM86",))),
         ),
         (
-            ["--precision", "int8", "--data", "aaf", "--max-p99", 3, "--threads", 2],
+            [
+                "--precision",
+                "int8",
+                "--data",
+                "aaf",
+                "--data",
+                "afad",
+                "--max-p99",
+                3,
+                "--threads",
+                2,
+            ],
             ExportConfig(
                 precisions=("int8",),
-                int8=Int8Config(data=Path("aaf"), budget=Budget(p99=3), threads=2),
+                int8=Int8Config(data=(Path("aaf"), Path("afad")), budget=Budget(p99=3), threads=2),
             ),
         ),
         (
@@ -117,6 +141,67 @@ def test_the_options_become_one_value(
     assert calls.config == expected
     assert calls.checked
     assert calls.advised
+
+
+def test_artifacts_are_checked_on_all_datasets(halnet: Halnet, calls: Calls) -> None:
+    halnet("export")
+    assert (calls.data, calls.prepared) == ((), False)
+    halnet("export", "--data", "aaf", "--data", "afad")
+    assert (calls.data, calls.prepared) == ((Path("aaf"), Path("afad")), True)
+    assert not calls.only_split
+    halnet("export", "--data", "aaf", "--precision", "fp16", "--precision", "int8")
+    assert calls.only_split, "INT8 is calibrated on the other photos"
+
+
+def test_a_dataset_that_may_have_been_trained_on_is_found_before_the_work(
+    prepared: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    halnet: Halnet,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("no export begins")
+
+    monkeypatch.setattr("halnet.commands.export.export", refuse)
+    assert halnet("export", checkpoint, "--data", prepared, "--out", tmp_path / "out") == 2
+    assert "whose test photos may have been trained on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("calls")
+def test_none_and_names_of_layers_contradict_each_other(halnet: Halnet, capsys: Capture) -> None:
+    args = ("--precision", "int8", "--keep-float", "stem", "--keep-float", "none")
+    assert halnet("export", *args) == 2
+    err = capsys.readouterr().err
+    assert "--keep-float: expected none or names of layers, found both: stem, none" in err
+
+
+def test_each_dataset_has_a_row(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch, calls: Calls
+) -> None:
+    score = Score(count=8, mae=4.0, bias=0.5, cs3=0.5, cs5=0.7, coverage=0.875, width=20.0)
+    ranges = RangeScore(24, inside=0.5, distance=2.0, bias=0.0, coverage=0.75, width=20.0)
+    exact = Comparison(8, 0.5, 0.75, score, replace(score, mae=4.25, coverage=1.0))
+    parts = {
+        "x": exact,
+        "y": Comparison(24, 0.25, 0.5, ranges, replace(ranges, distance=1.5)),
+    }
+    verdict = Parity("x and y", "int8", "fake", TOLERANCES["int8"], exact, by_set=parts)
+    monkeypatch.setattr(calls, "export", lambda *args: [exported("a.onnx", verdict=verdict)])
+    monkeypatch.setattr("halnet.commands.export.export", calls.export)
+    halnet("export", "--data", "x", "--data", "y")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # One photo in 32 is inside the interval now. This is fewer than any dataset is judged by.
+    assert ["a.onnx", "12.3", "+3.12%", "FAILED"] in lines
+    assert ["x,", "8", "photos", "+0.25000", "0.50000", "0.75000", "+12.50%"] in lines
+    assert ["y,", "24", "photos", "-0.50000", "0.25000", "0.50000", "+0.00%"] in lines
+    assert "of MAE or distance" in " ".join(word for line in lines for word in line)
+    problems = " ".join(" ".join(line) for line in lines)
+    assert "change of the MAE on x" in problems
+    assert "change of the distance on y" in problems
+    assert "coverage within" not in problems, "a change of one photo is no failure"
 
 
 def test_without_a_check_there_is_no_advice(halnet: Halnet, calls: Calls) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from halnet.artifact import bundled
+from halnet.benchmarks.parity import VerifyConfig
 from halnet.benchmarks.verification import Verification
 from halnet.evaluation.parity import TOLERANCES, Comparison, Parity, Tolerance
 from halnet.evaluation.scores import RangeScore, Score
@@ -57,6 +58,19 @@ def test_json_has_what_was_compared_and_what_was_skipped(halnet: Halnet, capsys:
     assert values["artifacts"]["a.onnx"]["overall"]["p99"] == 0.5
     assert values["artifacts"]["a.onnx"]["passed"] is False
     assert values["left_out"] == {"b.engine": "tensorrt is not installed"}
+
+
+def test_the_options_become_one_value(monkeypatch: pytest.MonkeyPatch, halnet: Halnet) -> None:
+    calls = []
+
+    def verify(*args: object) -> Verification:
+        calls.append(args[:4])
+        return RESULT
+
+    monkeypatch.setattr("halnet.commands.verify.verify", verify)
+    halnet("verify", "a.onnx", "--data", "x", "--data", "y", "--split", "val", "--threads", 3)
+    config = VerifyConfig(data=(Path("x"), Path("y")), split="val", threads=3)
+    assert calls == [((Path("a.onnx"),), config, "auto", "auto")]
 
 
 def test_each_dataset_has_a_row(

@@ -221,6 +221,48 @@ def test_a_missing_checkpoint_leaves_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"int8": Int8Config(keep=("features.0.0", "features.2.block.0"))},
+            r"--keep-float features\.2\.block\.0: expected none or the name of one of the \d\d "
+            r"layers of the network; the nearest names are .*features\.2\.block\.0\.0, ",
+        ),
+        (
+            {"int8": Int8Config(keep=("stem",))},
+            r"--keep-float stem: expected .*; the nearest names are (\S+, ){4}\S+$",
+        ),
+        (
+            {"formats": ("onnx", "tensorrt"), "target": Target(capabilities=("SM86", "SM99"))},
+            "capability SM99: expected one of SM75, SM80.* tensorrt_rtx",
+        ),
+        (
+            {"formats": ("onnx", "tensorrt"), "target": Target(capabilities=("SM75",))},
+            "capability SM75: expected one of SM80, SM86, SM89, SM120 for fp32; leave out "
+            "--precision fp32, or name another --capability",
+        ),
+    ],
+)
+def test_a_wrong_name_is_found_before_the_work(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    if "formats" in options:
+        pytest.importorskip("tensorrt_rtx")
+    lines: list[str] = []
+    config = ExportConfig(precisions=("fp32", "int8"), out=tmp_path / "out", **options)
+    with pytest.raises(ConfigError, match=message) as found:
+        export(config, None, lines.append)
+    assert "\n" not in str(found.value)
+    assert not lines, "no step had begun"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_capability_of_the_precision_is_accepted() -> None:
+    pytest.importorskip("tensorrt_rtx")
+    FORMATS["tensorrt"].check_capabilities(("SM75", "SM86"), ("fp16",))
+
+
+@pytest.mark.parametrize(
     ("missing", "importer", "options", "message"),
     [
         ("torch", "to_onnx", {}, r"needs torch, .*'halnet\[export\]'"),

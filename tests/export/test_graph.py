@@ -1,11 +1,14 @@
 """The steps before an export change the graph, but not its outputs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from halnet.artifact import bundled
-from halnet.export.graph import STEPS, round_to_half, simplify
+from halnet.calibration.layers import find_layers
+from halnet.export.graph import STEPS, layer_names, round_to_half, simplify
 from halnet.network.attention import CoordinateAttention
 from halnet.network.checkpoint import load_checkpoint
 from halnet.network.model import AgeNet
@@ -57,3 +60,13 @@ def test_rounding_to_half_keeps_the_sum_of_each_kernel(model: AgeNet) -> None:
             assert sums[1] < sums[0] / 4, name
         else:
             assert torch.equal(found, nearest), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_names_of_the_layers_are_those_in_the_graph(
+    precision: str, model: AgeNet, graphs: dict[str, Any]
+) -> None:
+    """The names are known before the network is traced."""
+    names = layer_names(simplify(model))
+    assert len(names) == len(set(names))
+    assert set(names) == {layer.name for layer in find_layers(graphs[precision])}

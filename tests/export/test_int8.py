@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from halnet.artifact import bundled
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import Budget
 from halnet.calibration.crops import CalibrationCrops
+from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, DatasetError
 from halnet.export import FORMATS, ExportConfig, Int8Config, export
@@ -37,15 +39,15 @@ def test_layers_are_kept_in_floating_point_until_the_budget_is_met(
 ) -> None:
     data = PreparedDataset(calibratable)
     records = data.select("val")
-    meter = AgeShiftMeter(tiny_graph, data.inner_crops(records), [record.age for record in records])
-    config = Int8Config(calibratable, crops=16, keep=())
+    meter = AgeShiftMeter(tiny_graph, data.inner_crops(records), records)
+    config = Int8Config((calibratable,), crops=16, keep=())
     everything, entry = Int8(config, loaded, tiny_graph, silent).quantize(
         "unsigned", "onnxruntime", tmp_path
     )
     assert entry["kept"] == []
     worst = meter(everything).p99_bound
     budget = Budget(mae=10, p99=worst / 2)
-    config = Int8Config(calibratable, crops=16, budget=budget, sensitivity=True)
+    config = Int8Config((calibratable,), crops=16, budget=budget, sensitivity=True)
     lines: list[str] = []
     int8 = Int8(config, loaded, tiny_graph, lines.append)
     proto, entry = int8.quantize("unsigned", "onnxruntime", tmp_path)
@@ -72,7 +74,7 @@ def test_the_budget_is_checked_with_the_ages_of_each_runtime(
 ) -> None:
     pytest.importorskip("openvino")
     lines: list[str] = []
-    config = Int8Config(calibratable, crops=16, budget=Budget(mae=10, p99=10))
+    config = Int8Config((calibratable,), crops=16, budget=Budget(mae=10, p99=10))
     int8 = Int8(config, loaded, tiny_graph, lines.append)
     steps = {}
     for name, runtime in (
@@ -96,7 +98,7 @@ def test_a_budget_that_cannot_be_met_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: tiny_graph)
     monkeypatch.setattr("halnet.export.graph.simplify", lambda model: model)
-    int8 = Int8Config(calibratable, crops=16, budget=Budget(p99=1e-7))
+    int8 = Int8Config((calibratable,), crops=16, budget=Budget(p99=1e-7))
     message = r"no INT8 model meets the budget with 95 % confidence: .* 1e-07 years"
     with pytest.raises(ArtifactError, match=message):
         export(ExportConfig(precisions=("int8",), out=tmp_path, int8=int8))
@@ -110,7 +112,7 @@ def test_all_three_artifacts(calibratable: Path, tmp_path: Path) -> None:
         formats=("onnx", "openvino", "tensorrt"),
         precisions=("int8",),
         out=tmp_path,
-        int8=Int8Config(calibratable, crops=20, keep=keep),
+        int8=Int8Config((calibratable,), crops=20, keep=keep),
     )
     made = export(config)
     assert [exported.path.name for exported in made] == [
@@ -168,7 +170,7 @@ def test_datasets_with_too_few_photos_are_refused(
     loaded: Checkpoint,
     request: pytest.FixtureRequest,
 ) -> None:
-    config = Int8Config(request.getfixturevalue(dataset), crops=crops)
+    config = Int8Config((request.getfixturevalue(dataset),), crops=crops)
     with pytest.raises(DatasetError, match=message):
         Int8(config, loaded, tiny_graph, silent)
 
@@ -176,7 +178,7 @@ def test_datasets_with_too_few_photos_are_refused(
 def test_photos_of_the_test_split_do_not_calibrate(
     aaf_prepared: Path, aaf_sample: Path, tiny_graph: Any, loaded: Checkpoint
 ) -> None:
-    config = Int8Config(aaf_prepared, photos=aaf_sample / "original images")
+    config = Int8Config((aaf_prepared,), photos=aaf_sample / "original images")
     with pytest.raises(DatasetError, match="expected no photos of the test split"):
         Int8(config, loaded, tiny_graph, silent)
 
@@ -202,3 +204,72 @@ def test_crops_are_made_from_the_checkpoint_without_photos(
     assert made_from == [(loaded, 3)]
     assert (entry["data"], entry["crops"], entry["scheme"]) == ("made", 5, "symmetric")
     assert entry["steps"][0]["delta_mae"] is None, "the true ages are not known"
+
+
+def test_several_datasets_calibrate_and_judge_together(
+    tiny_graph: Any,
+    calibratable: Path,
+    make_prepared_folder: Callable[..., Path],
+    loaded: Checkpoint,
+    tmp_path: Path,
+) -> None:
+    """The second dataset has ranges of ages. The figures are those of a meter of both datasets."""
+    folders = (calibratable, make_prepared_folder(400, "ranges", first=400, years=10))
+    sets = [PreparedDataset(folder) for folder in folders]
+    lines: list[str] = []
+    config = Int8Config(folders, crops=16, budget=Budget(mae=20, p99=50))
+    int8 = Int8(config, loaded, tiny_graph, lines.append)
+    proto, entry = int8.quantize("unsigned", "onnxruntime", tmp_path)
+    data = DataCollection(sets)
+    records = data.select("val")
+    assert len(records) == 40
+    found = AgeShiftMeter(tiny_graph, data.inner_crops(records), records)(proto)
+    (step,) = entry["steps"]
+    for name in ("mean", "p99_bound", "maximum", "delta_mae"):
+        # The meter of the export starts from the equalized graph, whose ages are nearly the same.
+        assert step[name] == pytest.approx(getattr(found, name), abs=0.01)
+    assert "by_set" not in step, "each has fewer photos than are judged alone"
+    assert entry["crops"] == 16
+    assert {name: len(photos) for name, photos in entry["photos"].items()} == {
+        "synthetic": 8,
+        "ranges": 8,
+    }
+    assert entry["sets"] == {
+        part.dataset: {"split": "val", "split_sha256": part.split_sha256, "photos": 20}
+        for part in sets
+    }
+    assert "measuring ranges on 16 crops (8 of synthetic, 8 of ranges)" in lines
+    assert f"mean error {step['delta_mae']:+.3f} years" in lines[-1]
+
+
+def test_the_manifest_of_a_single_dataset_has_no_values_by_dataset(
+    tiny_graph: Any, calibratable: Path, loaded: Checkpoint, tmp_path: Path
+) -> None:
+    config = Int8Config((calibratable,), crops=16, budget=Budget(mae=20, p99=50))
+    _, entry = Int8(config, loaded, tiny_graph, silent).quantize(
+        "unsigned", "onnxruntime", tmp_path
+    )
+    assert set(entry) == {
+        *("data", "seed", "photos", "crops", "method", "scheme"),
+        *("kept", "budget", "judged_in", "steps"),
+    }
+    assert isinstance(entry["photos"], list)
+    assert set(entry["steps"][0]) == {
+        *("kept", "mean", "p99", "p99_bound", "maximum", "delta_mae", "milliseconds")
+    }
+
+
+def test_test_photos_of_every_dataset_are_found_in_a_calibration_folder(
+    calibratable: Path,
+    make_prepared_folder: Callable[..., Path],
+    tiny_graph: Any,
+    loaded: Checkpoint,
+    tmp_path: Path,
+) -> None:
+    second = make_prepared_folder(400, "second", first=400)
+    tested = PreparedDataset(second).select("test")[0].source
+    (tmp_path / tested).touch()
+    config = Int8Config((calibratable, second), photos=tmp_path)
+    message = rf"no photos of the test split, .* found 1 \({tested} of second"
+    with pytest.raises(DatasetError, match=message):
+        Int8(config, loaded, tiny_graph, silent)
