@@ -216,14 +216,8 @@ CHECKPOINTS = ("halnet", "halnet-accurate")  # names of the checkpoints in the p
 
 
 def find_model(model: str | Path) -> Path:
-    """Return the path of a model.
-
-    `model` is a path, or a name in `CHECKPOINTS`. A file or folder of this name in the current
-    folder comes first.
-    """
-    path = Path(model)
-    is_name = str(model) in CHECKPOINTS and not path.exists()
-    return bundled(f"{model}.safetensors") if is_name else path
+    """Return the path of a model, which is named by a path or by a name in `CHECKPOINTS`."""
+    return bundled(f"{model}.safetensors") if str(model) in CHECKPOINTS else Path(model)
 
 
 def sha256_file(path: str | Path) -> str:

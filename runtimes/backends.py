@@ -82,10 +82,10 @@ def open_runtime(
 ) -> Runtime:
     """Open a model with a runtime.
 
-    `model` is a model file or folder, or the name of a bundled checkpoint such as `halnet-accurate`.
-    None stands for the model that is installed with halnet. The
-    other arguments are the fields of `RuntimeOptions`. If one of them is "auto", halnet chooses,
-    and the `spec` of the result states the choice.
+    `model` is a model file or folder, or the name of a bundled checkpoint (`halnet-accurate`), and
+    None stands for the model that is installed with halnet. The other arguments are fields of
+    `RuntimeOptions`. If one of them is "auto", halnet chooses, and the `spec` of the result states
+    the choice.
 
     Raises ConfigError for a name that does not exist, ArtifactError for a file that the runtime
     cannot run, and RuntimeUnavailableError if the runtime or the device is missing.

@@ -94,8 +94,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     default=Budget.p99,
     show_default=True,
     help="INT8: layers are kept in floating point until 99 % of the validation ages shift by at "
-    "most this many years. With several datasets, this limit and that of --max-mae-delta hold for "
-    f"their photos together, and for each dataset with at least {MIN_SET} validation photos.",
+    "most this many years. With several datasets, the limits on MAE and ages hold for their photos "
+    f"together, and for each dataset with at least {MIN_SET} validation photos.",
 )
 @click.option(
     "--keep-float",

@@ -11,7 +11,7 @@ import click
 
 from halnet import __version__
 from halnet.ages import LEVEL, AgeCalibration
-from halnet.artifact import Metadata, TrainedSet, size_artifact
+from halnet.artifact import Metadata, TrainedSet, find_model, size_artifact
 from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
 from halnet.packages import installed_version
@@ -33,7 +33,7 @@ def command(model: Path | None, as_json: bool) -> None:
     if model is None:
         _show_installation(as_json)
     else:
-        _show_model(model, as_json)
+        _show_model(find_model(model), as_json)
 
 
 def _show_installation(as_json: bool) -> None:

@@ -123,12 +123,6 @@ def detector_option(photos: str = "the photos") -> Decorator:
     )
 
 
-def data_option(use: str = "", required: bool = False) -> Decorator:
-    """Return a decorator that adds --data; `use` has further sentences of its help text."""
-    text = f"Folder of a prepared dataset, which halnet prepare wrote. {use}"
-    return click.option("--data", type=Path, required=required, help=text.strip())
-
-
 split_option = click.option(
     "--split",
     type=click.Choice(SPLITS),

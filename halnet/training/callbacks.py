@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
 from halnet.errors import ConfigError
@@ -43,12 +42,10 @@ def ema_decay(updates: int, ceiling: float) -> float:
 def average_weights(averages: Any, currents: Any, count: Any, ceiling: float) -> None:
     """Update averaged tensors in place, after `count` updates. Integers are copied."""
     decay = ema_decay(int(count), ceiling)
-    pairs = list(zip(averages, currents, strict=True))
-    real = [pair for pair in pairs if pair[0].is_floating_point()]
-    # One call for all tensors: on a GPU, hundreds of small kernels would take longer than a step.
-    torch._foreach_lerp_([a for a, _ in real], [c for _, c in real], 1 - decay)
-    for averaged, current in pairs:
-        if not averaged.is_floating_point():
+    for averaged, current in zip(averages, currents, strict=True):
+        if averaged.is_floating_point():
+            averaged.lerp_(current, 1 - decay)
+        else:
             averaged.copy_(current)
 
 

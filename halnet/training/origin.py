@@ -93,20 +93,39 @@ def find_origin(
     own = [part.data.hashes[part.rows] for part in photos.sets]
     seen = [checkpoint for checkpoint in (initial.checkpoint, *teachers) if checkpoint]
     before = [trained_photos(checkpoint, data) for checkpoint in seen]
-    counts = {part.name: len(part.records) for part in photos.sets}
+    counts = _count_photos(data, photos, [checkpoint.metadata for checkpoint in seen])
     licence, terms = find_licence(
         [part.kind for part in data.sets.values()], [checkpoint.metadata for checkpoint in seen]
     )
     return RunOrigin(
         datasets=tuple(
-            TrainedSet(name, part.split_sha256, counts.get(name, 0))
-            for name, part in data.sets.items()
+            TrainedSet(name, part.split_sha256, counts[name]) for name, part in data.sets.items()
         ),
         trained_on=join_hashes([*own, *before]),
         base=_find_base(data, initial),
         licence=licence,
         terms=terms,
     )
+
+
+def _count_photos(
+    data: DataCollection, photos: TrainingPhotos, seen: Sequence[Metadata]
+) -> dict[str, int]:
+    """Return the number of training photos of each dataset.
+
+    It is that of this run, or that of the initial weights or a teacher if it is larger: they may
+    have been trained on more photos of the same split.
+    """
+    own = {part.name: len(part.records) for part in photos.sets}
+    trained = [part for metadata in seen for part in metadata.datasets]
+    return {
+        name: max(
+            own.get(name, 0),
+            *(t.photos or 0 for t in trained if t.split_sha256 == part.split_sha256),
+            0,
+        )
+        for name, part in data.sets.items()
+    }
 
 
 def find_licence(kinds: Sequence[str], seen: Sequence[Metadata]) -> tuple[str, str]:

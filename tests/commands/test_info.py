@@ -60,21 +60,26 @@ def test_a_model_states_its_precision_and_its_input(halnet: Halnet, capsys: Capt
     assert values["input fingerprint"] == [INPUT.fingerprint()]
     assert values["batch size"] == ["any"]
     assert values["mean absolute error"] == [
-        "4.921 years in the split test",
-        "4.958 years in the split val",
+        "4.857 years in the split test",
+        "4.975 years in the split val",
     ]
 
 
-def test_a_model_of_format_1_states_its_only_dataset(halnet: Halnet, capsys: Capture) -> None:
-    assert halnet("info", bundled("halnet.onnx"), "--json") == 0
+def test_a_bundled_model_is_named_and_states_its_datasets(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("info", "halnet-accurate", "--json") == 0
     values = json.loads(capsys.readouterr().out)
-    split = values["split_sha256"]
-    assert split.startswith("f1e6fbb34df0")
-    assert values["dataset"] == "aaf"
-    assert values["datasets"] == [{"name": "aaf", "split_sha256": split, "photos": None}]
-    assert values["calibration"]["kind"] == "scaled stddev"
+    assert values["file"] == str(bundled("halnet-accurate.safetensors"))
+    assert [(d["name"], d["split_sha256"][:12], d["photos"]) for d in values["datasets"]] == [
+        ("aaf", "f1e6fbb34df0", 10287),
+        ("utkface", "c65907c005dd", 12405),
+        ("afad", "6ca129c45d1e", 1307),
+        ("fairface", "c1dc8ee4210c", 2258),
+    ]
+    assert values["calibration"]["kind"] == "scaled by age"
     assert len(values["calibration"]["quantiles"]) == 99
-    assert (values["licence"], values["terms"], values["minor_errors"]) == ("", "", [])
+    assert values["licence"] == "research only, non-commercial"
+    assert values["terms"].count(";") == 3
+    assert len(values["minor_errors"]) == 18
 
 
 STATED = {
@@ -127,13 +132,21 @@ def test_a_model_states_its_datasets_its_licence_and_its_calibration(
     assert values["checkpoint"] == values["mean absolute error"] == ["not stated"]
 
 
-def test_what_an_older_model_does_not_state(halnet: Halnet, capsys: Capture) -> None:
-    assert halnet("info", bundled("halnet.onnx")) == 0
+def test_what_an_older_model_does_not_state(
+    halnet: Halnet, capsys: Capture, onnx_artifact: Path, tmp_path: Path
+) -> None:
+    metadata = Metadata(
+        AgeCalibration(1.25, (0.5,) * 99, (1.0,) * 10), datasets=(TrainedSet("aaf", "f1e6fbb3"),)
+    )
+    model = onnx.load(onnx_artifact)
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    path = tmp_path / "halnet.onnx"
+    onnx.save(model, path)
+    assert halnet("info", path) == 0
     values = stated(capsys.readouterr().out)
     for name in ("licence", "terms", "errors of minors"):
         assert values[name] == ["not stated"]
-    (dataset,) = values["datasets"]
-    assert dataset.startswith("aaf  split SHA-256 f1e6fbb34df0")
+    assert values["datasets"] == ["aaf  split SHA-256 f1e6fbb3"]
     assert "scale factors" not in values
 
 

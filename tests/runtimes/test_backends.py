@@ -140,7 +140,7 @@ def test_options_in_one_value_do_the_same_as_arguments() -> None:
 
 
 def test_a_model_file_is_described_by_its_metadata(tmp_path: Path) -> None:
-    assert describe(bundled("halnet.onnx")).metadata.dataset == "aaf"
+    assert describe(bundled("halnet.onnx")).metadata.dataset == "aaf, utkface, afad, fairface"
     with pytest.raises(ArtifactError, match="no such model file"):
         describe(tmp_path / "none.engine")
 

@@ -140,7 +140,9 @@ def test_evaluation_uses_the_crops_of_prediction(both: DataCollection) -> None:
     assert high.tolist() == [record.age_high for record in records]
 
 
-def test_evaluation_at_a_low_resolution_scales_the_crops_of_prediction(both: DataCollection) -> None:
+def test_evaluation_at_a_low_resolution_scales_the_crops_of_prediction(
+    both: DataCollection,
+) -> None:
     images, _, _ = next(iter(evaluation_loader(photos_by_set(both, "val"), 64, 64)))
     crops = both.inner_crops(both.select("val"))
     expected = [cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) for crop in crops]

@@ -67,7 +67,7 @@ def test_the_input_of_the_first_layer_stays_in_floating_point() -> None:
 def test_training_reduces_the_loss_in_int8() -> None:
     model = load_checkpoint(bundled("halnet.safetensors")).model
     model.eval().requires_grad_(True)
-    images = torch.from_numpy(sample_crops()[::9, ::2, ::2].copy())
+    images = torch.from_numpy(sample_crops()[::9].copy())
     config = TrainConfig()
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     losses = []
