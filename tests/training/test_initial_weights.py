@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torchvision.models import MobileNet_V3_Large_Weights, mobilenet_v3_large
 
-from halnet.artifact import TrainedSet, sha256_file
+from halnet.artifact import TrainedSet, bundled, sha256_file
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
@@ -41,6 +41,7 @@ SELECTED = "select:timm:tf_efficientnet_lite0"
         ("none", InitialWeights("none")),
         ("imagenet", InitialWeights("imagenet")),
         ("a/b.safetensors", InitialWeights("checkpoint", Path("a/b.safetensors"))),
+        ("halnet", InitialWeights("checkpoint", bundled("halnet.safetensors"))),
         ("select:t.safetensors", InitialWeights("select", Path("t.safetensors"))),
         (SELECTED, InitialWeights(SELECTED)),
         ("faceres:a/f.json", InitialWeights("faceres", Path("a/f.json"))),
