@@ -128,7 +128,7 @@ def full_batches(crops: Crops, size: int) -> Iterator[tuple[Crops, int]]:
 def pick_records(
     records: Sequence[Record], count: int, seed: int, data: str = "data"
 ) -> list[Record]:
-    """Return `count` of the records, balanced over decades of age and sex, and over datasets.
+    """Return at most `count` of the records, balanced over decades of age, sex and datasets.
 
     The groups take turns, so that each gives the same number of records, or all that it has. In a
     group, its datasets take turns in the same way. A range of ages counts as its middle. `data`
@@ -140,9 +140,9 @@ def pick_records(
             f"{data}: expected at least {MIN_PHOTOS} photos of faces to calibrate on, "
             f"found {len(records)}; add photos"
         )
-    if not MIN_PHOTOS <= count <= len(records):
+    if count < MIN_PHOTOS:
         raise DatasetError(
-            f"{data}: expected {MIN_PHOTOS} to {len(records)} calibration photos, found {count}; "
+            f"{data}: expected at least {MIN_PHOTOS} calibration photos, found {count}; "
             "set --calibration-photos"
         )
     groups: dict[tuple[int, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))

@@ -33,7 +33,7 @@ class Int8Config:
     data: tuple[Path, ...] = ()  # prepared datasets; their validation photos judge the budget
     photos: Path | None = None  # photos to measure ranges on; None: those, or synthetic crops
     detector: Path | None = None  # local YuNet file that finds the faces in `photos`
-    crops: int = 128  # number of crops that ranges are measured on
+    crops: int = 128  # largest number of crops that ranges are measured on
     method: str = "minmax"  # how ranges are measured, a name in `calibration.methods.METHODS`
     seed: int = 0  # decides which crops are picked
     keep: tuple[str, ...] | None = None  # layers kept in floating point; None: search for them

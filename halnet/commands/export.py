@@ -123,8 +123,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=int,
     default=Int8Config.crops,
     show_default=True,
-    help="INT8: number of photos on which ranges are measured, of --calibration or of all --data "
-    "together.",
+    help="INT8: largest number of photos on which ranges are measured, of --calibration or of all "
+    "--data together.",
 )
 @click.option(
     "--calibration-method",
