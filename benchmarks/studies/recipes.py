@@ -41,13 +41,9 @@ class Source:
     metadata: Metadata  # of an INT8 artifact
     threads: int | None  # number of threads for each runtime; None: one for each core
 
-    def count(self, wanted: int = Int8Config().crops) -> int:
-        """Return the number of calibration photos: the wanted number, or all that there are."""
-        return min(wanted, len(self.photos))
-
     def crops(self, wanted: int = Int8Config().crops) -> Crops:
-        """Return the crops of so many photos, N x 224 x 224 x 3 uint8 RGB."""
-        return pick_calibration_crops(self.photos, self.count(wanted)).crops
+        """Return the crops of at most so many photos, N x 224 x 224 x 3 uint8 RGB."""
+        return pick_calibration_crops(self.photos, wanted).crops
 
     def meter(self) -> AgeShiftMeter:
         """Return a meter that uses all validation photos."""
@@ -56,7 +52,7 @@ class Source:
 
     def int8(self, **changes: Any) -> Int8:
         """Return the quantizer of `halnet export --precision int8`, with changed options."""
-        options = {"data": (self.folder,), "threads": self.threads, "crops": self.count()}
+        options = {"data": (self.folder,), "threads": self.threads}
         config = Int8Config(**options | changes)
         return Int8(config, self.checkpoint, self.proto, lambda line: click.echo(line, err=True))
 

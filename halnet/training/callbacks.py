@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ from halnet.training.data import Batch
 from halnet.training.module import AgeModule
 from halnet.training.origin import RunOrigin
 from halnet.training.training_log import COLUMNS, read_log, set_errors, write_log
-from halnet.training.validation import (
-    exact_mae,
-    mean_bias,
-    mean_error,
-    reference_mae,
-    score_sets,
-)
+from halnet.training.validation import mean_bias, mean_error, score_sets
 
 # Takes the values of a line of the log, and the error of each dataset by its column.
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -96,9 +89,7 @@ class BestCheckpoint(Callback):
         self.best = error
         if not trainer.is_global_zero:
             return
-        metadata = self._origin.metadata(pl_module.val_sets, outputs, error)
-        mae = exact_mae(pl_module.val_sets, outputs.age)
-        metadata = replace(metadata, reference_mae=reference_mae({"val": mae}))
+        metadata = self._origin.metadata(pl_module.val_sets, outputs)
         recipe = pl_module.config.to_json()
         save_checkpoint(self._path, pl_module.model, recipe, metadata, self._origin.trained_on)
 

@@ -19,6 +19,7 @@ from halnet.training.initial_weights import (
     trained_splits,
 )
 from halnet.training.photos import SetPhotos, TrainingPhotos, join_records
+from halnet.training.validation import exact_mae, reference_mae
 
 MIN_VALIDATION = 9  # number of photos; with fewer, no conformal interval reaches a level of 90 %
 
@@ -35,18 +36,18 @@ class RunOrigin:
     licence: str = ""  # of the weights; see `find_licence`
     terms: str = ""
 
-    def metadata(self, sets: Sequence[SetPhotos], outputs: Outputs, error: float) -> Metadata:
+    def metadata(self, sets: Sequence[SetPhotos], outputs: Outputs) -> Metadata:
         """Return the metadata of a model, from its outputs for the validation photos in order.
 
-        `error` is the validation error in years. The calibration is fitted on the photos of all
-        datasets together, or is that of the initial weights.
+        The calibration is fitted on the photos of all datasets together, or is that of the initial
+        weights.
         """
-        reference_mae = {"val": round(error, 4)}
+        validation_mae = reference_mae({"val": exact_mae(sets, outputs.age)})
         if self.base:
             return replace(
                 self.base,
                 datasets=self.datasets,
-                reference_mae=reference_mae,
+                reference_mae=validation_mae,
                 checkpoint_sha256="",
                 licence=self.licence,
                 terms=self.terms,
@@ -61,7 +62,7 @@ class RunOrigin:
                 [record.age_high for record in records],
             ),
             datasets=self.datasets,
-            reference_mae=reference_mae,
+            reference_mae=validation_mae,
             minor_errors=list_minor_errors(outputs.age[exact], ages),
             licence=self.licence,
             terms=self.terms,
