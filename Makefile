@@ -3,6 +3,9 @@
 VENV := .venv
 EDGE ?= .venv-edge
 EXTRAS ?= onnxruntime
+EXAMPLES ?= 10000
+CONSTRAINTS ?= constraints.txt
+INSTALLED ?= tests/test_extras.py tests/test_edge_install.py
 PYTHON ?= python3
 # pip compiles nothing, because most modules are never imported. Python compiles a module when it is
 # first imported and keeps the result. If it did not, every process would compile PyTorch again,
@@ -11,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt
 
-.PHONY: demo test extras check edge format clean
+.PHONY: demo test fuzz extras lowest check edge format clean
 
 demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
 	$(VENV)/bin/python examples/demo.py
@@ -20,8 +23,16 @@ test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of 
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope \
 		--no-loadscope-reorder
 
+fuzz: $(VENV)/dev  ## Try EXAMPLES damaged files of each kind, other ones each time
+	HALNET_FUZZ=$(EXAMPLES) OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto tests/fuzz
+
 extras: $(VENV)/dev  ## Install and run every documented combination of extras, each by itself
-	OMP_NUM_THREADS=2 $(VENV)/bin/pytest -q -s -m extras tests/test_extras.py tests/test_edge_install.py
+	CONSTRAINTS=$(abspath $(CONSTRAINTS)) OMP_NUM_THREADS=2 \
+		$(VENV)/bin/pytest -q -s -m extras $(INSTALLED)
+
+lowest: $(VENV)/dev  ## The same with the lowest versions that pyproject.toml allows
+	$(VENV)/bin/python .ci/lowest.py > $(VENV)/lowest.txt
+	$(MAKE) extras CONSTRAINTS=$(VENV)/lowest.txt
 
 check: $(VENV)/dev  ## Check style and types, the types as a user of the wheel sees them
 	$(VENV)/bin/ruff check .
@@ -34,7 +45,7 @@ check: $(VENV)/dev  ## Check style and types, the types as a user of the wheel s
 edge:  ## Install halnet with EXTRAS (by default what an edge device needs) and print the size
 	rm -rf $(EDGE) build
 	$(PYTHON) -m venv $(EDGE)
-	$(EDGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[$(EXTRAS)]'
+	$(EDGE)/bin/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) '.[$(EXTRAS)]'
 	@echo "$$(du -sm $(EDGE) | cut -f1) MB in $(EDGE)"
 
 format:  ## Format the code and fix what ruff can fix

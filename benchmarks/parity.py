@@ -4,19 +4,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from halnet.artifact import bundled
+from halnet.artifact import CHECKPOINTS
 from halnet.benchmarks.divergence import first_divergence
 from halnet.benchmarks.samples import sample_crops
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
-from halnet.errors import ArtifactError, ConfigError, DatasetError
+from halnet.errors import ArtifactError, ConfigError
+from halnet.evaluation.accuracy import find_checkpoint
 from halnet.evaluation.parity import Parity, Reference, compare
 from halnet.evaluation.unseen import (
     Relation,
     UnseenPhotos,
     find_training,
+    find_unseen,
     join_records,
-    select_unseen,
 )
 from halnet.results import Outputs
 from halnet.runtimes.backends import open_model
@@ -44,10 +45,11 @@ class Verifier:
     def __init__(self, config: VerifyConfig, on_progress: OnProgress = no_progress) -> None:
         """Read the datasets. `on_progress` is called with (crops done, crops in all).
 
-        Raises DatasetError for a dataset that cannot be used.
+        Raises ArtifactError if the checkpoint does not exist or is another kind of file, and
+        DatasetError for a dataset that cannot be used.
         """
         self._config = config
-        self._checkpoint = config.checkpoint or bundled("halnet.safetensors")
+        self._checkpoint = find_checkpoint(config.checkpoint or CHECKPOINTS[0])
         self._on_progress = on_progress
         sets = [PreparedDataset(path) for path in config.data]
         self._data = DataCollection(sets) if sets else None
@@ -57,7 +59,7 @@ class Verifier:
 
         Raises what the comparison of an artifact raises for the checkpoint or the datasets.
         """
-        _ = self._pytorch, self._photos
+        _ = self._pytorch, self.photos
 
     def __call__(self, artifact: Path, runtime: str = "auto", device: str = "auto") -> Parity:
         """Compare one artifact.
@@ -88,56 +90,40 @@ class Verifier:
         return open_model(self._checkpoint, RuntimeOptions("pytorch", "cpu", self._config.threads))
 
     @cached_property
-    def _photos(self) -> tuple[UnseenPhotos, ...]:
-        """The photos of each dataset that the model was not trained on."""
+    def photos(self) -> tuple[UnseenPhotos, ...]:
+        """The photos of each dataset that the model was not trained on; there may be none.
+
+        Raises what the comparison of an artifact raises for the checkpoint or the datasets.
+        """
         if self._data is None:
             return ()
-        metadata = self._pytorch.spec.metadata
-        training = find_training(metadata, self._checkpoint)
-        photos = select_unseen(self._data, self._config.split, 0, training)
-        for part in photos:
+        training = find_training(self._pytorch.spec.metadata, self._checkpoint)
+        found = find_unseen(self._data, self._config.split, 0, training, self._config.only_split)
+        for part in found:
             if part.relation is Relation.UNKNOWN:
-                found = part.data.split_sha256
+                sha256 = part.data.split_sha256
                 wanted = ", ".join(f"{split[:12]}..." for split in sorted(training.splits))
                 raise ConfigError(
                     f"{part.data.root}: expected the split that the model was trained with, "
-                    f"{wanted}, found {found[:12]}..., whose test photos may have been trained on; "
-                    "name the dataset of the training with --data"
+                    f"{wanted}, found {sha256[:12]}..., whose test photos may have been trained "
+                    "on; name the dataset of the training with --data"
                 )
-        return self._keep_split(photos) if self._config.only_split else photos
-
-    def _keep_split(self, photos: tuple[UnseenPhotos, ...]) -> tuple[UnseenPhotos, ...]:
-        """Return only the photos of the split. Raises DatasetError if there are none."""
-        split = self._config.split
-        parts = [
-            replace(part, records=tuple(r for r in part.records if r.split == split))
-            for part in photos
-        ]
-        if not any(part.records for part in parts):
-            raise DatasetError(
-                f"{', '.join(str(part.data.root) for part in parts)}: expected photos in the split "
-                f"{split}, on which INT8 was not calibrated, found none; name another dataset"
-            )
-        return tuple(part for part in parts if part.records)
-
-    def _describe(self, part: UnseenPhotos) -> str:
-        if self._config.only_split and part.relation is Relation.AWAY:
-            return f"{part.name} {part.split} split {part.data.split_sha256[:12]}, away"
-        return str(part)
+        return found
 
     @cached_property
     def _reference(self) -> Reference:
         calibration = self._pytorch.spec.metadata.calibration
-        name = ", ".join(map(self._describe, self._photos)) or "crops of the bundled portrait"
-        records = join_records(self._photos)
+        names = [str(part) for part in self.photos if part.records]
+        name = ", ".join(names) or "crops of the bundled portrait"
+        records = join_records(self.photos)
         return Reference(name, self._run(self._pytorch), records, calibration)
 
     def _run(self, runtime: Runtime) -> Outputs:
         if self._data is None:
             return runtime.run(sample_crops())
-        return self._data.outputs(runtime.run, join_records(self._photos), self._on_progress)
+        return self._data.outputs(runtime.run, join_records(self.photos), self._on_progress)
 
     def _first_crops(self) -> Crops:
         if self._data is None:
             return sample_crops()
-        return self._data.inner_crops(join_records(self._photos)[:DIVERGENCE_CROPS])
+        return self._data.inner_crops(join_records(self.photos)[:DIVERGENCE_CROPS])

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from halnet.artifact import label_model
 from halnet.benchmarks.samples import sample_crops
 from halnet.errors import ConfigError
-from halnet.runtimes.base import Runtime
+from halnet.runtimes.base import BatchLimits, Runtime
 
 TURN = 10  # timed runs of a runtime before the next one has its turn
 CPU_INFO = Path("/proc/cpuinfo")
@@ -49,13 +50,24 @@ class Timing:
     provider: str
     threads: int
     precision: str
-    model: str  # file name
+    model: str  # its path, or the file name of a bundled model
     batch: int  # crops in each run
+    computed: int  # crops that the model computes in each run; see `count_computed`
     runs: int  # timed runs
     p50: float  # milliseconds for a run
     p90: float
     p99: float
     frames_per_second: float  # crops in a second, over all timed runs
+
+    @property
+    def note(self) -> str:
+        """A sentence about batches that are filled up, or an empty text."""
+        if self.computed == self.batch:
+            return ""
+        return (
+            f"{self.model} on {self.runtime} computes {self.computed} crops in each run: it takes "
+            f"a fixed number, so the batch of {self.batch} is filled up with copies"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -89,6 +101,17 @@ def bench(runtimes: Sequence[Runtime], config: BenchConfig) -> list[Timing]:
     ]
 
 
+def count_computed(limits: BatchLimits, batch: int) -> int:
+    """Return how many crops a model computes for `batch` crops.
+
+    A model with a maximum divides them into several inferences, and one with a minimum fills an
+    inference up with copies.
+    """
+    maximum = limits.maximum or batch
+    parts = (min(maximum, batch - start) for start in range(0, batch, maximum))
+    return sum(max(limits.minimum, part) for part in parts)
+
+
 def _to_timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
     spec = runtime.spec
     p50, p90, p99 = (float(p) * 1000 for p in np.percentile(seconds, [50, 90, 99]))
@@ -98,8 +121,9 @@ def _to_timing(runtime: Runtime, seconds: Any, config: BenchConfig) -> Timing:
         provider=spec.provider,
         threads=spec.threads,
         precision=spec.metadata.precision,
-        model=Path(spec.model).name,
+        model=label_model(spec.model),
         batch=config.batch,
+        computed=count_computed(spec.batch_limits, config.batch),
         runs=len(seconds),
         p50=p50,
         p90=p90,

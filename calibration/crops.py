@@ -1,31 +1,21 @@
-"""Calibration crops: the crops that INT8 ranges are measured on, and where they come from."""
+"""Calibration crops: the crops that INT8 ranges are measured on, and how they are picked."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from halnet.alignment import align
-from halnet.batches import find_photos, predict_photos
 from halnet.calibration.validation_photos import SPLIT, ValidationPhotos
 from halnet.datasets.record import Record
 from halnet.errors import DatasetError
-from halnet.images import load_image
-from halnet.network.checkpoint import Checkpoint
-from halnet.predictor import Predictor
-from halnet.results import Face
-from halnet.runtimes.base import Crops, RuntimeOptions
-from halnet.runtimes.pytorch import PyTorchRuntime
+from halnet.runtimes.base import Crops
 
 MIN_PHOTOS = 16
 MIN_DECADES = 3  # of ages: ranges measured on faces of one age do not fit the others
 BATCH = 8  # crops of one inference while ranges are measured, where the graph takes any number
-PHOTOS_PER_CROP = 4  # photos of a folder to choose each crop from, so that ages are balanced
 # How many photos each of several datasets gives.
 RULE = (
     "the groups of one sex and one decade of age take turns, and in each group the datasets take "
@@ -42,6 +32,7 @@ class CalibrationCrops:
     crops: Crops  # N x 224 x 224 x 3 uint8 RGB
     origin: dict[str, Any]  # JSON-ready, for the manifest
     counts: Mapping[str, int] = field(default_factory=dict)  # of each of several datasets, by name
+    left_out: int = 0  # number of photos that are copies of test photos
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -60,7 +51,7 @@ def pick_calibration_crops(photos: ValidationPhotos, count: int, seed: int = 0) 
     """
     data = photos.data
     records = pick_records(photos.records, count, seed, f"{photos.folders}, {SPLIT} split")
-    crops, origin = data.inner_crops(records), _origin(str(photos), seed, records)
+    crops, origin = data.inner_crops(records), describe_origin(str(photos), seed, records)
     if len(data.sets) == 1:
         return CalibrationCrops(crops, origin)
     sources = {name: [r.source for r in records if r.dataset == name] for name in data.sets}
@@ -68,50 +59,8 @@ def pick_calibration_crops(photos: ValidationPhotos, count: int, seed: int = 0) 
     return CalibrationCrops(crops, {**origin, "photos": sources, "rule": RULE}, counts)
 
 
-def find_calibration_crops(
-    folder: Path,
-    checkpoint: Checkpoint,
-    count: int,
-    seed: int = 0,
-    detector: Path | None = None,
-    test_photos: Mapping[str, str] = MappingProxyType({}),
-) -> CalibrationCrops:
-    """Return up to `count` crops, one of the largest face in each of a folder's photos.
-
-    They are balanced over decades of the ages that the checkpoint predicts. `detector` is a local
-    YuNet file. `test_photos` are file names of photos that results are reported on, with the name
-    of the dataset of each.
-
-    Raises DatasetError where there are too few faces, too few decades of age among them, or one of
-    the `test_photos` in the folder; ConfigError where the folder has no photos; DetectorError where
-    YuNet cannot be loaded.
-    """
-    photos = find_photos([folder])
-    tested = sorted(photo.name for photo in photos if photo.name in test_photos)
-    if tested:
-        raise DatasetError(
-            f"{folder}: expected no photos of the test split, which results are reported on, found "
-            f"{len(tested)} ({tested[0]} of {test_photos[tested[0]]}, ...); calibrate on other "
-            "photos"
-        )
-    order = np.random.default_rng(seed).permutation(len(photos))[: PHOTOS_PER_CROP * count]
-    largest: dict[Path, Face] = {}
-    runtime = PyTorchRuntime(checkpoint, RuntimeOptions(device="cpu"))
-    with Predictor(runtime, detector=detector) as predictor:
-        for result in predict_photos(predictor, [photos[i] for i in order]):
-            if result.faces:  # a photo that cannot be read has no faces either
-                largest[result.photo] = result.faces[0]
-    found = [
-        Record(photo.relative_to(folder).as_posix(), int(face.age), int(face.age), split=SPLIT)
-        for photo, face in largest.items()
-    ]
-    records = pick_records(found, min(count, max(len(found), MIN_PHOTOS)), seed, str(folder))
-    chosen = [folder / record.source for record in records]
-    crops = np.stack([align(load_image(photo), largest[photo].landmarks) for photo in chosen])
-    return CalibrationCrops(crops, _origin(f"photos in {folder.name}", seed, records))
-
-
-def _origin(data: str, seed: int, records: Sequence[Record]) -> dict[str, Any]:
+def describe_origin(data: str, seed: int, records: Sequence[Record]) -> dict[str, Any]:
+    """Return what the manifest states about calibration photos; `data` names where they lie."""
     return {"data": data, "seed": seed, "photos": [record.source for record in records]}
 
 
@@ -140,11 +89,7 @@ def pick_records(
             f"{data}: expected at least {MIN_PHOTOS} photos of faces to calibrate on, "
             f"found {len(records)}; add photos"
         )
-    if count < MIN_PHOTOS:
-        raise DatasetError(
-            f"{data}: expected at least {MIN_PHOTOS} calibration photos, found {count}; "
-            "set --calibration-photos"
-        )
+    check_count(count, data)
     groups: dict[tuple[int, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for index in np.random.default_rng(seed).permutation(len(records)):
         record = records[index]
@@ -157,6 +102,15 @@ def pick_records(
             f"found {len(decades)}; add photos of other ages"
         )
     return take_turns(take_turns(groups[key].values()) for key in sorted(groups))[:count]
+
+
+def check_count(count: int, data: str) -> None:
+    """Raise DatasetError for a number of calibration photos that is too small."""
+    if count < MIN_PHOTOS:
+        raise DatasetError(
+            f"{data}: expected at least {MIN_PHOTOS} calibration photos, found {count}; "
+            "set --calibration-photos"
+        )
 
 
 def take_turns(groups: Iterable[Iterable[T]]) -> list[T]:

@@ -8,11 +8,12 @@ import onnxruntime
 from onnx import helper
 
 from halnet.artifact import INPUT_NAME
+from halnet.cores import thread_count
 from halnet.runtimes.base import Crops
 
 # Takes N x 224 x 224 x 3 uint8 RGB crops and returns N ages in years.
 AgeFunction = Callable[[Crops], Any]
-# Takes a graph and a number of threads (None: one for each core).
+# Takes a graph and a number of threads (None: one for each usable core).
 Opener = Callable[[Any, int | None], AgeFunction]
 
 
@@ -20,8 +21,7 @@ def open_session(proto: Any, threads: int | None = None) -> Any:
     """Return an `InferenceSession` of an ONNX model, which prints nothing but errors."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    if threads:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = thread_count(threads)
     return onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -50,7 +50,9 @@ def _optimise(network: AgeNet, count: int, seed: int, steps: int) -> Crops:
         if isinstance(module, nn.BatchNorm2d)
     ]
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randn(count, CROP_SIZE, CROP_SIZE, 3, generator=generator).requires_grad_()
+    shape = (count, CROP_SIZE, CROP_SIZE, 3)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+    pixels = noise.requires_grad_()
     optimizer = torch.optim.Adam([pixels], LEARNING_RATE)
     for _ in range(steps):
         distances.clear()

@@ -8,7 +8,9 @@ format at its top, so that an export finds out before its work whether it is ins
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 
+from halnet.artifact import FOLDER_FILES
 from halnet.packages import needs
 from halnet.runtimes.sidecar import SIDECAR_SUFFIX
 
@@ -21,7 +23,7 @@ class Format:
     function: str  # name of its function, which is called with (graph, metadata, path, target)
     file_names: dict[str, str]  # name of the artifact in each precision
     runtime: str  # runtime that checks the artifact after it is written
-    packages: tuple[str, ...]  # packages whose versions the manifest states
+    packages: tuple[str, ...]  # modules whose versions the manifest states
     extra: str = "export"  # extras of halnet that install these packages
     traced: dict[str, str] = field(
         default_factory=dict
@@ -29,8 +31,15 @@ class Format:
     scheme: str = "unsigned"  # of INT8, a name in `calibration.quantizer.SCHEMES`
     budget_runtime: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
+    inside: tuple[str, ...] = ()  # names of the files of an artifact that is a folder
     # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
     capability_check: str = ""
+
+    def list_files(self, path: Path) -> list[Path]:
+        """Return the files that an artifact at `path` consists of, the one to open it by last."""
+        if self.inside:
+            return [path / name for name in self.inside]
+        return [path.with_name(path.name + suffix) for suffix in (*self.beside, "")]
 
     def load_writer(self) -> Callable[..., None]:
         """Return the function that writes this format.
@@ -78,13 +87,14 @@ FORMATS = {
         "export,openvino",
         traced={"fp16": "fp32"},  # OpenVINO itself stores the weights in FP16
         budget_runtime="openvino",
+        inside=FOLDER_FILES,
     ),
     "tensorrt": Format(
         "to_tensorrt",
         "write_tensorrt",
         {"fp32": "halnet.engine", "fp16": "halnet.fp16.engine", "int8": "halnet.int8.engine"},
         "tensorrt",
-        (*TRACED_BY, "tensorrt-rtx", "tensorrt"),
+        (*TRACED_BY, "tensorrt_rtx", "tensorrt"),
         "export,tensorrt-rtx",
         scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),

@@ -87,7 +87,7 @@ def round_to_half(model: AgeNet) -> AgeNet:
 
 def fold(model: AgeNet) -> None:
     """Fold batch norms into the convolutions before them."""
-    fold_batch_norms(model, torch.zeros(1, CROP_SIZE, CROP_SIZE, 3))
+    fold_batch_norms(model, torch.zeros(1, CROP_SIZE, CROP_SIZE, 3, device="cpu"))
 
 
 def separate_attention(model: AgeNet) -> None:

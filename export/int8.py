@@ -4,30 +4,21 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import AgeShift
-from halnet.calibration.crops import (
-    CalibrationCrops,
-    find_calibration_crops,
-    pick_calibration_crops,
-)
 from halnet.calibration.equalization import equalize
 from halnet.calibration.layers import ROLES
 from halnet.calibration.quantizer import Quantizer
 from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
 from halnet.calibration.sessions import Opener
-from halnet.calibration.synthetic import make_synthetic_crops
-from halnet.calibration.validation_photos import find_validation_photos
-from halnet.datasets.collection import DataCollection
-from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.export.config import Int8Config
 from halnet.export.plots import plot_sensitivity
+from halnet.export.samples import Int8Samples
 from halnet.files import write_text
-from halnet.network.checkpoint import Checkpoint
 
 SENSITIVITY_FILE = "sensitivity"  # followed by the scheme and .csv or .png
 RANKING_PHOTOS = 200  # spread evenly over the validation photos
@@ -44,20 +35,18 @@ class Int8:
     def __init__(
         self,
         config: Int8Config,
-        checkpoint: Checkpoint,
+        samples: Int8Samples,
         proto: Any,
         on_step: Callable[[str], None],
     ) -> None:
-        """Measure the ranges of the FP32 graph `proto`, an ONNX model traced from `checkpoint`.
+        """Measure the ranges of the FP32 graph `proto`, an ONNX model.
 
-        `on_step` is called with a line before each step. Raises DatasetError for photos on which
-        ranges cannot be measured, and what `Quantizer` raises.
+        `on_step` is called with a line before each step. Raises what `Quantizer` raises.
         """
         self._config = config
         self._on_step = on_step
-        sets = [PreparedDataset(path) for path in config.data]
-        self._photos = find_validation_photos(DataCollection(sets), checkpoint) if sets else None
-        self._calibration = self._pick_crops(checkpoint)
+        self._photos = samples.validation
+        self._calibration = samples.calibration
         on_step(f"measuring ranges on {self._calibration}")
         self._proto = equalize(proto, self._calibration.crops)
         self._quantizer = Quantizer(self._proto, self._calibration.crops, config.method)
@@ -93,25 +82,6 @@ class Int8:
             "steps": [{"kept": len(step.kept), **step.shift.to_dict()} for step in steps],
         }
         return self._quantizer.quantize(scheme, frozenset(best.kept)), entry
-
-    def _pick_crops(self, checkpoint: Checkpoint) -> CalibrationCrops:
-        """Return crops of a folder's photos, of the validation photos, or synthetic ones."""
-        config = self._config
-        if config.photos is not None:
-            names = {
-                PurePosixPath(record.source).name: name
-                for name, data in (self._photos.data.sets.items() if self._photos else ())
-                for record in data.records
-                if record.split == "test"
-            }
-            self._on_step(f"finding faces in {config.photos}")
-            return find_calibration_crops(
-                config.photos, checkpoint, config.crops, config.seed, config.detector, names
-            )
-        if self._photos is not None:
-            return pick_calibration_crops(self._photos, config.crops, config.seed)
-        self._on_step("making synthetic crops from the batch norms of the checkpoint")
-        return make_synthetic_crops(checkpoint, seed=config.seed)
 
     def _rank(self, scheme: str) -> tuple[Sensitivity, ...]:
         """Return the ranking of the layers. Only the first call for a scheme measures it."""

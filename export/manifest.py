@@ -1,14 +1,16 @@
 """`manifest.json`: lists the artifacts of a folder, how they were made and how they compared."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from halnet import __version__
 from halnet.artifact import sha256_artifact, size_artifact
 from halnet.errors import ArtifactError
-from halnet.files import write_text
+from halnet.files import editing, write_text
+from halnet.json_text import parse_json
 from halnet.packages import installed_version
 
 MANIFEST_FILE = "manifest.json"
@@ -35,48 +37,74 @@ def list_artifacts(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def record_artifact(path: Path, entry: Mapping[str, Any], packages: Sequence[str]) -> Path:
-    """Record a new artifact in the manifest of its folder, and return the manifest's path.
+def describe_artifact(
+    path: Path, entry: Mapping[str, Any], packages: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a manifest states about a new artifact.
 
     `entry` is JSON-ready and states how the artifact was made. Its hash, its size and the versions
     of halnet and of the installed `packages` are added.
     """
-    manifest = path.parent / MANIFEST_FILE
-    content = _read(manifest)
-    content["artifacts"][path.name] = {
+    return {
         "sha256": sha256_artifact(path),
         "bytes": size_artifact(path),
         "versions": {"halnet": __version__, **_versions(packages)},
         "parity": {},  # name of the data: what a comparison on it found
         **entry,
     }
-    _write(manifest, content)
-    return manifest
 
 
-def remove_artifact(path: Path) -> None:
-    """Remove an artifact from the manifest of its folder, if it is listed there."""
-    manifest = path.parent / MANIFEST_FILE
-    content = _read(manifest)
-    if content["artifacts"].pop(path.name, None) is not None:
-        _write(manifest, content)
+def record_artifacts(
+    folder: Path, entries: Mapping[str, Mapping[str, Any]], removed: Iterable[str] = ()
+) -> Path:
+    """Record new artifacts in the manifest of their folder, and return the manifest's path.
+
+    `entries` has what `describe_artifact` returned, by the name of the artifact. The entries of the
+    artifacts in `removed` are deleted.
+    """
+    with _editing(folder) as artifacts:
+        for name in removed:
+            artifacts.pop(name, None)
+        artifacts.update({name: dict(entry) for name, entry in entries.items()})
+    return folder / MANIFEST_FILE
 
 
-def record_parity(path: Path, data: str, parity: Mapping[str, Any]) -> Path | None:
+def record_parity(path: Path, data: str, parity: Mapping[str, Any]) -> str:
     """Record what a comparison on `data` found, beside comparisons on other data.
 
-    Returns the manifest's path, or None where no manifest lists this very file.
+    Returns why it was not recorded, or an empty text. Without a manifest there is nothing to say.
     """
-    manifest = path.parent / MANIFEST_FILE
-    if not manifest.exists():
-        return None
-    content = _read(manifest)
-    entry = content["artifacts"].get(path.name)
-    if entry is None or entry["sha256"] != sha256_artifact(path):
-        return None
-    entry["parity"][data] = dict(parity)
-    _write(manifest, content)
-    return manifest
+    folder = path.parent
+    if not (folder / MANIFEST_FILE).exists():
+        return ""
+    try:
+        with _editing(folder) as artifacts:
+            entry = artifacts.get(path.name)
+            if entry is None or entry["sha256"] != sha256_artifact(path):
+                return f"{folder / MANIFEST_FILE} does not list this file; export it again"
+            entry["parity"][data] = dict(parity)
+    except OSError as error:
+        return f"{error.filename or folder / MANIFEST_FILE}: {error.strerror or error}"
+    except ArtifactError as error:
+        return str(error)
+    return ""
+
+
+@contextmanager
+def _editing(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a folder's manifest by name, and write them when the block ends.
+
+    Other programs that edit the same manifest wait until then. If nothing has changed, the file is
+    not written.
+    """
+    manifest = folder / MANIFEST_FILE
+    with editing(manifest):
+        content = _read(manifest)
+        before = _to_text(content)
+        yield content["artifacts"]
+        text = _to_text(content)
+        if text != before:
+            write_text(manifest, text)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
@@ -89,12 +117,24 @@ def _read(manifest: Path) -> dict[str, Any]:
     if not manifest.exists():
         return {"artifacts": {}}
     try:
-        content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        content["artifacts"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{manifest}: damaged; delete it and export again") from error
+        content: dict[str, Any] = parse_json(manifest.read_text(encoding="utf-8"))
+        is_complete = all(_is_entry(*item) for item in content["artifacts"].items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_complete = False
+    if not is_complete:
+        raise ArtifactError(f"{manifest}: damaged; delete it and export again")
     return content
 
 
-def _write(manifest: Path, content: dict[str, Any]) -> None:
-    write_text(manifest, json.dumps(content, indent=1, sort_keys=True) + "\n")
+def _is_entry(name: str, entry: Any) -> bool:
+    """Return whether a manifest may list an artifact of this name, with such an entry."""
+    return (
+        Path(name).name == name not in ("", "..")
+        and isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and isinstance(entry.get("parity"), dict)
+    )
+
+
+def _to_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"

@@ -1,9 +1,5 @@
 """ONNX: traces a network to one graph, from which every format is made, and writes it as a file."""
 
-import contextlib
-import io
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +26,18 @@ def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> A
     """
     network: nn.Module = HalfNet(model) if precision == "fp16" else model
     # The example of a free batch size is a batch of two: a one would be traced as a constant.
-    example = torch.zeros(batch or 2, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            network.eval(),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
-            dynamic_shapes=None if batch else ({0: torch.export.Dim("batch")},),
-            external_data=False,
-            verbose=False,
-        )
+    shape = (batch or 2, CROP_SIZE, CROP_SIZE, 3)
+    program = torch.onnx.export(
+        network.eval(),
+        (torch.zeros(shape, dtype=torch.uint8, device="cpu"),),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT_NAME],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_shapes=None if batch else ({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,  # it would print
+    )
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:  # stack traces contain paths of the machine that exports

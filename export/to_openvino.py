@@ -1,5 +1,6 @@
 """OpenVINO: writes a traced network as an IR folder that follows the artifact contract."""
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halnet.artifact import INPUT_NAME, Metadata
+from halnet.errors import ArtifactError
 from halnet.export.config import Target
 from halnet.runtimes.ov import XML_FILE, compile_config, import_openvino
 
@@ -36,11 +38,22 @@ def open_age_function(proto: Any, threads: int | None = None) -> "AgeFunction":
 
 
 def save_openvino(model: Any, metadata: Metadata, path: Path) -> None:
-    """Save an `ov.Model` as an IR folder with the metadata in its rt_info."""
+    """Save an `ov.Model` as an IR folder with the metadata in its rt_info.
+
+    Raises ArtifactError if it cannot be written, for example because the disk is full.
+    """
     for key, value in metadata.to_properties().items():
         model.set_rt_info(value, key.split(".", 1))  # halnet.KEY: section and key
     path.mkdir(parents=True, exist_ok=True)
-    ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision == "fp16")
+    try:
+        ov.save_model(model, path / XML_FILE, compress_to_fp16=metadata.precision == "fp16")
+    except RuntimeError as error:  # OpenVINO does not say what the system reported
+        reason = (str(error).splitlines() or [type(error).__name__])[-1]
+        free = shutil.disk_usage(path).free / 1e6
+        raise ArtifactError(
+            f"{path.name}: OpenVINO could not write the model ({reason}); "
+            f"{free:.0f} MB are free on its disk: free more, or name another folder with --out"
+        ) from error
 
 
 def _convert(proto: Any, int8: bool) -> Any:

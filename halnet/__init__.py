@@ -39,5 +39,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         from importlib import import_module
 
+        from halnet.packages import check_opencv
+
+        check_opencv()
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'halnet' has no attribute {name!r}")

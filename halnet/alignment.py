@@ -23,6 +23,7 @@ from halnet.images import Image
 CROP_SIZE = 224  # pixels: width and height of the crop that the network sees
 MARGIN = 16  # pixels that a prepared crop has in addition on each side, for augmentation
 PREPARED_SIZE = CROP_SIZE + 2 * MARGIN  # 256 pixels
+MAX_ROLL = 25.0  # degrees from upright up to which a face counts as upright
 
 Matrix = NDArray[np.float64]
 Landmarks = NDArray[np.float32]
@@ -31,6 +32,7 @@ TEMPLATE: NDArray[np.float64] = np.array(
     [[84, 96], [140, 96], [112, 128], [89, 161], [135, 161]], np.float64
 )
 TEMPLATE.setflags(write=False)
+_CENTRED = (TEMPLATE - TEMPLATE.mean(axis=0)) @ (1, 1j)
 
 
 def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
@@ -71,6 +73,16 @@ def similarity(source: Matrix, target: Matrix) -> Matrix:
     a = np.vdot(centred, q - q_mean) / np.vdot(centred, centred).real
     b = q_mean - a * p_mean
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def roll(landmarks: Landmarks) -> float:
+    """Return the angle in degrees by which a face is turned clockwise, above -180 and up to 180.
+
+    `landmarks` is 5 x 2, x and y in pixels, in the order of the template. The face is upright at 0.
+    """
+    # The angle of the similarity to the template, without its scale and its translation.
+    places = np.asarray(landmarks, np.float64) @ (1, 1j)
+    return -math.degrees(np.angle(np.vdot(places, _CENTRED)))
 
 
 def inner_crop(crop: Image) -> Image:

@@ -18,12 +18,14 @@ from halnet.ages import AGE_MAX, AGE_MIN, CALIBRATION_KINDS, LEGAL_AGE, AgeCalib
 from halnet.alignment import CROP_SIZE, TEMPLATE
 from halnet.errors import ArtifactError
 from halnet.faces import YUNET_NAME
+from halnet.json_text import parse_json
 
 FORMAT_VERSION = 2  # of the metadata; 1, with a single dataset, is read too
 PREFIX = "halnet."
 PRECISIONS = ("fp32", "fp16", "int8")
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("age", "stddev", "probabilities")
+FOLDER_FILES = ("halnet.bin", "halnet.xml")  # of an artifact that is a folder (OpenVINO)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Metadata:
             )
         try:
             spec = _read_input(properties, source)
-            age_range = json.loads(properties[PREFIX + "age_range"])
+            age_range = parse_json(properties[PREFIX + "age_range"])
             if age_range != [AGE_MIN, AGE_MAX]:
                 raise ArtifactError(
                     f"{source}: expected ages {AGE_MIN} to {AGE_MAX}, found {age_range}; export "
@@ -145,14 +147,14 @@ class Metadata:
             return cls(
                 calibration=_read_calibration(properties, source),
                 datasets=_read_datasets(properties),
-                reference_mae=dict(json.loads(properties[PREFIX + "reference_mae"])),
+                reference_mae=dict(parse_json(properties[PREFIX + "reference_mae"])),
                 precision=precision,
                 checkpoint_sha256=properties[PREFIX + "checkpoint_sha256"],
                 licence=properties.get(PREFIX + "licence", ""),
                 terms=properties.get(PREFIX + "terms", ""),
                 minor_errors=tuple(
                     tuple(float(error) for error in errors)
-                    for errors in json.loads(properties.get(PREFIX + "minor_errors", "[]"))
+                    for errors in parse_json(properties.get(PREFIX + "minor_errors", "[]"))
                 ),
                 input=spec,
             )
@@ -165,7 +167,7 @@ class Metadata:
 
 def _read_calibration(properties: Mapping[str, str], source: str | Path) -> AgeCalibration:
     """Return the calibration; ArtifactError if this library does not know its kind."""
-    values = json.loads(properties[PREFIX + "calibration"])
+    values = parse_json(properties[PREFIX + "calibration"])
     kind = values.get("kind", CALIBRATION_KINDS[0])
     if kind not in CALIBRATION_KINDS:
         raise ArtifactError(
@@ -189,14 +191,14 @@ def _read_datasets(properties: Mapping[str, str]) -> tuple[TrainedSet, ...]:
             str(entry["split_sha256"]),
             None if entry["photos"] is None else int(entry["photos"]),
         )
-        for entry in json.loads(properties[PREFIX + "datasets"])
+        for entry in parse_json(properties[PREFIX + "datasets"])
     )
 
 
 def _read_input(properties: Mapping[str, str], source: str | Path) -> InputSpec:
     """Return the input specification; ArtifactError if this library does not make such crops."""
     fingerprint = properties[PREFIX + "input_fingerprint"]
-    stated = json.dumps(json.loads(properties[PREFIX + "input"]), sort_keys=True)
+    stated = json.dumps(parse_json(properties[PREFIX + "input"]), sort_keys=True)
     spec = KNOWN_INPUTS.get(fingerprint)
     if spec is None or stated != json.dumps(asdict(spec), sort_keys=True):
         raise ArtifactError(
@@ -226,17 +228,31 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def artifact_files(path: Path) -> list[Path]:
+    """Return the files of an artifact: itself, or those of a folder that belong to the artifact.
+
+    Whatever else is in the folder, such as the hidden files of a desktop, is not part of it.
+    """
+    return [path / name for name in FOLDER_FILES] if path.is_dir() else [path]
+
+
 def sha256_artifact(path: Path) -> str:
     """Return the SHA-256 of an artifact, in hexadecimal digits.
 
-    For a folder, it is the SHA-256 of what `sha256sum *` prints in that folder.
+    For a folder, it is the SHA-256 of what `sha256sum halnet.bin halnet.xml` prints in that folder.
     """
     if not path.is_dir():
         return sha256_file(path)
-    listing = "".join(f"{sha256_file(file)}  {file.name}\n" for file in sorted(path.iterdir()))
+    listing = "".join(f"{sha256_file(file)}  {file.name}\n" for file in artifact_files(path))
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def size_artifact(path: Path) -> int:
     """Return the size of an artifact in bytes; for a folder, the total of its files."""
-    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else (path,)))
+    return sum(file.stat().st_size for file in artifact_files(path))
+
+
+def label_model(path: str | Path) -> str:
+    """Return how results name a model: by its path, or a bundled one by its file name."""
+    path = Path(path)
+    return path.name if path == bundled(path.name) else str(path)

@@ -37,6 +37,7 @@ def draw_note(image: Image, text: str) -> Image:
     size, its end is cut off.
     """
     canvas = image.copy()
+    text = _drawable(text)
     scale = max(0.4, canvas.shape[1] / 1100)
     (width, _), _ = cv2.getTextSize(text, FONT, scale, 1)
     scale = max(0.3, min(scale, scale * 0.95 * canvas.shape[1] / max(width, 1)))
@@ -58,3 +59,8 @@ def _write(canvas: Image, text: str, x: int, y: int, scale: float) -> None:
     cv2.rectangle(canvas, (x, top), (x + width + 2 * pad, bottom), BOX_COLOUR, cv2.FILLED)
     origin = (x + pad, bottom - baseline)
     cv2.putText(canvas, text, origin, FONT, scale, TEXT_COLOUR, weight, cv2.LINE_AA)
+
+
+def _drawable(text: str) -> str:
+    """Return a text with "?" for bytes of file names that are not UTF-8: OpenCV crashes on them."""
+    return text.encode(errors="replace").decode()

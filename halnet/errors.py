@@ -10,6 +10,10 @@ class HalnetError(Exception):
     The command line prints such an error as one line and ends with exit status 2.
     """
 
+    def __str__(self) -> str:
+        """Return the message in one line, even if a name in it has several lines."""
+        return "\\n".join(super().__str__().splitlines())
+
 
 class ImageError(HalnetError):
     """A photo or video cannot be read: missing, empty, damaged, too large, or an unknown format."""

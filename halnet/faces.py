@@ -9,17 +9,20 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import Landmarks
+from halnet.alignment import MAX_ROLL, Landmarks, roll
+from halnet.cache import CACHE_VARIABLE, cache_folder
 from halnet.errors import ConfigError, DetectorError
+from halnet.forking import Forkable
 from halnet.images import Image, quiet_opencv
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
@@ -28,11 +31,14 @@ YUNET_URL = (
 )
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 YUNET_VARIABLE = "HALNET_YUNET"  # environment variable: path of a local copy of the YuNet file
-CACHE_VARIABLE = "HALNET_CACHE"  # environment variable: folder where a downloaded file is kept
 
 DETECTION_SIDE = 640  # pixels: a photo with a longer side is shrunk to this for detection
 SCORE_THRESHOLD = 0.6  # confidence, 0 to 1: YuNet drops faces below it
 NMS_THRESHOLD = 0.3  # overlap (IoU) above which YuNet takes two boxes for one face
+# Pixels: a photo with a shorter side is filled up with black. With a side of 32 pixels or less,
+# OpenCV before 5 leaves results of YuNet at what was in the memory before, and so invents faces.
+MIN_DETECTION_SIDE = 64
+MIN_INSIDE = 0.5  # share of the area of a box: if less is inside the photo, it is no face
 MAX_OUTSIDE = 1.0  # widths or heights of the photo: a landmark farther outside is a mistake
 
 
@@ -83,13 +89,25 @@ class DetectedFace:
         """Area of the box in square pixels."""
         return self.box[2] * self.box[3]
 
+    @property
+    def turned(self) -> int:
+        """Degrees by which the face is turned clockwise, from -179 to 180; 0 if nearly upright."""
+        angle = roll(self.landmarks)
+        return round(angle) if abs(angle) > MAX_ROLL else 0
+
     def is_inside(self, photo: Image) -> bool:
         """Return whether an H x W x 3 photo can show the face, so that its crop is not empty.
 
-        The middle of the landmarks must be inside the photo. A landmark of a face that is cut off
-        by the border may be outside, but by no more than the width or the height of the photo.
+        At least half of the box and the middle of the landmarks must be inside the photo. A
+        landmark of a face that is cut off by the border may be outside, but by no more than the
+        width or the height of the photo.
         """
         height, width = photo.shape[:2]
+        x, y, box_width, box_height = self.box
+        across = min(x + box_width, width) - max(x, 0)
+        down = min(y + box_height, height) - max(y, 0)
+        if min(across, down) <= 0 or across * down < MIN_INSIDE * self.area:
+            return False
         places = self.landmarks.astype(np.float64) / (width, height)  # 0 to 1 inside the photo
         distances = np.maximum(-places, places - 1)  # above 0: outside
         middle = places.mean(axis=0)
@@ -125,8 +143,10 @@ class Detector(Protocol):
         ...
 
 
-class FaceDetector:
+class FaceDetector(Forkable):
     """YuNet, which finds all faces of a photo. Several threads may share one detector.
+
+    It is loaded again in a process that was forked, or where it is unpickled.
 
     `model` is the path of a YuNet file; without it, see `yunet_path`. Faces with a box narrower
     than `min_face`, in pixels of the photo, are left out (see `largest_first`).
@@ -136,41 +156,78 @@ class FaceDetector:
     """
 
     def __init__(self, model: str | Path | None = None, min_face: float = 0.0) -> None:
+        super().__init__()
         self._min_face = check_min_face(min_face)
-        path = yunet_path(model)
-        self._lock = threading.Lock()
+        self._model = None if model is None else Path(model).absolute()
+        self._path = yunet_path(self._model).absolute()
+        self._open()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FaceDetector, (self._model, self._min_face)
+
+    def copy(self) -> "FaceDetector":
+        """Return another detector of the same file. Each is fastest with photos of one size."""
+        return FaceDetector(self._path)
+
+    def _open(self) -> None:
+        path, self._lock = self._path, threading.Lock()
         try:
             with quiet_opencv():  # OpenCV 5 warns of a default that it sets itself
+                # OpenCV gets the bytes of the file, since it crashes on a name that is not UTF-8.
+                data, config = np.fromfile(path, np.uint8), np.empty(0, np.uint8)
                 self._net = cv2.FaceDetectorYN.create(
-                    str(path), "", (320, 320), SCORE_THRESHOLD, NMS_THRESHOLD
+                    "onnx", data, config, (320, 320), SCORE_THRESHOLD, NMS_THRESHOLD
                 )
         except cv2.error as error:
             raise DetectorError(f"{path}: OpenCV cannot load it: {error.err}") from error
 
+    def _after_fork(self) -> None:
+        """Load YuNet again. Another thread may have held the lock during the fork."""
+        self._open()
+
     def __call__(self, photo: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
-        height, width = photo.shape[:2]
-        scale = min(1.0, DETECTION_SIDE / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = photo if scale == 1.0 else cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+        self.check_process()
+        small = shrink(photo)
+        bgr = _fill_up(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         with self._lock:
-            self._net.setInputSize(size)
+            self._net.setInputSize(bgr.shape[1::-1])
             found: NDArray[np.float32] | None = self._net.detect(bgr)[1]  # type: ignore[assignment]
         if found is None:
             return ()
         # A row is x, y, width, height, five times (x, y), score.
         rows = found.copy()
-        rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
-        faces = (
-            DetectedFace(
+        rows[:, :14] *= np.tile(np.divide(photo.shape[1::-1], small.shape[1::-1]), 7)
+        return largest_first(_possible_faces(rows), photo, self._min_face)
+
+
+def shrink(photo: Image) -> Image:
+    """Return a photo whose longer side has at most DETECTION_SIDE pixels, as YuNet gets it."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, DETECTION_SIDE / max(height, width))
+    if scale == 1.0:
+        return photo
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fill_up(photo: NDArray[Any]) -> NDArray[Any]:
+    """Return a photo with black pixels on the right and below, up to MIN_DETECTION_SIDE."""
+    down, across = (max(0, MIN_DETECTION_SIDE - side) for side in photo.shape[:2])
+    if not down and not across:
+        return photo
+    return cv2.copyMakeBorder(photo, 0, down, 0, across, cv2.BORDER_CONSTANT)
+
+
+def _possible_faces(rows: NDArray[np.float32]) -> Iterator[DetectedFace]:
+    """Yield the faces of YuNet, without those whose numbers no face can have."""
+    for row in rows:
+        with suppress(DetectorError):
+            yield DetectedFace(
                 box=(float(row[0]), float(row[1]), float(row[2]), float(row[3])),
                 landmarks=row[4:14].reshape(5, 2).copy(),
                 score=float(row[14]),
             )
-            for row in rows
-        )
-        return largest_first(faces, photo, self._min_face)
 
 
 def largest_first(
@@ -178,8 +235,8 @@ def largest_first(
 ) -> tuple[DetectedFace, ...]:
     """Return what counts as a face of the photo, the largest box first. It is so for all detectors.
 
-    Left out are faces with a box narrower than `min_face` pixels, and those whose landmarks are far
-    outside of the photo (see `DetectedFace.is_inside`).
+    Left out are faces with a box narrower than `min_face` pixels, and those that are mostly outside
+    of the photo (see `DetectedFace.is_inside`).
 
     Raises DetectorError if `found`, which a detector returned, is not a sequence of DetectedFace.
     """
@@ -212,7 +269,8 @@ def yunet_path(model: str | Path | None = None) -> Path:
     HALNET_CACHE names that folder; without it, the user's cache folder for halnet is used (on
     Linux, ~/.cache/halnet).
 
-    Raises DetectorError if the file cannot be read or downloaded, or is not the expected one.
+    Raises DetectorError if the file cannot be read or downloaded, is not the expected one, or if
+    the cache folder cannot be used.
     """
     local = model or os.environ.get(YUNET_VARIABLE)
     return _check_local(Path(local)) if local else _download()
@@ -237,24 +295,53 @@ def _check_local(path: Path) -> Path:
 def _download() -> Path:
     """Return the file in the cache folder, after downloading it if it is not there yet."""
     import pooch
+    from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
+    folder = _cache_folder()
     try:
         # pooch writes beside the target, checks the hash and renames: the cache never holds a part.
-        path = pooch.retrieve(
+        pooch.retrieve(
             YUNET_URL,
             known_hash=f"sha256:{YUNET_SHA256}",
             fname=YUNET_NAME,
-            path=os.environ.get(CACHE_VARIABLE) or pooch.os_cache("halnet"),
-            downloader=pooch.HTTPDownloader(progressbar=_DownloadBar(), timeout=30),
+            path=folder,
+            downloader=_download_file,
         )
-    except (OSError, ValueError) as error:  # there is no network, or the file is another one
+    except (RequestException, ValueError) as error:  # no network, or the file is another one
         raise DetectorError(
             f"the face detector {YUNET_NAME} could not be downloaded from {YUNET_URL} "
             f"({type(error).__name__}); download it by other means, and name its path with "
             f"--detector or {YUNET_VARIABLE}"
         ) from error
-    return Path(path)
+    except OSError as error:
+        reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise DetectorError(
+            f"{folder / YUNET_NAME}: the face detector cannot be read or written there: "
+            f"{reason.strerror}; name another folder with {CACHE_VARIABLE}, or a copy of the file "
+            f"with {YUNET_VARIABLE}"
+        ) from error
+    return folder / YUNET_NAME
+
+
+def _cache_folder() -> Path:
+    """Return the folder where a downloaded file is kept; DetectorError if there can be none."""
+    try:
+        return cache_folder()
+    except ConfigError as error:
+        raise DetectorError(
+            "the face detector is kept in a cache folder, but this user has no home folder; name a "
+            f"folder with {CACHE_VARIABLE}, or a copy of {YUNET_NAME} with {YUNET_VARIABLE}"
+        ) from error
+
+
+def _download_file(url: str, file: str, manager: object) -> None:
+    """Write what is at an address into a file that pooch made."""
+    import pooch
+
+    # pooch made the file for this user alone. In a new one, the umask decides who else may read it.
+    Path(file).unlink()
+    pooch.HTTPDownloader(progressbar=_DownloadBar(), timeout=30)(url, file, manager)
 
 
 class _DownloadBar:

@@ -1,19 +1,20 @@
 """Files and folders that are written completely or not at all, by one program at a time."""
 
 import csv
+import errno
 import fcntl
 import io
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from halnet.errors import ConfigError
 
-STAGING_PREFIX = ".halnet-staging-"
 NAME_ERRORS = "surrogateescape"  # Python's way to keep the bytes of file names that are not UTF-8
 
 
@@ -22,18 +23,68 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`. The file there replaces `path` when the block ends.
 
     If the block fails or is interrupted, what was at `path` before stays there. Missing folders are
-    made.
+    made. If `path` is a link, the file that it leads to is replaced. A file that exists keeps its
+    owner and its mode, and the umask decides the mode of a new one. If `path` is a device or a
+    pipe, such as /dev/stdout, the content is written into it. An OSError names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _writing_into_device(path) as temporary:
+            yield temporary
+        return
+    target = follow(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(target, path.suffix)
     try:
+        mode = _create_like(target, temporary)
         yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.chmod(mode)  # some libraries write a new file instead of into the one here
+        temporary.replace(target)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def follow(path: Path) -> Path:
+    """Return the path of the file or folder that links lead to. It does not have to exist.
+
+    Raises OSError for links that lead in a circle.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
+
+
+def temporary_name(path: Path, suffix: str = "") -> Path:
+    """Return the path of a hidden file beside `path` that no other program uses."""
+    return path.with_name(f".halnet-{token_hex(8)}{suffix}")
+
+
+def _create_like(target: Path, temporary: Path) -> int:
+    """Create an empty file that no more people can read than `target`; return its final mode."""
+    known = target.stat() if target.exists() else None
+    mode = 0o666 if known is None else stat.S_IMODE(known.st_mode)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode | stat.S_IWUSR)
+    try:
+        if known is None:
+            return stat.S_IMODE(os.fstat(handle).st_mode)  # what the umask leaves of it
+        with suppress(OSError):  # only an administrator may write files of other owners
+            os.fchown(handle, known.st_uid, known.st_gid)
+        return mode
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _writing_into_device(path: Path) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="halnet-") as folder:
+        temporary = Path(folder) / path.name
+        temporary.touch()
+        yield temporary
+        path.write_bytes(temporary.read_bytes())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,13 +106,24 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: 
     return text.getvalue()
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ConfigError if `folder`, which may have to be made, or a folder above it is a file."""
+    found = next(path for path in (folder, *folder.parents) if path.exists())
+    if not found.is_dir():
+        raise ConfigError(
+            f"{folder}: expected a folder, found that {found} is a file; name another folder"
+        )
+
+
 @contextmanager
 def locked(folder: Path, work: str) -> Iterator[None]:
     """Make a folder, and keep other programs from doing the same `work` in it during the block.
 
-    Raises ConfigError with the name of the work if another program is doing it.
+    Raises ConfigError if `folder` is a file, or with the name of the work if another program is
+    doing it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
+    follow(folder).mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -77,35 +139,31 @@ def locked(folder: Path, work: str) -> Iterator[None]:
 
 
 @contextmanager
-def staging(folder: Path, work: str) -> Iterator[Path]:
-    """Yield an empty folder inside `folder`, to write into before `move_into_place` is called.
+def editing(path: Path) -> Iterator[None]:
+    """Wait until no other program edits a file, and keep others from it during the block.
 
-    Only one program at a time may do this in a folder; see `locked`. Files that a killed program
-    left there are removed.
+    Inside the block, the file may be replaced. Without a file, nothing is locked. Raises OSError if
+    the file cannot be written.
     """
-    with locked(folder, work):
-        for abandoned in folder.glob(STAGING_PREFIX + "*"):
-            shutil.rmtree(abandoned)
-        stage = Path(tempfile.mkdtemp(dir=folder, prefix=STAGING_PREFIX))
-        try:
-            yield stage
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-
-
-def move_into_place(staged: Path, target: Path) -> None:
-    """Move a file or folder to `target`, and replace what was there.
-
-    A folder cannot be replaced in one step. If the second step fails, the first one is undone.
-    """
-    if not target.is_dir():
-        staged.replace(target)
-        return
-    old = staged.with_name(staged.name + ".old")
-    target.rename(old)
+    handle = _lock(path)
     try:
-        staged.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(path: Path) -> int | None:
+    """Return the locked handle of a file; None if there is no file."""
+    while path.exists():
+        handle = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # The program that had the lock may have replaced the file.
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    return None

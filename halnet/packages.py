@@ -1,25 +1,107 @@
-"""Packages: which versions are installed, and what to install if a package is missing."""
+"""Packages: which are installed, in which versions, and what to install if one is missing.
 
+A module is asked for, not the package (distribution) that pip knows: several packages contain the
+same module, and a frozen application contains modules only.
+"""
+
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from halnet.errors import RuntimeUnavailableError
 
+OPENCV_VERSION = (4, 13)  # the oldest that halnet runs with; pyproject.toml states it too
+OPENCV_PARTS = ("FaceDetectorYN", "IMREAD_COLOR_RGB", "utils.logging")  # not in every build
 
-def installed_version(*distributions: str) -> str | None:
-    """Return the version of the first of these distributions that is installed.
 
-    Returns None if none of them is installed. The packages are not imported.
+def is_installed(module: str) -> bool:
+    """Return whether a top-level module can be imported. It is not imported.
+
+    A folder without code, such as one that pip leaves behind when it removes a package, is none.
     """
-    for distribution in distributions:
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
+    if sys.modules.get(module) is not None:  # a module that is loaded may have no specification
+        return True
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None
+
+
+def has_file(module: str, name: str) -> bool:
+    """Return whether an installed package contains a file. The package is not imported."""
+    spec = find_spec(module)
+    folders = (spec and spec.submodule_search_locations) or ()
+    return any(Path(folder, name).exists() for folder in folders)
+
+
+def installed_version(module: str) -> str | None:
+    """Return the version of a top-level module, or None if it is not installed.
+
+    This is the version of the package that contains the module. If there is no such package, or
+    more than one, the module is imported and its own version returned, or "unknown".
+    """
+    if not is_installed(module):
+        return None
+    packages = _packages_with(module)
+    if len(packages) == 1:
+        return version(packages[0])
+    with suppress(ImportError, OSError, AttributeError):
+        return str(import_module(module).__version__)
+    return "unknown"
+
+
+def _packages_with(module: str) -> list[str]:
+    """Return the names of the packages that contain a module, as pip knows them."""
+    return sorted(set(_packages().get(module, ())))
+
+
+@cache
+def _packages() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
+def check_opencv() -> None:
+    """Raise RuntimeUnavailableError if OpenCV is missing, too old or without a part that is needed.
+
+    Several packages contain the module `cv2`, each of them in the same files. The one that was
+    installed last is what is imported, and pip reports no conflict.
+    """
+    try:
+        cv2 = import_module("cv2")
+    except (ImportError, AttributeError, RuntimeError) as error:  # files of several packages
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        found = f"cv2, which cannot be imported ({reason})"
+    else:
+        number = getattr(cv2, "__version__", "without a version")
+        lacking = [f"cv2.{part}" for part in OPENCV_PARTS if not _has_part(cv2, part)]
+        if not lacking and tuple(map(int, re.findall(r"\d+", number)[:2])) >= OPENCV_VERSION:
+            return
+        found = f"cv2 {number} in {_folder(cv2)}"
+        found += f", which has no {' and no '.join(lacking)}" if lacking else ""
+    packages = _packages_with("cv2")
+    named = ", ".join(f"{package} {version(package)}" for package in packages)
+    removal = f"pip uninstall {' '.join(packages)}, then " if packages else ""
+    oldest = ".".join(map(str, OPENCV_VERSION))
+    raise RuntimeUnavailableError(
+        f"halnet needs OpenCV {oldest} or later, found {found}"
+        f" (installed packages: {named or 'none'}); {removal}"
+        f"pip install 'opencv-python-headless>={oldest}'"
+    )
+
+
+def _has_part(module: Any, name: str) -> bool:
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return module is not None
+
+
+def _folder(module: Any) -> str:
+    return str(next(iter(getattr(module, "__path__", ())), module))
 
 
 @contextmanager

@@ -5,25 +5,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from halnet.batches import (
     FaceSelection,
     PhotoResult,
-    find_photos,
+    open_video,
     plan_videos,
     predict_photos,
     predict_video,
 )
 from halnet.errors import ConfigError, ImageError
 from halnet.faces import Detector
+from halnet.photo_files import LeftOut, PhotoSearch, search_photos
 from halnet.predictor import Predictor
-from halnet.result_files import ResultFile, model_name
+from halnet.result_files import ResultFile, is_stdout, model_name
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
-from halnet.video import Video, display_name, is_video
+from halnet.video import display_name, is_video
 
-OnProgress = Callable[[int, int], None]  # called with the number of items done and of all items
+OnProgress = Callable[[int, int], None]  # called with the items done and all items (0: unknown)
 OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]  # called with a label
 
 
@@ -31,7 +32,7 @@ OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]  # called wit
 class PredictConfig:
     """What is predicted, with which model, and where the results are written."""
 
-    sources: tuple[str, ...]  # photos, folders and patterns (see `find_photos`), and videos
+    sources: tuple[str, ...]  # photos, folders and patterns (see `search_photos`), and videos
     model: Path | None = None  # None: the model that comes with the package
     options: RuntimeOptions = RuntimeOptions()
     detector: Path | Detector | None = None  # local YuNet file, or a detector; None: YuNet
@@ -40,13 +41,18 @@ class PredictConfig:
     every: float = 0.0  # seconds from one frame of a video to the next; 0: every frame
     seconds: float | None = None  # time after which a live source is closed; None: never
     draw: Path | None = None  # folder for copies with boxes and ages
-    csv: Path | None = None  # file for one row for each face
-    jsonl: Path | None = None  # file for one JSON object for each photo or frame
+    csv: Path | None = None  # file for one row for each face; "-": standard output
+    jsonl: Path | None = None  # file for one JSON object for each photo or frame; "-" likewise
     resume: bool = False  # True: continue these files and skip the photos that they already hold
 
     def __post_init__(self) -> None:
         if self.resume and self.csv is None and self.jsonl is None:
             raise ConfigError("--resume continues a result file; name it with --csv or --jsonl")
+        if self.csv and self.jsonl and is_stdout(self.csv) and is_stdout(self.jsonl):
+            raise ConfigError(
+                "--csv and --jsonl: expected one of them on standard output, found both; name a "
+                "file for the other one"
+            )
         for name, seconds in (("every", self.every), ("seconds", self.seconds or 0.0)):
             if not 0 <= seconds < math.inf:
                 raise ConfigError(
@@ -58,7 +64,7 @@ class RunOutcome(Enum):
     """How a prediction run ended."""
 
     COMPLETE = "every photo and every video shows a face"
-    PARTIAL = "a photo or video could not be read, or shows no face"
+    PARTIAL = "a photo or video was left out, could not be read, or shows no face"
     UNREADABLE = "no photo and no video could be read"
 
 
@@ -67,18 +73,21 @@ def run_prediction(
     on_result: Callable[[PhotoResult], None] = lambda result: None,
     on_start: Callable[[RuntimeSpec, int], None] = lambda spec, skipped: None,
     open_progress: OpenProgress = lambda label: nullcontext(lambda done, total: None),
+    on_left_out: Callable[[LeftOut], None] = lambda left_out: None,
 ) -> RunOutcome:
     """Predict all photos, then all videos, and return how the run ended.
 
     `on_start` is called once before the work, with the runtime's specification and the number of
     photos that are skipped because the result files already hold them. `on_result` is called with
-    each result after it is in the result files.
+    each result after it is in the result files. `on_left_out` is called at the end, for each folder
+    or pattern of which something was left out. A folder or pattern without photos gives a result
+    with an error, as a photo that cannot be read does.
 
-    Raises ConfigError for a level, source or result file that cannot be used, DetectorError if
-    there is no face detector, and what `open_model` raises, all of them before the work.
+    Raises ConfigError for a level or result file that cannot be used, DetectorError if there is no
+    face detector, and what `open_model` raises, all of them before the work.
     """
     videos = [name for name in config.sources if is_video(name)]
-    photos = find_photos([Path(name) for name in config.sources if not is_video(name)])
+    search = search_photos([Path(name) for name in config.sources if not is_video(name)])
     copies = plan_videos(videos, config.draw) if config.draw else {}
     seen: set[_Kind] = set()
     complete = True
@@ -86,10 +95,10 @@ def run_prediction(
         predictor = stack.enter_context(_open_predictor(config))
         files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]
         done = frozenset.intersection(*(file.done for file in files)) if files else frozenset()
-        photos = [photo for photo in photos if str(photo) not in done]
+        search.photos = [photo for photo in search.photos if str(photo) not in done]
         videos = [video for video in videos if display_name(video) not in done]
         on_start(predictor.spec, len(done))
-        for job in _plan_jobs(config, predictor, photos, videos, copies):
+        for job in _plan_jobs(config, predictor, search, videos, copies):
             kinds = set()
             with open_progress(job.label) as on_progress:
                 for index, result in enumerate(job.results, 1):
@@ -97,9 +106,12 @@ def run_prediction(
                         file.write(result)
                     on_result(result)
                     kinds.add(_kind(result))
-                    on_progress(index, max(index, job.total))
+                    on_progress(index, job.total)
             seen |= kinds
             complete = complete and job.is_complete(kinds)
+    for left_out in search.left_out:
+        complete = complete and not left_out.is_loss
+        on_left_out(left_out)
     if seen == {_Kind.ERROR} and not done:
         return RunOutcome.UNREADABLE
     return RunOutcome.COMPLETE if complete else RunOutcome.PARTIAL
@@ -136,18 +148,20 @@ class _Job:
 def _plan_jobs(
     config: PredictConfig,
     predictor: Predictor,
-    photos: Sequence[Path],
+    search: PhotoSearch,
     videos: Sequence[str],
     copies: Mapping[str | Path, Path],
 ) -> Iterator[_Job]:
-    if photos:
-        results = predict_photos(predictor, photos, config.draw, config.selection)
-        yield _Job("photos", len(photos), results, video=False)
+    if search.photos or search.failed:
+        errors = [PhotoResult(str(path), [], error) for path, error in search.failed]
+        results = predict_photos(predictor, search.photos, config.draw, config.selection)
+        total = len(errors) + len(search.photos)
+        yield _Job("photos", total, chain(errors, results), video=False)
     for name in videos:
         try:
-            video = Video(name, config.every)
+            video = open_video(name, config.every)
         except ImageError as error:
-            failed = PhotoResult(Path(display_name(name)), [], str(error))
+            failed = PhotoResult(display_name(name), [], str(error))
             yield _Job("videos", 1, [failed], video=True)
             continue
         with video:

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from halnet.alignment import align
 from halnet.closing import Closing
-from halnet.errors import ConfigError, DetectorError
+from halnet.errors import ConfigError, DetectorError, HalnetError, ImageError
 from halnet.faces import (
     DetectedFace,
     Detector,
@@ -17,12 +18,13 @@ from halnet.faces import (
     check_min_face,
     largest_first,
 )
-from halnet.images import Image, load_image
+from halnet.images import Image, Photo, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
-from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec
+from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec, check_crops
+from halnet.upright import UprightDetector
 
-Photo = str | Path | bytes | Image
+Photos = list[Any] | tuple[Any, ...]  # several of `Photo`
 
 BATCH = 32  # crops in one call of the runtime: limits memory, even for a photo with many faces
 
@@ -43,10 +45,14 @@ class Predictor(Closing):
       and takes twice the time.
 
     `spec` and the log state what was chosen. Several threads may share one predictor, if its
-    detector allows it; YuNet does.
+    detector allows it; YuNet does. A pickled predictor is opened again where it is unpickled, so it
+    can be sent to processes that are started with "spawn". In a forked process, ONNX Runtime opens
+    the model again, PyTorch uses one thread, and OpenVINO, TensorRT and CUDA devices raise
+    RuntimeUnavailableError.
 
     Raises ConfigError for a wrong argument, ArtifactError if the runtime cannot run the model file,
-    and RuntimeUnavailableError if the runtime or the device is missing.
+    DetectorError if `detector` is not the path of a valid YuNet file, and RuntimeUnavailableError
+    if the runtime or the device is missing.
     """
 
     def __init__(
@@ -67,10 +73,14 @@ class Predictor(Closing):
                 f"found {type(detector).__name__}"
             )
         self._min_face = check_min_face(min_face)
+        self._detector = (
+            UprightDetector(FaceDetector(detector))
+            if isinstance(detector, str | Path)
+            else detector
+        )
         if model is None or isinstance(model, str | Path):
             model = open_model(model, RuntimeOptions(runtime, device, threads, mode))
         self._runtime = model
-        self._detector = detector
         self._flip = flip
         spec = self.spec
         logger.info("%s on %s %s, %s", spec.model, spec.runtime, spec.version, spec.provider)
@@ -82,48 +92,87 @@ class Predictor(Closing):
 
     @property
     def detector(self) -> Detector:
-        """The face detector. YuNet is loaded on first use.
+        """The face detector. The default one is loaded on first use.
 
         Raises DetectorError if there is no valid YuNet file and none can be downloaded.
         """
-        if self._detector is None or isinstance(self._detector, str | Path):
-            self._detector = FaceDetector(self._detector)
+        if self._detector is None:
+            self._detector = UprightDetector(FaceDetector(None))
         return self._detector
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.check_open()
+        options: dict[str, Any] = {"detector": self._detector, "flip": self._flip}
+        options["min_face"] = self._min_face
+        return partial(type(self), **options), (self._runtime,)
+
+    @overload
+    def __call__(
+        self, photo: Photos, *, errors: Literal["raise"] = "raise"
+    ) -> list[list[Face]]: ...
+
+    @overload
+    def __call__(
+        self, photo: Photos, *, errors: Literal["return"]
+    ) -> list[list[Face] | HalnetError]: ...
 
     @overload
     def __call__(self, photo: Photo) -> list[Face]: ...
 
-    @overload
-    def __call__(self, photo: list[Any] | tuple[Any, ...]) -> list[list[Face]]: ...
-
-    def __call__(self, photo: Photo | list[Any] | tuple[Any, ...]) -> list[Face] | list[list[Face]]:
+    def __call__(self, photo: Photo | Photos, *, errors: str = "raise") -> Any:
         """Return the faces of a photo with their ages, the largest first.
 
-        A photo is a path, the bytes of an image file, or an H x W x 3 uint8 RGB array. A photo
-        without faces gives an empty list. A list of photos gives a list of such lists.
+        A photo is a path, the bytes of an image file, a file object that is open for reading bytes,
+        a PIL image, or an H x W x 3 uint8 RGB array. A photo without faces gives an empty list.
 
-        Raises ImageError if a photo cannot be read, and DetectorError if YuNet cannot be loaded or
-        the detector returns something else than faces.
+        A list or tuple of photos gives a list of such lists. With `errors="raise"`, the first photo
+        of a list that cannot be read, or for which the detector does not return faces, raises an
+        error that names its place in the list. With `errors="return"`, the error stands among the
+        results, in the place of the photo.
+
+        Raises ImageError if a photo cannot be read, DetectorError if YuNet cannot be loaded or the
+        detector returns something else than faces, and ConfigError after close().
         """
-        if isinstance(photo, list | tuple):
-            return [self(item) for item in photo]
+        if errors not in ("raise", "return"):
+            raise ConfigError(f"errors: expected raise or return, found {errors!r}")
+        if not isinstance(photo, list | tuple):
+            return self._predict(photo)
+        self.check_open()
+        _ = self.detector  # if it is missing, this is no error of a single photo
+        results: list[list[Face] | HalnetError] = []
+        for place, item in enumerate(photo):
+            try:
+                results.append(self._predict(item))
+            except (ImageError, DetectorError) as error:
+                if errors == "raise":
+                    message = f"item {place} of the list (counted from 0): {error}"
+                    raise type(error)(message) from error
+                results.append(error)
+        return results
+
+    def _predict(self, photo: Photo) -> list[Face]:
         image = load_image(photo)
         return self.predict_faces(image, self.detect(image))
 
     def detect(self, image: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first.
 
-        Faces that are narrower than `min_face`, and those whose landmarks are far outside of the
-        photo, are left out (see `largest_first`). Raises DetectorError if YuNet cannot be loaded or
-        the detector returns something else than faces.
+        Faces that are narrower than `min_face`, and those that are mostly outside of the photo, are
+        left out (see `largest_first`). Raises ImageError for any other array, DetectorError if
+        YuNet cannot be loaded or the detector returns something else than faces, and ConfigError
+        after close().
         """
+        self.check_open()
+        image = load_image(image)  # an array stays as it is, after it was checked
         return largest_first(self.detector(image), image, self._min_face)
 
     def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
         """Return the ages of faces that were found in an H x W x 3 uint8 RGB photo, in order.
 
-        Raises DetectorError for a face whose landmarks are far outside of the photo.
+        Raises DetectorError for a face whose landmarks are far outside of the photo, and
+        ConfigError after close().
         """
+        self.check_open()
         if not faces:
             return []
         for face in faces:
@@ -142,6 +191,7 @@ class Predictor(Closing):
                 box=face.box,
                 landmarks=face.landmarks,
                 score=face.score,
+                turned=face.turned,
                 calibration=ages.calibration,
             )
             for i, face in enumerate(faces)
@@ -150,9 +200,11 @@ class Predictor(Closing):
     def predict_crops(self, crops: Crops) -> Ages:
         """Return the ages of N x 224 x 224 x 3 uint8 RGB crops, which `align` made.
 
-        Raises ConfigError for arrays of another shape or type, and for an empty one.
+        Raises ConfigError for anything else, for an empty array, and after close().
         """
-        starts = range(0, max(len(crops), 1), BATCH)
+        self.check_open()
+        crops = check_crops(crops)
+        starts = range(0, len(crops), BATCH)
         parts = [self._run(crops[start : start + BATCH]) for start in starts]
         outputs = join_outputs(parts)
         return Ages(
@@ -167,4 +219,5 @@ class Predictor(Closing):
 
     def close(self) -> None:
         """Release the model."""
+        super().close()
         self._runtime.close()

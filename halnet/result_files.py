@@ -8,21 +8,27 @@ part of its result.
 import csv
 import io
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from halnet.batches import PhotoResult
 from halnet.closing import Closing
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS, csv_text, write_text
+from halnet.json_text import parse_json
+from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeSpec
 
 NO_FACE = "no face found"
 COLUMNS = (
     *("photo", "time", "face", "age", "stddev", "low", "high", "level"),
-    *("x", "y", "width", "height", "score", "model", "error"),
+    *("x", "y", "width", "height", "score", "turned", "quality", "track"),
+    *("model", "error", "format"),
 )
+REQUIRED = ("photo", "level", "model")  # columns that a file needs to be continued
+STDOUT = frozenset({Path("-"), Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1")})
 
 
 def model_name(spec: RuntimeSpec) -> str:
@@ -34,9 +40,10 @@ def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any
     """Return one row for each face, with values for COLUMNS.
 
     Ages are in years, boxes in pixels. `face` counts from 1, which is the largest face. `time` is
-    in seconds since the start of a video. A result without faces gives one row with an `error`.
+    in seconds since the start of a video. `turned`, `quality` and `track` are those of `Face`, and
+    `format` is the version of the row. A result without faces gives one row with an `error`.
     """
-    common = {"photo": str(result.photo), "level": level, "model": model}
+    common = {"photo": str(result.photo), "level": level, "model": model, "format": FORMAT}
     if result.time is not None:
         common["time"] = round(result.time, 3)
     rows = []
@@ -44,7 +51,8 @@ def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any
         values = face.to_dict(level)
         low, high = values["interval"]
         x, y, width, height = values["box"]
-        found = {key: values[key] for key in ("age", "stddev", "score")}
+        kept = ("age", "stddev", "score", "turned", "quality", "track")
+        found = {key: values[key] for key in kept}
         box = {"x": x, "y": y, "width": width, "height": height}
         rows.append({**common, "face": index, **found, "low": low, "high": high, **box})
     return rows or [{**common, "error": result.error or NO_FACE}]
@@ -60,30 +68,53 @@ def to_entry(result: PhotoResult, level: float, model: str) -> dict[str, Any]:
     return {**result.to_dict(level), "level": level, "model": model}
 
 
+def is_stdout(path: Path | None) -> bool:
+    """Return whether a result file is standard output: "-", or its name among the devices."""
+    return path in STDOUT
+
+
 class ResultFile(Closing):
     """A CSV or JSON lines file to which results are appended. Use it as a context manager.
 
-    `kind` is "csv" or "jsonl". A file that exists is continued if `resume` is true. Then `done` has
-    the names of the photos whose results are complete in it, and the result of the last photo is
-    removed, since it may be incomplete.
+    `kind` is "csv" or "jsonl". The path "-" stands for standard output. A file that exists is
+    continued if `resume` is true. Then `done` has the names of the photos whose results are
+    complete in it, and the result of the last photo is removed, since it may be incomplete. The
+    columns of a CSV file are read by name: rows of an older version stay as they are, with nothing
+    in the columns that they lack, and columns that halnet does not know are kept.
 
     Raises ConfigError for a file that exists if `resume` is false, for a file that was written with
-    another model or level, and for a file of another kind.
+    another model or level or by a newer version, for a file of another kind, and for a pipe or
+    device that should be continued.
     """
 
     def __init__(self, path: Path, kind: str, level: float, model: str, resume: bool) -> None:
         self._kind = kind
         self._level = level
         self._model = model
+        self._columns: Sequence[str] = COLUMNS
         self.done: frozenset[str] = frozenset()
-        if path.exists() and not resume:
-            raise ConfigError(f"{path}: exists already; add --resume to continue it")
-        if path.exists():
-            self.done = self._remove_last_photo(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", errors=NAME_ERRORS, newline="")
-        if kind == "csv" and path.stat().st_size == 0:
-            self._append(csv_text(COLUMNS, []))
+        self._file: BinaryIO
+        is_stream = is_stdout(path) or (path.exists() and not (path.is_file() or path.is_dir()))
+        if is_stream and resume:
+            raise ConfigError(
+                f"{path}: expected a file to continue, found a pipe or device, which keeps no "
+                "results; leave out --resume, or name a file"
+            )
+        if is_stdout(path):
+            sys.stdout.flush()
+            self._file = sys.stdout.buffer
+            self._close = self._file.flush
+        else:
+            has_content = not is_stream and path.exists() and path.stat().st_size > 0
+            if has_content and not resume:
+                raise ConfigError(f"{path}: exists already; add --resume to continue it")
+            if has_content:
+                self.done = self._remove_last_photo(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb" if is_stream else "ab")
+            self._close = self._file.close
+        if kind == "csv" and (is_stream or path.stat().st_size == 0):
+            self._append(csv_text(self._columns, []))
 
     def write(self, result: PhotoResult) -> None:
         """Append a result, unless its photo is in `done`. It is in the file when this returns."""
@@ -91,52 +122,65 @@ class ResultFile(Closing):
             return
         if self._kind == "csv":
             rows = to_rows(result, self._level, self._model)
-            self._append(csv_text(COLUMNS, rows, header=False))
+            self._append(csv_text(self._columns, rows, header=False))
         else:
             self._append(_jsonl_text([to_entry(result, self._level, self._model)]))
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._close()
 
     def _append(self, text: str) -> None:
-        self._file.write(text)
+        self._file.write(text.encode("utf-8", NAME_ERRORS))
         self._file.flush()
 
     def _remove_last_photo(self, path: Path) -> frozenset[str]:
         """Remove the last photo from a file, and return the names of the photos that stay in it."""
-        text = path.read_text(encoding="utf-8", errors=NAME_ERRORS)
+        with path.open(encoding="utf-8", errors=NAME_ERRORS, newline="") as file:
+            text = file.read()
         complete = text[: text.rfind("\n") + 1]  # without a last line that was cut off
         try:
-            entries = _read_csv(complete) if self._kind == "csv" else _read_jsonl(complete)
-        except (csv.Error, ValueError) as error:
+            entries = self._read_csv(complete) if self._kind == "csv" else _read_jsonl(complete)
+            for entry in entries:
+                self._check_origin(path, entry)
+        except (csv.Error, ValueError, TypeError) as error:
             raise ConfigError(
                 f"{path}: expected a file that halnet predict wrote, found another one ({error}); "
                 "name another file"
             ) from error
-        for entry in entries[:1]:
-            self._check_origin(path, entry)
         kept = [entry for entry in entries if entry["photo"] != entries[-1]["photo"]]
-        write_text(path, csv_text(COLUMNS, kept) if self._kind == "csv" else _jsonl_text(kept))
+        is_csv = self._kind == "csv"
+        write_text(path, csv_text(self._columns, kept) if is_csv else _jsonl_text(kept))
         return frozenset(entry["photo"] for entry in kept)
 
+    def _read_csv(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a CSV file, and take over the columns that halnet does not know."""
+        if not text:
+            return []
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = reader.fieldnames or ()
+        missing = [name for name in REQUIRED if name not in columns]
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        self._columns = tuple(dict.fromkeys((*COLUMNS, *columns)))
+        rows = list(reader)
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("a row has too many or too few fields")
+        return rows
+
     def _check_origin(self, path: Path, entry: dict[str, Any]) -> None:
-        """Raise ConfigError if an entry was made with another model or level."""
-        model, level = entry.get("model"), float(entry.get("level") or 0)
-        if (model, level) != (self._model, self._level):
+        """Raise ConfigError if an entry was made with another model, level or newer version."""
+        model, level, version = entry.get("model"), entry.get("level"), entry.get("format")
+        if int(version or 1) > FORMAT:
+            raise ConfigError(
+                f"{path}: expected results of format {FORMAT} or older, found format {version}, "
+                "which a newer halnet wrote; update halnet, or name another file"
+            )
+        if (model, float(level or 0)) != (self._model, self._level):
             raise ConfigError(
                 f"{path}: expected results of the model {self._model} with level {self._level:g}, "
-                f"found results of the model {model} with level {level:g}; name another file"
+                f"found results of the model {model} with level {level}; name another file"
             )
-
-
-def _read_csv(text: str) -> list[dict[str, Any]]:
-    if not text:
-        return []
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-    return list(reader)
 
 
 def _jsonl_text(entries: Iterable[dict[str, Any]]) -> str:
@@ -144,7 +188,9 @@ def _jsonl_text(entries: Iterable[dict[str, Any]]) -> str:
 
 
 def _read_jsonl(text: str) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for line in text.splitlines()]
-    if not all(isinstance(entry, dict) and "photo" in entry for entry in entries):
+    entries = [parse_json(line) for line in text.split("\n") if line.strip()]
+    if not all(
+        isinstance(entry, dict) and isinstance(entry.get("photo"), str) for entry in entries
+    ):
         raise ValueError("not every line has an object with a photo")
     return entries

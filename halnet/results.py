@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from halnet.ages import LEVEL, AgeCalibration, Floats, mean_and_stddev
 from halnet.alignment import Landmarks
 
+FORMAT = 2  # version of the results in files; those of version 1 do not state it
+
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
@@ -72,6 +74,9 @@ class Face:
     landmarks: Landmarks  # 5 x 2, x and y in pixels, in the order of alignment.TEMPLATE
     score: float  # confidence of the detection, from 0 to 1
     calibration: AgeCalibration
+    turned: int = 0  # degrees by which the face is turned clockwise; 0 if it is nearly upright
+    quality: float | None = None  # how well the face can be judged, from 0 to 1; None: not known
+    track: int | None = None  # number of the person in a video; None: faces are not followed
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Return (low, high) in years.
@@ -100,4 +105,7 @@ class Face:
             "box": [round(value, 1) for value in self.box],
             "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
             "score": round(self.score, 4),
+            "turned": self.turned,
+            "quality": None if self.quality is None else round(self.quality, 4),
+            "track": self.track,
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from halnet.artifact import bundled, find_model
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
-from halnet.packages import installed_version
+from halnet.packages import has_file, installed_version, is_installed
 from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec
 
 
@@ -23,17 +23,27 @@ class Backend:
     module: str  # name of the module in halnet.runtimes
     factory: str  # class in this module, which is called with (model, RuntimeOptions)
     endings: tuple[str, ...]  # how the names of its model files, or folders, end
-    devices: dict[str, tuple[str, ...]]  # kind of device: packages, any of which supports it
+    libraries: tuple[str, ...]  # modules, any of which is the library
+    devices: dict[str, str]  # kind of device: file of the library that supports it; empty: any
     cure: str  # command that installs it
     modes: tuple[str, ...] = ("latency",)
     made_by: str = "halnet export"  # the command that writes such files
     reads_file: bool = True  # False: no model file has to exist
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """The packages (distributions), any of which contains the library."""
-        return tuple(dict.fromkeys(name for names in self.devices.values() for name in names))
+    def library(self) -> str | None:
+        """The module of the library that is installed, or None. It is not imported."""
+        return next(filter(is_installed, self.libraries), None)
 
+    def supports(self, device: str) -> bool:
+        """Return whether the installed library supports a kind of device, or "auto", any kind."""
+        if self.library is None or device == "auto":
+            return self.library is not None
+        file = self.devices.get(device)
+        return file is not None and (not file or has_file(self.library, file))
+
+
+CUDA_FILE = "capi/libonnxruntime_providers_cuda.so"  # only builds of ONNX Runtime for GPUs have it
 
 # "auto" takes the first of these that is installed and runs the file on the device. ONNX Runtime is
 # before OpenVINO because an export checks an .onnx artifact on ONNX Runtime.
@@ -42,14 +52,16 @@ BACKENDS = {
         "ort",
         "OnnxRuntime",
         (".onnx",),
-        {"cpu": ("onnxruntime", "onnxruntime-gpu"), "cuda": ("onnxruntime-gpu",)},
+        ("onnxruntime",),
+        {"cpu": "", "cuda": CUDA_FILE},
         "pip install 'halnet[onnxruntime]'",
     ),
     "openvino": Backend(
         "ov",
         "OpenVINORuntime",
         ("_openvino_model", ".xml", ".onnx"),
-        dict.fromkeys(("cpu", "gpu", "npu"), ("openvino",)),
+        ("openvino",),
+        dict.fromkeys(("cpu", "gpu", "npu"), ""),
         "pip install 'halnet[openvino]'",
         ("latency", "throughput"),
     ),
@@ -57,18 +69,22 @@ BACKENDS = {
         "trt",
         "TensorRTRuntime",
         (".engine",),
-        {"cuda": ("tensorrt-rtx", "tensorrt")},
+        ("tensorrt_rtx", "tensorrt"),
+        {"cuda": ""},
         "pip install 'halnet[tensorrt-rtx]'",
     ),
     "pytorch": Backend(
         "pytorch",
         "PyTorchRuntime",
         (".safetensors",),
-        dict.fromkeys(("cpu", "cuda"), ("torch",)),
+        ("torch",),
+        dict.fromkeys(("cpu", "cuda"), ""),
         "pip install 'halnet[pytorch]'",
         made_by="halnet train",
     ),
-    "fake": Backend("fake", "FakeRuntime", (".fake",), {"cpu": ("halnet",)}, "", reads_file=False),
+    "fake": Backend(
+        "fake", "FakeRuntime", (".fake",), ("halnet",), {"cpu": ""}, "", reads_file=False
+    ),
 }
 BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # the model that is installed with halnet
 
@@ -157,13 +173,7 @@ def installed(names: Iterable[str] = tuple(BACKENDS), device: str = "auto") -> l
 
     The order stays. No library is imported.
     """
-    found = []
-    for name in names:
-        backend = BACKENDS[name]
-        packages = backend.packages if device == "auto" else backend.devices.get(_kind(device), ())
-        if installed_version(*packages):
-            found.append(name)
-    return found
+    return [name for name in names if BACKENDS[name].supports(_kind(device))]
 
 
 def bundled_runtimes() -> list[str]:
@@ -238,14 +248,15 @@ def survey() -> list[Availability]:
 
 
 def _availability(name: str, backend: Backend) -> Availability:
-    number = installed_version(*backend.packages)
-    if number is None:
+    if backend.library is None:
         return Availability(name, None, (), backend.cure)
+    devices: tuple[str, ...] = ()
+    problem = ""
     try:
-        devices = import_module(f"halnet.runtimes.{backend.module}").devices()
+        devices = tuple(import_module(f"halnet.runtimes.{backend.module}").devices())
     except RuntimeUnavailableError as error:
-        return Availability(name, number, (), str(error))
-    return Availability(name, number, tuple(devices), "")
+        problem = str(error)
+    return Availability(name, installed_version(backend.library), devices, problem)
 
 
 def _kind(device: str) -> str:

@@ -1,17 +1,20 @@
 """The protocol of a runtime, and what the back ends share."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halnet.ages import N_AGES
 from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.closing import Closing
-from halnet.errors import ArtifactError, ConfigError
+from halnet.errors import ArtifactError, ConfigError, HalnetError
+from halnet.forking import Forkable
 from halnet.results import Outputs, join_outputs
 
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
@@ -40,7 +43,7 @@ class RuntimeOptions:
 
     runtime: str = "auto"  # "auto", or a name in `halnet.runtimes.BACKENDS`
     device: str = "auto"  # "auto", "cpu", or another device of the runtime, such as "cuda:1", "gpu"
-    threads: int | None = None  # CPU threads of one inference; None: one for each core
+    threads: int | None = None  # CPU threads of one inference; None: one for each usable core
     mode: str = "latency"  # "latency" for single calls, "throughput" for many crops in one call
 
     def __post_init__(self) -> None:
@@ -88,18 +91,40 @@ class Runtime(Protocol):
     ) -> None: ...
 
 
-class RuntimeBase(Closing):
-    """Base class of the back ends: it checks the crops and divides them into batches."""
+class RuntimeBase(Forkable, Closing):
+    """Base class of the back ends: it checks the crops and divides them into batches.
+
+    A runtime that is pickled is opened again, with the same arguments, where it is unpickled.
+    """
 
     spec: RuntimeSpec
+
+    def __init__(self, model: Any, options: RuntimeOptions = RuntimeOptions()) -> None:
+        """Open a model, which is a path or what else the back end accepts."""
+        super().__init__()
+        self._model = Path(model).absolute() if isinstance(model, str | Path) else model
+        self._options = options
+        self._open(model, options)
+
+    def _open(self, model: Any, options: RuntimeOptions) -> None:
+        """Load the model and set `spec`."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.check_open()
+        return type(self), (self._model, self._options)
 
     def run(self, images: Crops) -> Outputs:
         """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops. N is at least 1.
 
         If there are more crops than the model accepts, they are divided into several inferences. If
-        there are fewer, the last crop is repeated. Raises ConfigError for anything else than crops.
+        there are fewer, the last crop is repeated. Raises ConfigError for anything else than crops
+        and after close(), ArtifactError if the model is damaged, and RuntimeUnavailableError in a
+        forked process that cannot run the model (see `halnet.forking`).
         """
+        self.check_open()
         crops = check_crops(images)
+        self.check_process()
         limits = self.spec.batch_limits
         maximum = limits.maximum or len(crops)
         parts = []
@@ -109,6 +134,7 @@ class RuntimeBase(Closing):
             if missing:
                 part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
             parts.append(self._infer(part))
+            _check_outputs(self.spec.model, parts[-1], len(part))
         return join_outputs(parts, len(crops))
 
     def _infer(self, crops: Crops) -> Outputs:
@@ -119,6 +145,11 @@ class RuntimeBase(Closing):
 def check_crops(images: Crops) -> Crops:
     """Return `images` as a C-contiguous array; ConfigError unless it is N x 224 x 224 x 3 uint8."""
     expected = (INPUT.size, INPUT.size, 3)
+    if not isinstance(images, np.ndarray):
+        raise ConfigError(
+            f"crops: expected an array of N x {INPUT.size} x {INPUT.size} x 3 uint8 RGB, found "
+            f"{type(images).__name__}"
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
         raise ConfigError(
             f"crops: expected N x {INPUT.size} x {INPUT.size} x 3 uint8 RGB, "
@@ -127,6 +158,36 @@ def check_crops(images: Crops) -> Crops:
     if len(images) == 0:
         raise ConfigError("crops: expected at least one, found an empty array")
     return np.ascontiguousarray(images)
+
+
+@contextmanager
+def library_errors(model: str | Path, problem: str, line: int = 0) -> Iterator[None]:
+    """Turn whatever a library raises for a model file into ArtifactError.
+
+    For a damaged file, the class of such an error depends on the damage. If its message has several
+    lines, the one with the index `line` states the reason.
+    """
+    try:
+        yield
+    except HalnetError:
+        raise
+    except Exception as error:
+        lines = [text.strip() for text in str(error).splitlines() if text.strip()]
+        reason = lines[line] if lines else type(error).__name__
+        raise ArtifactError(
+            f"{model}: {problem}: {reason}; export the checkpoint again, or use another device"
+        ) from error
+
+
+def _check_outputs(model: str, outputs: Outputs, count: int) -> None:
+    """Raise ArtifactError unless the outputs have the shapes of an artifact's for `count` crops."""
+    expected = ((count,), (count,), (count, N_AGES))
+    found = tuple(np.shape(getattr(outputs, name)) for name in OUTPUT_NAMES)
+    if found != expected:
+        raise ArtifactError(
+            f"{model}: expected {', '.join(OUTPUT_NAMES)} of the shapes {expected}, found {found}; "
+            "export the checkpoint again"
+        )
 
 
 def check_signature(
@@ -143,8 +204,3 @@ def check_signature(
             f"{', '.join(OUTPUT_NAMES)}, found {inputs} and {', '.join(outputs)}; "
             "make a model with halnet export"
         )
-
-
-def thread_count(threads: int | None) -> int:
-    """Return `threads`; for None, the number of cores."""
-    return threads or os.cpu_count() or 1

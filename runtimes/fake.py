@@ -24,6 +24,9 @@ class FakeRuntime(RuntimeBase):
     def __init__(
         self, model: str | Path = "fake", options: RuntimeOptions = RuntimeOptions()
     ) -> None:
+        super().__init__(model, options)
+
+    def _open(self, model: str | Path, options: RuntimeOptions) -> None:
         if options.device not in ("auto", "cpu"):
             raise RuntimeUnavailableError(
                 f"runtime fake: expected device cpu, found {options.device}"
@@ -36,6 +39,9 @@ class FakeRuntime(RuntimeBase):
         self.spec = RuntimeSpec(
             "fake", "1", "cpu", options.threads or 1, "fake", metadata, mode=options.mode
         )
+
+    def _after_fork(self) -> None:
+        """Nothing is lost in a forked process."""
 
     def _infer(self, crops: Crops) -> Outputs:
         """Return a Gaussian around the scaled brightness of each crop."""

@@ -1,12 +1,14 @@
 """The back end ONNX Runtime: it runs `.onnx` artifacts on the CPU or a CUDA device."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
-from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.cores import thread_count
+from halnet.errors import RuntimeUnavailableError
 from halnet.packages import import_library
 from halnet.results import Outputs
 from halnet.runtimes.base import (
@@ -16,7 +18,7 @@ from halnet.runtimes.base import (
     RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    thread_count,
+    library_errors,
 )
 from halnet.runtimes.cuda import find_gpus, pick_gpu
 from halnet.runtimes.onnx_file import read_onnx
@@ -26,13 +28,14 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 STOP_SPINNING = "session.force_spinning_stop"
 # Without this, ONNX Runtime silently runs on the CPU what the GPU cannot run, or the whole model.
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # environment variable
 
 
 class OnnxRuntime(RuntimeBase):
     """An ONNX artifact in an `onnxruntime.InferenceSession`. Several threads may share it."""
 
-    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
-        ort = _import_onnxruntime()
+    def _open(self, model: str | Path, options: RuntimeOptions) -> None:
+        ort = import_onnxruntime()
         session = ort.SessionOptions()
         session.log_severity_level = 3  # print errors only; they are raised as exceptions too
         session.inter_op_num_threads = 1
@@ -43,15 +46,10 @@ class OnnxRuntime(RuntimeBase):
         if provider != CPU:
             session.add_session_config_entry(NO_FALLBACK, "1")
         data = read_onnx(model)
-        try:
+        with library_errors(model, "ONNX Runtime cannot load it"):
             self._session: Any = ort.InferenceSession(
                 data, session, providers=[(provider, settings)]
             )
-        except Exception as error:
-            raise ArtifactError(
-                f"{model}: ONNX Runtime cannot load it: {_first_line(error)}; export the "
-                "checkpoint again"
-            ) from error
         found = self._session.get_providers()[0]
         if found != provider:
             raise RuntimeUnavailableError(
@@ -59,10 +57,11 @@ class OnnxRuntime(RuntimeBase):
                 f"libraries of onnxruntime-gpu {ort.__version__} cannot be loaded; install them, "
                 "or use the device cpu"
             )
-        properties = self._session.get_modelmeta().custom_metadata_map
+        with library_errors(model, "ONNX Runtime cannot describe it"):
+            properties = self._session.get_modelmeta().custom_metadata_map
+            inputs = [(node.name, node.type) for node in self._session.get_inputs()]
+            outputs = tuple(node.name for node in self._session.get_outputs())
         metadata = Metadata.from_properties(properties, model)
-        inputs = [(node.name, node.type) for node in self._session.get_inputs()]
-        outputs = tuple(node.name for node in self._session.get_outputs())
         check_signature(model, inputs, outputs, "tensor(uint8)")
         self.spec = RuntimeSpec(
             "onnxruntime",
@@ -81,10 +80,18 @@ class OnnxRuntime(RuntimeBase):
 
     def close(self) -> None:
         """Release the session."""
+        super().close()
         self._session = None
 
+    def _after_fork(self) -> None:
+        """Open a session with threads of its own. CUDA does not work in a forked process."""
+        if self.spec.provider != CPU:
+            super()._after_fork()
+        self._open(self._model, self._options)
+
     def _infer(self, crops: Crops) -> Outputs:
-        age, stddev, probabilities = self._session.run(OUTPUT_NAMES, {INPUT_NAME: crops})
+        with library_errors(self.spec.model, f"ONNX Runtime cannot run it on {self.spec.provider}"):
+            age, stddev, probabilities = self._session.run(OUTPUT_NAMES, {INPUT_NAME: crops})
         return Outputs(np.asarray(age), np.asarray(stddev), np.asarray(probabilities))
 
 
@@ -92,7 +99,7 @@ def devices() -> list[str]:
     """Return the devices that this build of ONNX Runtime can use here, the CPU first."""
     # The build for GPUs lists CUDA even without a GPU, so the driver is asked too.
     found = ["cpu"]
-    if CUDA in _import_onnxruntime().get_available_providers():
+    if CUDA in import_onnxruntime().get_available_providers():
         try:
             found += [gpu.device for gpu in find_gpus()]
         except RuntimeUnavailableError:
@@ -100,8 +107,21 @@ def devices() -> list[str]:
     return found
 
 
-def _import_onnxruntime() -> Any:
-    return import_library("onnxruntime", "runtime onnxruntime", "onnxruntime")
+def import_onnxruntime(what: str = "runtime onnxruntime", extra: str = "onnxruntime") -> Any:
+    """Import ONNX Runtime and return it; RuntimeUnavailableError if it is not installed.
+
+    `what` and `extra` are those of `halnet.packages.needs`. From version 1.29 on, ONNX Runtime
+    sends events about the models that it runs to Microsoft, unless a variable is set when it is
+    first imported. Its thread for this also makes a forked process wait for ever at its end. A
+    program that has set the variable decides itself.
+    """
+    is_set = NO_TELEMETRY in os.environ
+    os.environ.setdefault(NO_TELEMETRY, "1")
+    try:
+        return import_library("onnxruntime", what, extra)
+    finally:
+        if not is_set:
+            del os.environ[NO_TELEMETRY]
 
 
 def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:
@@ -125,7 +145,3 @@ def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:
     # TF32 would round the inputs of convolutions.
     settings = {"device_id": str(gpu.index), "use_tf32": "0"}
     return CUDA, settings, f"{CUDA} {gpu.device} ({gpu.name})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

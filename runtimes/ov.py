@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, PREFIX, Metadata
-from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.cores import thread_count
+from halnet.errors import RuntimeUnavailableError
 from halnet.packages import import_library
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import (
@@ -19,11 +20,12 @@ from halnet.runtimes.base import (
     RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    thread_count,
+    library_errors,
 )
 from halnet.runtimes.onnx_file import read_onnx
 
 XML_FILE = "halnet.xml"  # name of the graph in a folder; the weights are in halnet.bin
+LAST = -1  # the line of an error of OpenVINO that states the reason
 
 
 class OpenVINORuntime(RuntimeBase):
@@ -34,19 +36,14 @@ class OpenVINORuntime(RuntimeBase):
     as many requests as OpenVINO recommends for the device.
     """
 
-    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
+    def _open(self, model: str | Path, options: RuntimeOptions) -> None:
         ov = import_openvino()
         core = ov.Core()
         name = _choose_device(core, options.device)
         network, metadata = _read(core, Path(model))
         config = compile_config(name, _precision(metadata, name), options.mode, options.threads)
-        try:
+        with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
             self._compiled: Any = core.compile_model(network, name, config)
-        except RuntimeError as error:
-            raise ArtifactError(
-                f"{model}: OpenVINO cannot compile it for {name}: {_last_line(error)}; export the "
-                "checkpoint again, or use another device"
-            ) from error
         self._queue: Any = (
             ov.AsyncInferQueue(self._compiled) if options.mode == "throughput" else None
         )
@@ -64,15 +61,19 @@ class OpenVINORuntime(RuntimeBase):
 
     def close(self) -> None:
         """Release the compiled model."""
+        super().close()
         self._compiled = self._queue = None
 
     def _infer(self, crops: Crops) -> Outputs:
-        if self._queue is not None and self.spec.batch_limits.minimum == 1:
-            return self._infer_queue(crops)
-        # Each call has its own request, because calls may come from several threads.
-        request = self._compiled.create_infer_request()
-        request.infer({INPUT_NAME: crops})
-        return _outputs(request)
+        with library_errors(
+            self.spec.model, f"OpenVINO cannot run it on {self.spec.provider}", LAST
+        ):
+            if self._queue is not None and self.spec.batch_limits.minimum == 1:
+                return self._infer_queue(crops)
+            # Each call has its own request, because calls may come from several threads.
+            request = self._compiled.create_infer_request()
+            request.infer({INPUT_NAME: crops})
+            return _outputs(request)
 
     def _infer_queue(self, crops: Crops) -> Outputs:
         parts: list[Any] = [None] * len(crops)
@@ -137,18 +138,14 @@ def _precision(metadata: Metadata, name: str) -> str:
 
 
 def _read(core: Any, path: Path) -> tuple[Any, Metadata]:
-    try:
+    with library_errors(path, "OpenVINO cannot read it", LAST):
         if path.suffix == ".onnx":
             network = core.read_model(read_onnx(path))
         else:
             network = core.read_model(path / XML_FILE if path.is_dir() else path)
-    except RuntimeError as error:
-        raise ArtifactError(
-            f"{path}: OpenVINO cannot read it: {_last_line(error)}; export the checkpoint again"
-        ) from error
-    metadata = Metadata.from_properties(_properties(network), path)
-    inputs = [(port.any_name, port.element_type.to_string()) for port in network.inputs]
-    outputs = tuple(port.any_name for port in network.outputs)
+        metadata = Metadata.from_properties(_properties(network), path)
+        inputs = [(port.any_name, port.element_type.to_string()) for port in network.inputs]
+        outputs = tuple(port.any_name for port in network.outputs)
     check_signature(path, inputs, outputs, "u8")
     return network, metadata
 
@@ -177,8 +174,3 @@ def _batch_limits(network: Any) -> BatchLimits:
 def _outputs(request: Any) -> Outputs:
     """Return a copy of the outputs of a request, which uses its memory again."""
     return Outputs(*(np.array(request.get_tensor(name).data) for name in OUTPUT_NAMES))
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

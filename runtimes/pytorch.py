@@ -3,7 +3,9 @@
 It runs the trained network eagerly and in float32. Every artifact is compared with it.
 """
 
+import logging
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +19,28 @@ from halnet.runtimes.base import Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
 if TYPE_CHECKING:
     from halnet.network.checkpoint import Checkpoint
 
+logger = logging.getLogger("halnet")
+
 
 class PyTorchRuntime(RuntimeBase):
     """A checkpoint that PyTorch runs eagerly. Several threads may share it.
 
     `model` is the path of a checkpoint, or a loaded checkpoint. The option `threads` sets the
-    number of threads of PyTorch in the whole process.
+    number of threads of PyTorch in the whole process; without it, PyTorch keeps its number, but
+    gets no more than there are usable cores.
     """
 
-    def __init__(
-        self, model: "str | Path | Checkpoint", options: RuntimeOptions = RuntimeOptions()
-    ) -> None:
+    def _open(self, model: "str | Path | Checkpoint", options: RuntimeOptions) -> None:
         torch = _import_torch()
-        from halnet.network.checkpoint import Checkpoint, load_checkpoint
-        from halnet.network.device import resolve_device
+        from halnet.network.checkpoint import Checkpoint, kept_random_state, load_checkpoint
+        from halnet.network.device import resolve_device, set_threads
 
         target = resolve_device(options.device)
-        if options.threads:
-            torch.set_num_threads(options.threads)
-        checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         on_cpu = target.type == "cpu"
+        if on_cpu:
+            set_threads(options.threads)
+        with kept_random_state():
+            checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         # `to` moves a module in place, but the loaded checkpoint of a caller must not move.
         network = checkpoint.model if on_cpu else deepcopy(checkpoint.model).to(target)
         self._torch = torch
@@ -54,12 +58,26 @@ class PyTorchRuntime(RuntimeBase):
 
     def close(self) -> None:
         """Release the network."""
+        super().close()
         self._network = None
+
+    def _after_fork(self) -> None:
+        """Use one thread: more of them do not work in a forked process, and neither does CUDA."""
+        if self._device.type != "cpu":
+            super()._after_fork()
+        self._torch.set_num_threads(1)
+        self.spec = replace(self.spec, threads=1)
+        logger.warning("PyTorch runs on one thread, because this process was forked")
 
     def _infer(self, crops: Crops) -> Outputs:
         torch = self._torch
-        # Without this flag, cuDNN rounds the inputs of convolutions to TF32 on CUDA.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        # Without the flag, cuDNN rounds the inputs of convolutions to TF32 on CUDA. The program
+        # may have turned autocast on, which would round too.
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, enabled=False),
+            torch.backends.cudnn.flags(allow_tf32=False),
+        ):
             batch = torch.from_numpy(crops).to(self._device)
             outputs = dict(zip(OUTPUT_NAMES, self._network(batch), strict=True))
         return Outputs(**{name: np.asarray(value.cpu()) for name, value in outputs.items()})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from halnet.errors import ArtifactError
+from halnet.json_text import parse_json
 
 SIDECAR_SUFFIX = ".json"
 
@@ -35,7 +36,7 @@ class Sidecar:
         """Read the sidecar of an engine; ArtifactError if it is missing or damaged."""
         path = sidecar_path(engine)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
             minimum, optimal, maximum = (int(value) for value in values["batches"])
             return cls(
                 library=str(values["library"]),

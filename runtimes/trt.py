@@ -38,7 +38,7 @@ LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface; the
 class TensorRTRuntime(RuntimeBase):
     """An engine on one GPU. Several threads may share it; their calls take turns."""
 
-    def __init__(self, model: str | Path, options: RuntimeOptions = RuntimeOptions()) -> None:
+    def _open(self, model: str | Path, options: RuntimeOptions) -> None:
         path = Path(model)
         sidecar = Sidecar.read(path)
         metadata = Metadata.from_properties(sidecar.properties, sidecar_path(path))
@@ -86,15 +86,17 @@ class TensorRTRuntime(RuntimeBase):
 
     def close(self) -> None:
         """Release the engine and the memory of the GPU."""
+        super().close()
         if self._buffers is not None:
-            self._buffers.free()
+            if not self.is_forked:  # CUDA does not work in a forked process
+                self._buffers.free()
             self._buffers = None
             self._context = self._engine = self._runtime = None
 
     def _infer(self, crops: Crops) -> Outputs:
         with self._lock:
-            if self._buffers is None:
-                raise ArtifactError(f"{self.spec.model}: the runtime is closed; open it again")
+            self.check_open()
+            assert self._buffers is not None
             return self._buffers.run(crops)
 
 

@@ -1,8 +1,11 @@
 """Fixtures: synthetic datasets, models and artifacts, and the real data if it is available."""
 
+import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from halnet.datasets.indexing import write_index
 from halnet.datasets.origin import Origin
 from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.preparing import prepare
-from halnet.errors import DetectorError
+from halnet.errors import DetectorError, HalnetError
 from halnet.faces import yunet_path
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
@@ -263,11 +266,110 @@ def drawn_axes(
 
 
 @pytest.fixture(scope="session")
+def in_fork() -> Callable[[Callable[[], Any]], Any]:
+    """Calls a function in a forked process and returns its result, or the error that it raised."""
+    if sys.platform != "linux":
+        pytest.skip("needs fork")
+    context = multiprocessing.get_context("fork")
+
+    def call(function: Callable[[], Any]) -> Any:
+        receiver, sender = context.Pipe(duplex=False)
+
+        def work() -> None:
+            try:
+                sender.send(function())
+            except HalnetError as error:
+                sender.send(error)
+
+        process = context.Process(target=work)
+        process.start()
+        try:
+            assert receiver.poll(60), "the forked process hangs"
+            result = receiver.recv()
+            process.join(60)
+            assert process.exitcode == 0
+            return result
+        finally:
+            process.kill()
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def crops() -> np.ndarray:
     """Five different crops."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (5, 7, 7, 3), np.uint8)
     return np.stack([cv2.resize(c, (224, 224), interpolation=cv2.INTER_CUBIC) for c in small])
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    """A function that writes a video file, whose format follows from its name.
+
+    It takes a path, frames (H x W x 3 uint8 RGB) and their times in seconds. `codec` is that of
+    FFmpeg, and `settings` are arguments of `av.open`. Without a codec, only sound is written; it
+    lasts for `sound` seconds.
+    """
+    av = pytest.importorskip("av")
+
+    def write(
+        path: Path,
+        frames: Sequence[np.ndarray],
+        times: Sequence[float],
+        codec: str | None = "libx264",
+        sound: float = 0.0,
+        **settings: Any,
+    ) -> Path:
+        with path.open("wb") as file, av.open(file, "w", **settings) as container:
+            if codec:
+                stream = container.add_stream(codec, rate=25)
+                stream.height, stream.width = frames[0].shape[:2]
+                stream.bit_rate = 4_000_000
+                stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+                # Most others know multiples of 1/25 s only.
+                tick = stream.codec_context.time_base = Fraction(
+                    1, 1000 if codec == "libx264" else 25
+                )
+            noise = container.add_stream("aac", rate=48000) if sound else None
+            for image, time in zip(frames, times, strict=True) if codec else ():
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = round(time / tick), tick
+                container.mux(stream.encode(frame))
+            for start in range(0, round(sound * 48000), 1024):
+                samples = np.zeros((1, 1024), np.float32)
+                part = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+                part.sample_rate, part.pts = 48000, start
+                container.mux(noise.encode(part))
+            for written in ([stream] if codec else []) + ([noise] if noise else []):
+                container.mux(written.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def portrait_crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the crop of the bundled portrait, 1 x 224 x 224 x 3 uint8 RGB."""
+    from halnet.alignment import align
+    from halnet.benchmarks.samples import portrait
+
+    image, face = portrait()
+    path = tmp_path_factory.mktemp("portrait") / "crop.npy"
+    np.save(path, align(image, face.landmarks)[None])
+    return path
+
+
+@pytest.fixture(scope="session")
+def portrait_ages(portrait_crop: Path) -> list[float]:
+    """The ages that PyTorch predicts here for the bundled portrait and for its crop."""
+    from halnet import Predictor
+    from halnet.benchmarks.samples import portrait
+
+    image, face = portrait()
+    with Predictor(runtime="pytorch", device="cpu") as predictor:
+        (result,) = predictor.predict_faces(image, [face])
+        return [result.age, float(predictor.predict_crops(np.load(portrait_crop)).age[0])]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from halnet.artifact import (
     TrainedSet,
     bundled,
     find_model,
+    label_model,
     sha256_artifact,
     size_artifact,
 )
@@ -153,14 +154,24 @@ def test_foreign_or_damaged_metadata_is_refused(properties: dict[str, str], mess
 
 
 def test_a_folder_has_the_hash_of_its_listing_and_the_size_of_its_files(tmp_path: Path) -> None:
-    (tmp_path / "b.xml").write_bytes(b"graph")
-    (tmp_path / "a.bin").write_bytes(b"weights")
+    (tmp_path / "halnet.xml").write_bytes(b"graph")
+    (tmp_path / "halnet.bin").write_bytes(b"weights")
     listing = subprocess.run(
         "sha256sum *", shell=True, cwd=tmp_path, capture_output=True, check=True
     ).stdout
     assert sha256_artifact(tmp_path) == hashlib.sha256(listing).hexdigest()
-    assert sha256_artifact(tmp_path / "a.bin") == hashlib.sha256(b"weights").hexdigest()
-    assert (size_artifact(tmp_path), size_artifact(tmp_path / "a.bin")) == (12, 7)
+    file = tmp_path / "halnet.bin"
+    assert sha256_artifact(file) == hashlib.sha256(b"weights").hexdigest()
+    assert (size_artifact(tmp_path), size_artifact(file)) == (12, 7)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "Thumbs.db").write_bytes(b"of a desktop")
+    assert sha256_artifact(tmp_path) == hashlib.sha256(listing).hexdigest()
+    assert size_artifact(tmp_path) == 12
+
+
+def test_a_model_is_named_by_its_path_and_a_bundled_one_by_its_file_name() -> None:
+    assert label_model(bundled("halnet.onnx")) == "halnet.onnx"
+    assert label_model("deploy/halnet.onnx") == "deploy/halnet.onnx"
 
 
 def test_the_bundled_checkpoints_have_names(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Batches with the fake runtime: the age of a face is its brightness, of which 255 is 100 years."""
 
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from halnet.batches import (
     STDIN,
     FaceSelection,
     PhotoResult,
-    find_photos,
+    open_video,
     plan_videos,
     predict_photos,
     predict_video,
@@ -21,8 +22,10 @@ from halnet.batches import (
 from halnet.drawing import BOX_COLOUR
 from halnet.errors import ConfigError, ImageError
 from halnet.images import load_image
+from halnet.photo_files import find_photos
 from halnet.runtimes.fake import FakeRuntime
-from halnet.video import Frame, Video
+from halnet.video import Frame
+from halnet.video_file import VideoFile
 
 LARGE, SMALL = (30.0, 20.0, 50.0, 60.0), (90.0, 40.0, 20.0, 20.0)  # boxes
 LANDMARKS = np.array([[45, 45], [65, 45], [55, 55], [47, 65], [63, 65]], np.float32)
@@ -75,52 +78,12 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (".", ["a.png", "cut.png", "deep/b.PNG", "wall.png"]),
-        ("deep", ["deep/b.PNG"]),
-        ("[ac]*", ["a.png", "cut.png"]),
-        ("**/b.*", ["deep/b.PNG"]),
-        ("no such photo.jpg", ["no such photo.jpg"]),
-        ("notes.txt", ["notes.txt"]),
-    ],
-)
-def test_files_folders_and_patterns_stand_for_photos(
-    name: str, expected: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    assert find_photos([Path(name)]) == [Path(path) for path in expected]
-
-
-def test_a_file_may_have_the_name_of_a_pattern(folder: Path) -> None:
-    path = folder / "[ac].png"
-    path.touch()
-    assert find_photos([path]) == [path]
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("bare", "there are no photos in this folder"),
-        ("*.gif", "no photos match this pattern"),
-        ("*.txt", "no photos match this pattern"),
-    ],
-)
-def test_a_folder_or_pattern_without_photos_is_an_error(
-    name: str, problem: str, folder: Path
-) -> None:
-    (folder / "bare").mkdir()
-    with pytest.raises(ConfigError, match=f"{problem}; .* .bmp, .jpeg, .jpg, .png, .webp"):
-        find_photos([folder / name])
-
-
 def test_good_photos_get_ages_and_bad_ones_an_error(predictor: Predictor, folder: Path) -> None:
     first, cut, second, wall = predict_photos(predictor, find_photos([folder]))
     assert [face.box for face in first.faces] == [LARGE, SMALL]
     assert first.faces[0].age == pytest.approx(age(64), abs=0.01)
     assert second.faces[0].age == pytest.approx(age(128), abs=0.01)
-    assert (first.photo, first.error, first.time) == (folder / "a.png", None, None)
+    assert (first.photo, first.error, first.time) == (str(folder / "a.png"), None, None)
     assert (wall.faces, wall.error) == ([], None)
     assert cut.faces == []
     assert cut.error == f"{folder / 'cut.png'}: the image data is damaged or cut off"
@@ -136,7 +99,7 @@ def test_a_result_has_intervals_at_the_level(predictor: Predictor, folder: Path)
     (result,) = predict_photos(predictor, [folder / "a.png"])
     values = result.to_dict(0.5)
     assert values["photo"] == str(folder / "a.png")
-    assert set(values) == {"photo", "faces"}
+    assert set(values) == {"format", "photo", "faces"}
     assert [face["level"] for face in values["faces"]] == [0.5, 0.5]
     # The quantile of the fake runtime at 50 % is one standard deviation, which is 5 years.
     low, high = values["faces"][0]["interval"]
@@ -144,9 +107,9 @@ def test_a_result_has_intervals_at_the_level(predictor: Predictor, folder: Path)
 
 
 def test_a_result_states_its_time_and_its_error() -> None:
-    frame = PhotoResult(Path("film.mp4"), [], time=1.23456)
-    assert frame.to_dict(0.9) == {"photo": "film.mp4", "time": 1.235, "faces": []}
-    bad = PhotoResult(Path("bad.jpg"), [], "bad.jpg: the file is empty")
+    frame = PhotoResult("film.mp4", [], time=1.23456)
+    assert frame.to_dict(0.9) == {"format": 2, "photo": "film.mp4", "time": 1.235, "faces": []}
+    bad = PhotoResult("bad.jpg", [], "bad.jpg: the file is empty")
     assert bad.to_dict(0.9)["error"] == "bad.jpg: the file is empty"
 
 
@@ -158,9 +121,43 @@ def test_a_photo_can_come_from_standard_input(
 
     monkeypatch.setattr("sys.stdin", Stdin)
     (result,) = predict_photos(predictor, [STDIN], tmp_path / "drawn")
-    assert result.photo == STDIN
+    assert result.photo == "-"
     assert result.faces[0].age == pytest.approx(age(64), abs=0.01)
     assert load_image(tmp_path / "drawn" / "stdin.jpg").shape == (100, 120, 3)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "error"),
+    [
+        (None, "standard input: it is closed; send something to it, or name files"),
+        (b"", "standard input: the file is empty"),
+    ],
+)
+def test_standard_input_without_a_photo_is_an_error_of_this_photo(
+    stdin: bytes | None,
+    error: str,
+    predictor: Predictor,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stdin:
+        buffer = io.BytesIO(stdin or b"")
+
+    monkeypatch.setattr("sys.stdin", None if stdin is None else Stdin)
+    first, second = predict_photos(predictor, [STDIN, folder / "a.png"])
+    assert (first.faces, first.error) == ([], error)
+    assert len(second.faces) == 2
+
+
+def test_a_link_that_leads_to_itself_does_not_stop_the_copies(
+    predictor: Predictor, folder: Path, tmp_path: Path
+) -> None:
+    loop = folder / "loop.png"
+    loop.symlink_to(loop)
+    first, second = predict_photos(predictor, [loop, folder / "a.png"], tmp_path / "drawn")
+    assert "loop.png: cannot be read: Too many levels of symbolic links" in str(first.error)
+    assert len(second.faces) == 2
+    assert (tmp_path / "drawn" / "a.png.jpg").exists()
 
 
 def test_copies_lie_in_the_subfolders_of_their_photos(
@@ -205,9 +202,9 @@ def test_two_photos_never_share_a_copy(predictor: Predictor, folder: Path, tmp_p
 
 
 def test_the_frames_of_a_video_get_ages_and_times(predictor: Predictor, film: Path) -> None:
-    with Video(film) as video:
+    with VideoFile(film) as video:
         results = list(predict_video(predictor, video))
-    assert {result.photo for result in results} == {film}
+    assert {result.photo for result in results} == {str(film)}
     assert [result.time for result in results] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert [len(result.faces) for result in results] == [2, 2, 0, 2, 2, 2]
     found = [result.faces[0].age for result in results if result.faces]
@@ -218,20 +215,62 @@ def test_a_copy_of_a_video_has_its_frames_with_boxes(
     predictor: Predictor, film: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "drawn" / "copy.mp4"
-    with Video(film) as video:
+    with VideoFile(film) as video:
         list(predict_video(predictor, video, copy, FaceSelection(largest=True)))
-    with Video(copy) as drawn:
-        assert drawn.rate == 10
-        frames = [frame.image for frame in drawn]
-    assert len(frames) == 6
+    with VideoFile(copy) as drawn:
+        frames = list(drawn)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     x, y = round(LARGE[0]), round(LARGE[1]) + 30
-    assert [is_amber(frame[y, x]) for frame in frames] == [True, True, False, True, True, True]
+    amber = [is_amber(frame.image[y, x]) for frame in frames]
+    assert amber == [True, True, False, True, True, True]
+
+
+def test_a_copy_has_the_times_of_a_variable_frame_rate(
+    predictor: Predictor, write_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    times = [0, 0.04, 0.08, 2.0, 9.0]
+    film = write_video(tmp_path / "film.mkv", [gray(60)] * 5, times)
+    with VideoFile(film) as video:
+        results = list(predict_video(predictor, video, tmp_path / "copy.mp4"))
+    with VideoFile(tmp_path / "copy.mp4") as drawn:
+        assert [frame.time for frame in drawn] == pytest.approx(times, abs=1e-3)
+    assert [result.time for result in results] == pytest.approx(times, abs=1e-3)
+
+
+def test_what_was_read_of_a_cut_video_is_kept_and_drawn(
+    predictor: Predictor, write_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
+    film = write_video(tmp_path / "film.avi", [noise] * 6, [i / 25 for i in range(6)], "mjpeg")
+    data = film.read_bytes()
+    film.write_bytes(data[: len(data) * 6 // 10])
+    copy = tmp_path / "copy.mp4"
+    with VideoFile(film) as video:
+        *kept, last = predict_video(predictor, video, copy)
+    assert 2 <= len(kept) <= 4
+    assert all(result.error is None for result in kept)
+    assert "the video is damaged or cut off" in str(last.error)
+    with VideoFile(copy) as drawn:
+        assert len(list(drawn)) == len(kept)
+
+
+@pytest.mark.parametrize("folder", [b"drawn", b"lat\xe9"])
+def test_the_folder_of_a_copy_may_have_any_name(
+    folder: bytes, predictor: Predictor, film: Path, tmp_path: Path
+) -> None:
+    odd = film.rename(tmp_path / os.fsdecode(b"10:15 lat\xe9.avi"))
+    copies = plan_videos([odd], tmp_path / os.fsdecode(folder))
+    with open_video(odd) as video:
+        results = list(predict_video(predictor, video, copies[odd]))
+    assert {result.photo for result in results} == {str(odd)}
+    with VideoFile(copies[odd]) as drawn:
+        assert len(list(drawn)) == 6
 
 
 def test_a_video_that_cannot_be_read_gives_an_error(
     predictor: Predictor, film: Path, tmp_path: Path
 ) -> None:
-    class Broken(Video):
+    class Broken(VideoFile):
         """A video whose source stops after the first frame."""
 
         def __iter__(self) -> Iterator[Frame]:

@@ -173,3 +173,9 @@ def test_a_note_that_is_too_long_is_cut_off_at_a_readable_size(written: list[Tex
     assert text.right > WIDTH
     assert text.bottom - text.top >= 8  # pixels
     assert drawn.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_note_may_have_the_name_of_a_file_that_is_not_utf_8(written: list[Text]) -> None:
+    draw_note(photo(), "lat\udce9.onnx: no such model file")
+    (text,) = written
+    assert text.words == "lat?.onnx: no such model file"

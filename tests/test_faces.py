@@ -1,4 +1,5 @@
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +67,62 @@ def test_another_file_at_the_address_is_refused(
     assert not list((tmp_path / "cache").glob("*"))
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_decides_who_else_may_read_the_downloaded_model(
+    umask: int, mode: int, server: list[str]
+) -> None:
+    before = os.umask(umask)
+    try:
+        path = yunet_path()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("blocked", "reason"),
+    [("cache", "Not a directory"), (f"cache/{faces.YUNET_NAME}/folder", "Is a directory")],
+)
+def test_a_cache_that_cannot_be_used_is_named_with_the_cure(
+    blocked: str, reason: str, server: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).touch()
+    path = tmp_path / "cache" / faces.YUNET_NAME
+    expected = (
+        f"^{path}: .* cannot be read or written there: {reason}; name another folder with HALN"
+    )
+    with pytest.raises(DetectorError, match=expected):
+        yunet_path()
+    assert not server
+
+
+def test_a_cache_without_permission_is_named_with_the_cure(
+    server: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", "tmp123")
+
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)  # what pooch makes in the folder
+    expected = f"^{tmp_path}/cache/{faces.YUNET_NAME}: .*: Permission denied; .* with HALNET_CACHE"
+    with pytest.raises(DetectorError, match=expected):
+        yunet_path()
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(
+    server: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("HALNET_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DetectorError, match="has no home folder; name a folder with HALNET_CACHE"):
+        yunet_path()
+
+
 def test_without_a_network_the_error_says_what_to_do(
     server: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +171,78 @@ def test_faces_of_any_size_are_found_and_the_largest_is_first(yunet: Path) -> No
 
 def test_a_photo_without_a_face_gives_none(yunet: Path) -> None:
     assert FaceDetector(yunet)(np.full((300, 200, 3), 128, np.uint8)) == ()
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(8000, 200), (200, 8000), (8000, 100), (640, 33), (16, 640), (1, 640), (4000, 2), (1, 1)],
+)
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_a_strip_has_no_faces(width: int, height: int, gray: int, yunet: Path) -> None:
+    assert FaceDetector(yunet)(np.full((height, width, 3), gray, np.uint8)) == ()
+
+
+class Net:
+    """YuNet as OpenCV runs it, which finds what is in `rows`."""
+
+    rows: np.ndarray
+
+    def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802
+        self.size = tuple(size)
+
+    def detect(self, photo: np.ndarray) -> tuple[int, np.ndarray]:
+        assert photo.shape == (*self.size[::-1], 3)
+        self.photo = photo
+        return 1, self.rows
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch, yunet: Path) -> Net:
+    made = Net()
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *args: made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((200, 8000), (640, 64)),  # it is shrunk to 640 x 16
+        ((640, 63), (64, 640)),
+        ((5, 5), (64, 64)),
+        ((64, 100), (100, 64)),
+    ],
+)
+def test_yunet_gets_no_strip(
+    shape: tuple[int, int], size: tuple[int, int], net: Net, yunet: Path
+) -> None:
+    net.rows = np.empty((0, 15), np.float32)
+    assert FaceDetector(yunet)(np.full((*shape, 3), 9, np.uint8)) == ()
+    assert net.size == size
+    scale = min(1, 640 / max(shape))
+    assert (net.photo == 9).all(axis=2).sum() == round(shape[0] * scale) * round(shape[1] * scale)
+    assert net.photo[0, 0].tolist() == [9, 9, 9]
+
+
+def test_what_no_face_can_be_is_left_out(net: Net, yunet: Path) -> None:
+    """The first row is a face; the others are like those that OpenCV before 5 invents."""
+    good = [10, 10, 40, 50, *np.ravel(LANDMARKS), 0.9]
+    wrong = [
+        {0: -np.inf, 2: np.inf},
+        {0: -4.9e15, 1: -2e15, 2: 0, 3: 0},
+        {2: np.nan},
+        {5: np.inf},
+        {14: np.nan},
+        {2: -40},
+        {4: 1e38, 5: -1e38},
+        {0: -60, 2: 90},  # two thirds of the box are outside
+        {0: -1e25, 1: -1e25, 2: 2e25, 3: 2e25},
+    ]
+    net.rows = np.array([good] * (len(wrong) + 1), np.float32)
+    for row, values in zip(net.rows[1:], wrong, strict=True):
+        for place, value in values.items():
+            row[place] = value
+    (face,) = FaceDetector(yunet)(PHOTO)
+    assert face.box == (10, 10, 40, 50)
 
 
 def test_a_detected_face_converts_its_values() -> None:
@@ -199,6 +328,28 @@ def test_a_face_whose_middle_is_outside_of_the_photo_is_dropped(
     assert largest_first([face], PHOTO) == ((face,) if kept else ())
 
 
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ((-40, 0, 80, 40), True),
+        ((-41, 0, 80, 40), False),
+        ((160, 60, 80, 40), True),
+        ((161, 60, 80, 40), False),
+        ((0, -20, 40, 40), True),
+        ((0, -21, 40, 40), False),
+        ((-20, -20, 40, 40), False),  # a quarter of it is inside
+        ((0, 100, 40, 40), False),
+        ((-50, 200, 10, 900), False),
+        ((-1e200, -1e200, 2e200, 2e200), False),
+    ],
+)
+def test_a_face_whose_box_is_mostly_outside_of_the_photo_is_dropped(
+    box: tuple[float, float, float, float], kept: bool
+) -> None:
+    face = DetectedFace(box, LANDMARKS, 0.5)  # type: ignore[arg-type]
+    assert largest_first([face], PHOTO) == ((face,) if kept else ())
+
+
 @pytest.mark.parametrize(("x", "kept"), [(-200, True), (-201, False), (400, True), (401, False)])
 def test_a_face_with_a_landmark_far_outside_of_the_photo_is_dropped(x: float, kept: bool) -> None:
     landmarks = [[x, 50], [100, 50], [100, 60], [200 - x, 70], [100, 70]]  # the middle is inside
@@ -227,3 +378,11 @@ def test_something_else_than_faces_is_refused(returned: Any, found: str) -> None
         DetectorError, match=f"a sequence of halnet.DetectedFace values, but {found}"
     ):
         largest_first(returned, PHOTO)
+
+
+def test_a_detector_file_may_have_a_name_that_is_not_utf_8(yunet: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"lat\xe9.onnx")
+    path.symlink_to(yunet)
+    image, stored = portrait()
+    (face,) = FaceDetector(path)(image)
+    assert face.box == pytest.approx(stored.box, abs=1)

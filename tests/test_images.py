@@ -8,7 +8,8 @@ import pytest
 
 from halnet import images
 from halnet.errors import ImageError
-from halnet.images import encode_image, image_size, load_image
+from halnet.image_formats import image_size
+from halnet.images import encode_image, load_image
 
 RED, BLUE = (200, 30, 20), (20, 30, 200)
 
@@ -127,9 +128,47 @@ def test_a_truncated_jpeg_with_a_complete_thumbnail_is_refused() -> None:
         load_image(whole[:-200])
 
 
+def test_a_png_chunk_longer_than_the_file_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV would allocate 2 GB."""
+    data = encode(half_and_half())
+    start = data.index(b"IDAT") - 4
+    monkeypatch.setattr(images, "_decode_pixels", lambda data: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        load_image(data[:start] + struct.pack(">I", 2**31 - 1) + data[start + 4 :])
+
+
+def test_a_jpeg_without_its_end_marker_is_read() -> None:
+    """Panoramas of some phones lack it."""
+    whole = with_orientation(encode(half_and_half(), ".jpg"), 6)
+    assert whole.endswith(b"\xff\xd9")
+    np.testing.assert_array_equal(load_image(whole[:-2]), load_image(whole))
+
+
+def test_a_jpeg_with_zeros_in_the_place_of_its_second_half_is_refused() -> None:
+    data = encode(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), ".jpg")
+    middle = len(data) // 2
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        load_image(data[:middle] + bytes(len(data) - middle - 2) + data[-2:])
+
+
+@pytest.mark.parametrize("name", ["photo.jfif", "photo.jpe", "photo.MPO", "photo.txt", "photo"])
+def test_the_content_of_a_file_decides_what_it_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(encode(half_and_half(), ".jpg"))
+    assert load_image(tmp_path / name).shape == (40, 64, 3)
+
+
+def test_a_device_without_an_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    with pytest.raises(ImageError, match="/dev/zero: more bytes than the 1,000 allowed"):
+        load_image("/dev/zero")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("raw.jpg", "raw.jpg: a photo in the format TIFF or camera raw, which is not read; save"),
+        ("two\0parts.jpg", "cannot be read: the name has a null byte"),
+        ("n" * 300, "cannot be read: File name too long"),
         ("missing.jpg", "missing.jpg: cannot be read: No such file"),
         ("empty.jpg", "empty.jpg: the file is empty"),
         ("notes.jpg", "notes.jpg: not a JPEG, PNG, WebP or BMP image"),
@@ -138,6 +177,7 @@ def test_a_truncated_jpeg_with_a_complete_thumbnail_is_refused() -> None:
 )
 def test_paths_that_are_not_photos_are_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty.jpg").touch()
+    (tmp_path / "raw.jpg").write_bytes(b"II*\0" + bytes(60))
     (tmp_path / "notes.jpg").write_text("not a photo")
     (tmp_path / "folder.jpg").mkdir()
     with pytest.raises(ImageError, match=message):
@@ -183,7 +223,7 @@ def test_a_file_with_more_bytes_than_allowed_is_not_read(
 ) -> None:
     (tmp_path / "photo.png").write_bytes(encode(half_and_half()))
     monkeypatch.setattr(images, "MAX_BYTES", 100)
-    with pytest.raises(ImageError, match="bytes are more than the 100 allowed"):
+    with pytest.raises(ImageError, match="more bytes than the 100 allowed"):
         load_image(tmp_path / "photo.png")
 
 

@@ -24,14 +24,17 @@ FOLDERS = {
 # The core. A module may import the modules of the lines above its own line, and no others.
 CORE = (
     ("errors",),
-    ("ages", "closing", "files", "images", "packages"),
+    ("cache", "cores", "forking", "photo_objects"),
+    ("ages", "closing", "files", "image_formats", "json_text", "packages"),
+    ("heif", "jpeg_scan", "placing"),
+    ("images",),
     ("age_calibration", "alignment", "video"),
-    ("faces", "results"),
+    ("faces", "live_video", "photo_files", "results", "video_file"),
     ("artifact", "drawing", "tracking"),
     ("trained_on",),
 )
 # From photos to faces with ages. These modules may import the runtimes.
-PREDICTION = (("predictor",), ("batches",), ("result_files",), ("prediction_run",))
+PREDICTION = (("upright",), ("predictor",), ("batches",), ("result_files",), ("prediction_run",))
 # Modules of evaluation that may import the runtimes too.
 EVALUATORS = ("accuracy", "parity", "robustness", "robustness_plot")
 # The parts that the modules of each part may import, in addition to their own part.
@@ -97,6 +100,8 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
 def part(module: str) -> str:
     """Return the part of the package that a module belongs to."""
     names = module.split(".")[1:]
+    if names == ["__main__"]:
+        return "commands"
     if len(names) == 1 and names[0] not in MAY_IMPORT:
         if any(names[0] in line for line in CORE):
             return "core"

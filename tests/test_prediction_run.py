@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from csv import DictReader
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_film(Path("film.avi"), 60, 0, 90)
     write_film(Path("dark.avi"), 0, 0)
     Path("broken.mp4").write_text("no video")
+    Path("bare").mkdir()
+    for name, other in (("texts", b"a text"), ("scans", b"II*\0, a TIFF file")):
+        Path(name).mkdir()
+        Path(name, "a.png").write_bytes(Path("a.png").read_bytes())
+        Path(name, "other").write_bytes(other)
     return tmp_path
 
 
@@ -83,6 +89,11 @@ def test_photos_come_first_and_then_videos() -> None:
         (["wall.png", "cut.png"], RunOutcome.PARTIAL),
         (["a.png", "broken.mp4"], RunOutcome.PARTIAL),
         (["film.avi", "none.png"], RunOutcome.PARTIAL),
+        (["a.png", "*.gif"], RunOutcome.PARTIAL),
+        (["a.png", "bare"], RunOutcome.PARTIAL),
+        (["texts"], RunOutcome.COMPLETE),
+        (["scans"], RunOutcome.PARTIAL),
+        (["*.gif", "bare"], RunOutcome.UNREADABLE),
         (["cut.png", "none.png"], RunOutcome.UNREADABLE),
         (["broken.mp4"], RunOutcome.UNREADABLE),
         (["cut.png", "none.mp4"], RunOutcome.UNREADABLE),
@@ -90,6 +101,36 @@ def test_photos_come_first_and_then_videos() -> None:
 )
 def test_the_outcome_of_a_run(sources: list[str], outcome: RunOutcome) -> None:
     assert run_prediction(make(*sources)) == outcome
+
+
+def test_a_name_without_photos_is_an_error_of_this_name_in_every_output() -> None:
+    config = make("*.gif", "a.png", "bare", csv=Path("ages.csv"), jsonl=Path("ages.jsonl"))
+    assert run(config) == ["*.gif error", "bare error", "a.png 1"]
+    rows = DictReader(Path("ages.csv").read_text().splitlines())
+    assert [(row["photo"], row["error"]) for row in rows] == [
+        ("*.gif", "*.gif: no photos match this pattern, and no file has this name"),
+        ("bare", "bare: there are no photos in this folder"),
+        ("a.png", ""),
+    ]
+    assert len(Path("ages.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_was_left_out_is_told_at_the_end() -> None:
+    told: list[str] = []
+    run_prediction(
+        make("scans", "a.png", "texts"),
+        lambda result: told.append(result.photo),
+        on_left_out=lambda left_out: told.append(f"{left_out.source} {left_out}"),
+    )
+    assert told == [
+        *("scans/a.png", "a.png", "texts/a.png"),
+        *("scans TIFF or camera raw photos: 1 (save them as JPEG)", "texts other files: 1"),
+    ]
+
+
+def test_copies_are_drawn_although_a_name_has_no_photos() -> None:
+    assert run(make("bare", "film.avi", draw=Path("drawn")))[0] == "bare error"
+    assert [path.name for path in Path("drawn").iterdir()] == ["film.avi.mp4"]
 
 
 def test_a_run_that_has_nothing_left_to_do_is_complete() -> None:
@@ -175,7 +216,7 @@ def test_copies_are_drawn_of_photos_and_videos() -> None:
 class LiveVideo:
     """A camera without an end that gives a frame for every half second."""
 
-    live, name, rate = True, "camera:9", 0.0
+    live, name = True, "camera:9"
     closed = 0
 
     def __init__(self, source: str, every: float) -> None:
@@ -198,7 +239,7 @@ class LiveVideo:
 
 
 def test_a_live_source_is_closed_after_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halnet.prediction_run.Video", LiveVideo)
+    monkeypatch.setattr("halnet.prediction_run.open_video", LiveVideo)
     assert run(make("9", seconds=1.2)) == ["camera:9 1"] * 3
     assert LiveVideo.closed == 1
 
@@ -217,7 +258,7 @@ def test_resume_needs_a_file() -> None:
         ({"min_face": -3.0}, ConfigError, "min_face: .* pixels from 0 up, found -3.0"),
         ({"every": float("nan")}, ConfigError, "every: .* seconds from 0 up, found nan"),
         ({"seconds": -1.0}, ConfigError, "seconds: .* seconds from 0 up, found -1.0"),
-        ({"sources": ("*.gif",)}, ConfigError, "no photos match this pattern"),
+        ({"jsonl": Path("-"), "csv": Path("/dev/stdout")}, ConfigError, "standard output, found b"),
         ({"sources": ("0",), "draw": Path("drawn")}, ConfigError, "not of a live source"),
     ],
 )

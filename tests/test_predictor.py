@@ -1,5 +1,7 @@
+import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet import Ages, DetectedFace, Detector, Face, FaceDetector, Predictor
+from halnet import Ages, DetectedFace, Detector, Face, Predictor
 from halnet.alignment import align
 from halnet.artifact import bundled, sha256_file
 from halnet.benchmarks.samples import portrait, sample_crops
 from halnet.errors import ConfigError, DetectorError, ImageError
 from halnet.runtimes.fake import FakeRuntime
+from halnet.upright import UprightDetector
 
 SMALL = (0.0, 0.0, 20.0, 20.0)  # box of the second face
 
@@ -103,7 +106,7 @@ def test_the_narrowest_face_applies_to_the_detector_of_a_path(yunet: Path) -> No
     image, face = portrait()
     for min_face, count in ((face.box[2] - 2, 1), (face.box[2] + 2, 0)):
         predictor = Predictor(FakeRuntime(), detector=yunet, min_face=min_face)
-        assert isinstance(predictor.detector, FaceDetector)
+        assert isinstance(predictor.detector, UprightDetector)
         assert len(predictor.detect(image)) == count
 
 
@@ -170,6 +173,80 @@ def test_a_bad_photo_is_an_error(predictor: Predictor, tmp_path: Path) -> None:
         predictor(b"nonsense")
 
 
+def test_the_first_bad_photo_of_a_list_is_named(predictor: Predictor) -> None:
+    image, _ = portrait()
+    with pytest.raises(
+        ImageError, match=r"^item 1 of the list \(counted from 0\): photo: expected"
+    ):
+        predictor([image, None, b"nonsense"])
+    with pytest.raises(ConfigError, match="errors: expected raise or return, found 'ignore'"):
+        predictor([image], errors="ignore")  # type: ignore[call-overload]
+
+
+def test_errors_can_stand_among_the_results(tmp_path: Path) -> None:
+    image, face = portrait()
+    black = np.zeros((64, 64, 3), np.uint8)
+
+    def odd(photo: np.ndarray) -> Any:
+        return [face] if photo.max() > 0 else None
+
+    predictor = Predictor(FakeRuntime(), detector=odd)
+    photos = (tmp_path / "missing.jpg", image, black, image.astype(np.float32))
+    missing, found, wrong, other = predictor(photos, errors="return")
+    assert isinstance(missing, ImageError)
+    assert "No such file" in str(missing)
+    assert [face.age for face in found] == [face.age for face in predictor(image)]  # type: ignore[union-attr]
+    assert isinstance(wrong, DetectorError)
+    assert "found float32" in str(other)
+
+
+@pytest.mark.parametrize("use", ["__call__", "detect", "predict_crops", "__reduce__"])
+def test_use_after_close_is_one_clear_error(use: str, predictor: Predictor) -> None:
+    argument = sample_crops()[:1] if use == "predict_crops" else np.zeros((64, 64, 3), np.uint8)
+    predictor.close()
+    with pytest.raises(ConfigError, match=r"Predictor: used after close\(\); open a new one"):
+        getattr(predictor, use)(*[] if use == "__reduce__" else [argument])
+
+
+def test_a_runtime_that_was_closed_is_one_clear_error(predictor: Predictor) -> None:
+    predictor._runtime.close()
+    with pytest.raises(ConfigError, match=r"FakeRuntime: used after close\(\)"):
+        predictor(portrait()[0])
+
+
+@pytest.mark.parametrize("crops", [None, [sample_crops()[0]], "crops"])
+def test_crops_that_are_no_array_are_one_clear_error(crops: Any, predictor: Predictor) -> None:
+    message = f"crops: expected an array of N x 224 .* found {type(crops).__name__}"
+    with pytest.raises(ConfigError, match=message):
+        predictor.predict_crops(crops)
+
+
+def test_the_path_of_a_detector_is_read_at_once(
+    yunet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DetectorError, match="missing.onnx: the YuNet model cannot be read"):
+        Predictor(FakeRuntime(), detector=tmp_path / "missing.onnx")
+    monkeypatch.chdir(yunet.parent)
+    predictor = Predictor(FakeRuntime(), detector=yunet.name)
+    monkeypatch.chdir(tmp_path)
+    assert len(predictor(portrait()[0])) == 1
+    assert len(pickle.loads(pickle.dumps(predictor))(portrait()[0])) == 1
+
+
+def test_a_pickled_predictor_has_the_same_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is that of the folder in which the predictor was made."""
+    (tmp_path / "copy.onnx").write_bytes(bundled("halnet.onnx").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    options = {"detector": detect, "min_face": 20.5, "flip": True}
+    first = Predictor("copy.onnx", runtime="onnxruntime", threads=1, **options)
+    monkeypatch.chdir("/")
+    second = pickle.loads(pickle.dumps(first))
+    assert second.spec == replace(first.spec, model=str(tmp_path / "copy.onnx"))
+    assert vars(second) | {"_runtime": None} == vars(first) | {"_runtime": None}
+
+
 def test_any_number_of_crops_is_predicted(predictor: Predictor) -> None:
     crops = sample_crops()
     ages = predictor.predict_crops(crops)
@@ -183,7 +260,18 @@ def test_any_number_of_crops_is_predicted(predictor: Predictor) -> None:
 
 def test_a_face_becomes_json_values(predictor: Predictor) -> None:
     entry = predictor(portrait()[0])[0].to_dict(0.9)
-    assert set(entry) == {"age", "stddev", "interval", "level", "box", "landmarks", "score"}
+    places = {"turned": 0, "quality": None, "track": None}
+    assert set(entry) == {
+        "age",
+        "stddev",
+        "interval",
+        "level",
+        "box",
+        "landmarks",
+        "score",
+        *places,
+    }
+    assert {name: entry[name] for name in places} == places
     assert entry["interval"][0] < entry["age"] < entry["interval"][1]
     assert len(entry["landmarks"]) == 5
 

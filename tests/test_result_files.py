@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,11 @@ def face(age: float) -> Face:
     )
 
 
-TWO = PhotoResult(Path("a.jpg"), [face(40), face(30)])
-NONE = PhotoResult(Path("wall.png"), [])
-BAD = PhotoResult(Path("cut.jpg"), [], "cut.jpg: the file is empty")
-FRAME = PhotoResult(Path("film.mp4"), [face(20)], time=0.12345)
-LAST = PhotoResult(Path("z.jpg"), [face(50), face(51)])
+TWO = PhotoResult("a.jpg", [face(40), face(30)])
+NONE = PhotoResult("wall.png", [])
+BAD = PhotoResult("cut.jpg", [], "cut.jpg: the file is empty")
+FRAME = PhotoResult("film.mp4", [face(20)], time=0.12345)
+LAST = PhotoResult("z.jpg", [face(50), face(51)])
 RESULTS = (TWO, NONE, BAD, FRAME, LAST)
 
 
@@ -53,9 +54,13 @@ def test_each_face_has_a_row() -> None:
     assert first == {
         **{"photo": "a.jpg", "face": 1, "age": 40, "stddev": 5, "low": 31, "high": 49},
         **{"x": 1.0, "y": 2, "width": 30, "height": 40, "score": 0.9877},
-        **{"level": 0.9, "model": MODEL},
+        **{"turned": 0, "quality": None, "track": None},
+        **{"level": 0.9, "model": MODEL, "format": 2},
     }
     assert (second["face"], second["age"]) == (2, 30)
+    known = replace(face(40), turned=270, quality=0.54321, track=3)
+    (row,) = to_rows(PhotoResult("a.jpg", [known]), 0.9, MODEL)
+    assert (row["turned"], row["quality"], row["track"]) == (270, 0.5432, 3)
     assert set(first) < set(COLUMNS)
 
 
@@ -65,7 +70,7 @@ def test_each_face_has_a_row() -> None:
         (NONE, {"photo": "wall.png", "error": NO_FACE}),
         (BAD, {"photo": "cut.jpg", "error": "cut.jpg: the file is empty"}),
         (
-            PhotoResult(Path("film.mp4"), [], time=0.5),
+            PhotoResult("film.mp4", [], time=0.5),
             {"photo": "film.mp4", "time": 0.5, "error": NO_FACE},
         ),
     ],
@@ -73,16 +78,17 @@ def test_each_face_has_a_row() -> None:
 def test_a_result_without_faces_has_one_row(
     result: PhotoResult, expected: dict[str, object]
 ) -> None:
-    assert to_rows(result, 0.8, MODEL) == [{**expected, "level": 0.8, "model": MODEL}]
+    assert to_rows(result, 0.8, MODEL) == [{**expected, "level": 0.8, "model": MODEL, "format": 2}]
 
 
 def test_csv_text_has_a_line_for_each_row() -> None:
     lines = to_csv([TWO, NONE], 0.9, MODEL).splitlines()
     assert lines == [
-        "photo,time,face,age,stddev,low,high,level,x,y,width,height,score,model,error",
-        f"a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},",
-        f"a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},",
-        f"wall.png,,,,,,,0.9,,,,,,{MODEL},no face found",
+        "photo,time,face,age,stddev,low,high,level,x,y,width,height,score,turned,quality,track,"
+        "model,error,format",
+        f"a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,,{MODEL},,2",
+        f"a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,,{MODEL},,2",
+        f"wall.png,,,,,,,0.9,,,,,,,,,{MODEL},no face found,2",
     ]
 
 
@@ -102,6 +108,7 @@ def test_both_kinds_of_files_hold_the_same(tmp_path: Path) -> None:
     assert entries[2]["error"] == BAD.error
     assert entries[3]["time"] == float(rows[4]["time"]) == 0.123
     assert {(entry["model"], entry["level"]) for entry in entries} == {(MODEL, 0.9)}
+    assert {entry["format"] for entry in entries} == {2}
 
 
 def test_a_result_is_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
@@ -155,21 +162,122 @@ def test_a_photo_with_only_some_of_its_faces_is_predicted_again(tmp_path: Path) 
 
 
 def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
-    names = [b"\xff\xfe.jpg", b'a "b", c.jpg', "\N{GREEK SMALL LETTER PHI}.jpg".encode()]
-    results = [PhotoResult(Path(os.fsdecode(name)), [face(30)]) for name in names]
+    names = [
+        b"\xff\xfe.jpg",
+        b'a "b", c.jpg',
+        b"two\r\nlines\r.jpg",
+        "\N{GREEK SMALL LETTER PHI}.jpg".encode(),
+    ]
+    results = [PhotoResult(os.fsdecode(name), [face(30)]) for name in names]
     path = tmp_path / "names.csv"
     write(path, *results)
     done = write(path, *results, resume=True)
-    assert done == {os.fsdecode(name) for name in names[:2]}
+    assert done == {os.fsdecode(name) for name in names[:-1]}
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         assert [os.fsencode(row["photo"]) for row in csv.DictReader(file)] == names
+
+
+OLD_CSV = f"""photo,time,face,age,stddev,low,high,level,x,y,width,height,score,model,error,note
+a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},,mine
+a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,{MODEL},,
+wall.png,,,,,,,0.9,,,,,,{MODEL},no face found,
+"""
+OLD_JSONL = f"""{{"photo": "a.jpg", "faces": [{{"age": 40}}], "level": 0.9, "model": "{MODEL}"}}
+{{"photo": "wall.png", "faces": [], "level": 0.9, "model": "{MODEL}"}}
+"""
+
+
+def test_a_csv_file_of_an_older_version_is_continued_by_the_names_of_its_columns(
+    tmp_path: Path,
+) -> None:
+    """The columns that it lacks are empty in its rows, and a column of the user is kept."""
+    path = tmp_path / "ages.csv"
+    path.write_text(OLD_CSV)
+    assert write(path, NONE, LAST, resume=True) == {"a.jpg"}
+    found = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert [row["photo"] for row in found] == ["a.jpg", "a.jpg", "wall.png", "z.jpg", "z.jpg"]
+    assert [row["format"] for row in found] == ["", "", "2", "2", "2"]
+    assert [row["turned"] for row in found] == ["", "", "", "0", "0"]
+    assert [row["note"] for row in found] == ["mine", "", "", "", ""]
+    assert [row["model"] for row in found] == [MODEL] * 5
+    assert [row["high"] for row in found] == ["49.0", "39.0", "", "59.0", "60.0"]
+    assert write(path, LAST, resume=True) == {"a.jpg", "wall.png"}
+    assert list(csv.DictReader(io.StringIO(path.read_text()))) == found
+
+
+def test_a_json_lines_file_of_an_older_version_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "ages.jsonl"
+    path.write_text(OLD_JSONL)
+    assert write(path, NONE, resume=True) == {"a.jpg"}
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert first == json.loads(OLD_JSONL.splitlines()[0])
+    assert (second["photo"], second["format"]) == ("wall.png", 2)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_file_of_a_newer_version_is_not_continued(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"ages.{kind}"
+    write(path, TWO, NONE)
+    newer = path.read_text().replace(",2\n", ",3\n").replace('"format": 2', '"format": 3')
+    path.write_text(newer)
+    with pytest.raises(ConfigError, match="format 2 or older, found format 3, .*; update halnet"):
+        write(path, NONE, resume=True)
+    assert path.read_text() == newer
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_standard_output_is_a_result_file(
+    name: str,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = PhotoResult(os.fsdecode(b"lat\xe9.jpg"), [face(40)])
+    for _ in range(2):  # it stays open
+        with ResultFile(Path(name), kind, 0.9, MODEL, resume=False) as file:
+            file.write(odd)
+    write(tmp_path / f"ages.{kind}", odd)
+    assert capfdbinary.readouterr().out == 2 * (tmp_path / f"ages.{kind}").read_bytes()
+    assert os.listdir() == [f"ages.{kind}"]
+    with pytest.raises(ConfigError, match="found a pipe or device, .*; leave out --resume"):
+        ResultFile(Path(name), kind, 0.9, MODEL, resume=True)
+
+
+def test_a_pipe_is_written_but_not_continued(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=r"pipe\.csv: expected a file to continue, found a pipe"):
+        write(path, TWO, resume=True)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write(path, TWO)
+    assert os.read(reader, 10_000).decode() == to_csv([TWO], 0.9, MODEL)
+    os.close(reader)
+
+
+def test_an_empty_file_is_written_without_resume(tmp_path: Path) -> None:
+    path = tmp_path / "ages.csv"
+    path.touch()
+    write(path, TWO)
+    assert path.read_text() == to_csv([TWO], 0.9, MODEL)
+
+
+HEADER = to_csv([], 0.9, MODEL)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "resume", "message"),
     [
         ("ages.csv", None, False, r"ages\.csv: exists already; add --resume to continue it"),
-        ("ages.csv", "photo,age\na.jpg,30\n", True, "expected a file that halnet predict wrote"),
+        ("ages.csv", "photo,age\na.jpg,30\n", True, "another one .it has no column level, model"),
+        ("ages.csv", f"{HEADER}a.jpg,0.9\n", True, "a row has too many or too few fields"),
+        ("ages.csv", f"{HEADER}a{',' * 30}\n", True, "a row has too many or too few fields"),
+        ("ages.csv", f"{HEADER}a{',' * 7}high{',' * 11}\n", True, "convert string to float"),
+        ("ages.jsonl", '{"photo": ["a"]}\n', True, "not every line has an object with a photo"),
+        ("ages.jsonl", "[" * 100_000 + "\n", True, "expected a file that halnet predict wrote"),
+        ("ages.jsonl", '{"photo": "a", "level": [1]}\n', True, "that halnet predict wrote"),
         ("ages.jsonl", "{}\n", True, "not every line has an object with a photo"),
         ("ages.jsonl", "no JSON\n", True, "expected a file that halnet predict wrote"),
     ],

@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
+from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.speed import BenchConfig, bench
 from halnet.benchmarks.studies.experiment_rows import TABLES, Row, base_options
-from halnet.benchmarks.studies.markdown import print_markdown
 from halnet.packages import needs
 
 

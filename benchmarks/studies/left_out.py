@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from halnet.benchmarks.studies.markdown import print_markdown
+from halnet.benchmarks.markdown import print_markdown
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model

@@ -21,12 +21,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-from halnet.batches import find_photos
+from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.speed import machine
-from halnet.benchmarks.studies.markdown import print_markdown
 from halnet.benchmarks.studies.processes import COMMAND, find_browser, served, wait_until
+from halnet.benchmarks.usage import resident_memory
 from halnet.errors import ConfigError
 from halnet.packages import needs
+from halnet.photo_files import find_photos
 
 MARKS = (0.25, 0.5, 0.75, 1.0)  # shares of the time from the first photo to the last
 BROWSER_SECONDS = 3600.0  # that the browser waits for the last photo
@@ -47,7 +48,7 @@ class MemoryWatch:
     """Measures the resident memory of a process ten times a second, until `stop` is called."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._status = Path(f"/proc/{process.pid}/status")
+        self._process = process.pid
         self._stopped = threading.Event()
         self._samples: list[tuple[float, float]] = []  # seconds, megabytes
         self._thread = threading.Thread(target=self._measure, daemon=True)
@@ -79,12 +80,11 @@ class MemoryWatch:
     def _measure(self) -> None:
         while not self._stopped.wait(SAMPLE_SECONDS):
             try:
-                lines = self._status.read_text().splitlines()
+                memory = resident_memory(self._process)
             except OSError:  # the process has ended
                 return
-            for line in lines:
-                if line.startswith("VmRSS"):
-                    self._samples.append((time.monotonic(), int(line.split()[1]) / 1024))
+            if memory:
+                self._samples.append((time.monotonic(), memory))
 
 
 def predict(photos: list[Path], options: list[str], path: Path) -> Usage:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from halnet.benchmarks.studies.markdown import print_markdown
+from halnet.benchmarks.markdown import print_markdown
 from halnet.evaluation.accuracy import EvaluateConfig, ModelReport, evaluate_model
 from halnet.evaluation.degradations import STRENGTHS
 from halnet.evaluation.metrics import Evaluation

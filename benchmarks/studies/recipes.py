@@ -18,6 +18,7 @@ from halnet.calibration.validation_photos import ValidationPhotos
 from halnet.export import FORMATS
 from halnet.export.config import Int8Config, Target
 from halnet.export.int8 import Int8
+from halnet.export.samples import find_samples
 from halnet.export.to_onnx import write_onnx
 from halnet.export.to_openvino import save_openvino, write_openvino
 from halnet.network.checkpoint import Checkpoint
@@ -54,7 +55,8 @@ class Source:
         """Return the quantizer of `halnet export --precision int8`, with changed options."""
         options = {"data": (self.folder,), "threads": self.threads}
         config = Int8Config(**options | changes)
-        return Int8(config, self.checkpoint, self.proto, lambda line: click.echo(line, err=True))
+        samples = find_samples(config, self.checkpoint, lambda line: click.echo(line, err=True))
+        return Int8(config, samples, self.proto, lambda line: click.echo(line, err=True))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """`halnet demo`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from halnet.commands.options import detector_option, threads_option
 from halnet.demo.server import DemoConfig, serve
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
-from halnet.packages import needs
+from halnet.packages import is_installed, needs
 
 
 @click.command("demo")
@@ -47,7 +46,7 @@ def command(
     """
     with needs("halnet demo", "demo"):
         for library in ("streamlit", "streamlit_webrtc"):  # the server imports them
-            if find_spec(library) is None:
+            if not is_installed(library):
                 raise ModuleNotFoundError(name=library)
     for model in models:
         if not model.exists():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from halnet.artifact import CHECKPOINTS
 from halnet.commands.evaluation_tables import print_report, print_robustness
 from halnet.commands.options import (
     detector_option,
@@ -17,11 +18,10 @@ from halnet.commands.options import (
 from halnet.commands.output import progress
 from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model
 from halnet.evaluation.degradations import DEGRADATIONS, STRENGTHS
-from halnet.evaluation.figures import SUFFIXES, Theme, check_figure
+from halnet.evaluation.figures import SUFFIXES, Theme, check_figure, import_matplotlib
 from halnet.evaluation.plots import plot_evaluation
 from halnet.evaluation.robustness import measure_robustness
 from halnet.evaluation.robustness_plot import plot_robustness
-from halnet.packages import import_library
 from halnet.runtimes.base import RuntimeOptions
 
 
@@ -64,7 +64,8 @@ from halnet.runtimes.base import RuntimeOptions
 @click.option(
     "--checkpoint",
     type=Path,
-    help="Checkpoint from which MODEL was exported. It states which photos MODEL was trained on. "
+    help="Checkpoint from which MODEL was exported: a path, or the name of one that comes with "
+    f"halnet ({join_names(CHECKPOINTS)}). It states which photos MODEL was trained on. "
     "Default: MODEL itself or the checkpoint that comes with halnet, if it is the right one.",
 )
 @runtime_options("runtime", "device", "threads")
@@ -109,7 +110,7 @@ def command(
     age of 21 to 30 (as in NIST FATE AEV), and the reliability of the probability to be 18 or older.
     """
     if figure is not None:
-        import_library("matplotlib", "halnet evaluate --figure", "report")
+        import_matplotlib("halnet evaluate --figure")
         check_figure(figure)
     config = EvaluateConfig(data, model, split, photos, limit, flip, options, detector, checkpoint)
     if robustness:

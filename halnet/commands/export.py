@@ -114,8 +114,9 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--calibration",
     type=Path,
     metavar="FOLDER",
-    help="INT8: folder of photos on whose faces the ranges of activations are measured. Default: "
-    "the validation splits of --data, or crops that are made from the checkpoint.",
+    help="INT8: folder of photos, or a pattern such as 'photos/*.jpg'. The ranges of activations "
+    "are measured on their faces. Copies of the test photos of --data are left out. Default: the "
+    "validation splits of --data, or crops that are made from the checkpoint.",
 )
 @detector_option("the photos of --calibration")
 @click.option(

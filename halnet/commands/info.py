@@ -14,11 +14,12 @@ from halnet.ages import LEVEL, AgeCalibration
 from halnet.artifact import Metadata, TrainedSet, find_model, size_artifact
 from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
+from halnet.cores import describe_threads, find_cores
 from halnet.packages import installed_version
 from halnet.runtimes.backends import describe, survey
 from halnet.runtimes.base import RuntimeSpec
 
-LIBRARIES = ("numpy", "opencv-python-headless")
+LIBRARIES = {"numpy": "numpy", "opencv": "cv2"}  # module of each library
 NOT_STATED = "not stated"
 MINORS_A_LINE = 6  # ages in one line
 
@@ -38,18 +39,20 @@ def command(model: Path | None, as_json: bool) -> None:
 
 def _show_installation(as_json: bool) -> None:
     runtimes = survey()
-    libraries = {name: installed_version(name) for name in LIBRARIES}
+    libraries = {name: installed_version(module) for name, module in LIBRARIES.items()}
     if as_json:
         values = {
             "halnet": __version__,
             "python": platform.python_version(),
             "libraries": libraries,
+            "cores": asdict(find_cores()),
             "runtimes": [asdict(runtime) for runtime in runtimes],
         }
         click.echo(json.dumps(values))
         return
     versions = ", ".join(f"{name} {number}" for name, number in libraries.items())
     click.echo(f"halnet {__version__}, Python {platform.python_version()}, {versions}")
+    click.echo(f"An inference on the CPU has {describe_threads()}.")
     rows = [
         [r.runtime, r.version or "-", ", ".join(r.devices), r.problem]
         for r in runtimes

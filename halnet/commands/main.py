@@ -4,6 +4,7 @@ A command parses its options, builds a frozen value and calls one library functi
 is 0 if all went well, 1 if a check failed, and 2 for wrong use or bad input, with one clear line.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import click
 
 from halnet import __version__
+from halnet.commands.output import print_any_name
 from halnet.errors import HalnetError
+from halnet.packages import check_opencv
 
 COMMANDS = {  # in the order in which a model is made, deployed and used
     "prepare": "Find, align and crop the faces of a dataset, and split them.",
@@ -25,6 +28,13 @@ COMMANDS = {  # in the order in which a model is made, deployed and used
     "demo": "Serve a page that shows the ages in photos and live video.",
     "info": "Show which runtimes are installed, or what a model file states.",
 }
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command from its file. Raises RuntimeUnavailableError without a fitting OpenCV."""
+    check_opencv()
+    command: click.Command = import_module(f"halnet.commands.{name}").command
+    return command
 
 
 class LazyGroup(click.Group):
@@ -41,8 +51,7 @@ class LazyGroup(click.Group):
         """Import a command from its file; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"halnet.commands.{cmd_name}").command
-        return command
+        return load_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -56,10 +65,18 @@ def group() -> None:
     """Face-age estimation that deploys anywhere and proves that it still works there."""
 
 
-def run(command: click.Command, args: list[str] | None = None, name: str = "halnet") -> int:
-    """Run a command and return its exit status; an expected error becomes one line on stderr."""
+def run(command: click.Command | str, args: list[str] | None = None, name: str = "halnet") -> int:
+    """Run a command and return its exit status; an expected error becomes one line on stderr.
+
+    `command` is a command, or the name of one, which is imported first.
+    """
+    # Commands draw into files only, and a backend that a notebook has named may not exist here.
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # see halnet.runtimes.ort
+    print_any_name()
     try:
-        status: Any = command.main(args, prog_name=name, standalone_mode=False)
+        loaded = load_command(command) if isinstance(command, str) else command
+        status: Any = loaded.main(args, prog_name=name, standalone_mode=False)
         return int(status or 0)
     except HalnetError as error:
         click.echo(f"{name}: {error}", err=True)
@@ -83,9 +100,9 @@ def main() -> None:
 
 def export_main() -> None:
     """Entry point of `halnet-export`."""
-    sys.exit(run(import_module("halnet.commands.export").command, name="halnet-export"))
+    sys.exit(run("export", name="halnet-export"))
 
 
 def bench_main() -> None:
     """Entry point of `halnet-bench`."""
-    sys.exit(run(import_module("halnet.commands.bench").command, name="halnet-bench"))
+    sys.exit(run("bench", name="halnet-bench"))

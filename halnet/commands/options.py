@@ -68,7 +68,8 @@ def _modes() -> str:
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Number of threads of one inference on a CPU. Default: one for each core.",
+    help="Number of threads of one inference on a CPU. Default: one for each core that this "
+    "process may use, which halnet info shows.",
 )
 _RUNTIME_OPTIONS = {
     "runtime": click.option(

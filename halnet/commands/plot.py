@@ -6,10 +6,9 @@ import click
 
 from halnet.commands.options import theme_option
 from halnet.errors import ConfigError
-from halnet.evaluation.figures import SUFFIXES, Theme
+from halnet.evaluation.figures import SUFFIXES, Theme, import_matplotlib
 from halnet.evaluation.plots import plot_evaluation
 from halnet.evaluation.predictions import PREDICTIONS_FILE, read_predictions
-from halnet.packages import import_library
 from halnet.training.plots import plot_training
 from halnet.training.training_log import LOG_FILE, read_log
 
@@ -38,7 +37,7 @@ def command(run: Path, out: Path | None, file_format: str, theme: Theme) -> None
     predicted and true ages, error and interval coverage by decade, and the reliability of the
     probability to be 18 or older. Several datasets have different colours.
     """
-    import_library("matplotlib", "halnet plot", "report")
+    import_matplotlib("halnet plot")
     log = read_log(run / LOG_FILE)
     if not log.rows:
         raise ConfigError(f"{run}: expected a run folder with epochs in {LOG_FILE}, found none")

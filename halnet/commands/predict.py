@@ -1,18 +1,22 @@
 """`halnet predict`."""
 
+import codecs
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from halnet.batches import FaceSelection, PhotoResult
+from halnet.batches import STDIN, FaceSelection, PhotoResult
+from halnet.closing import Closing
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
-from halnet.commands.output import progress
+from halnet.commands.output import interrupted_by_sigterm, progress
+from halnet.photo_files import LeftOut, read_stdin
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
-from halnet.result_files import NO_FACE
+from halnet.result_files import NO_FACE, is_stdout
+from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
 STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 2}
@@ -23,8 +27,9 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 @click.option(
     "--from",
     "listing",
-    type=click.File("r"),
-    help='File with the name of a photo or video on each line, or "-" for standard input.',
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help='File with the name of a photo or video on each line, or "-" for standard input. Names '
+    "may end with a null byte instead, as those of find -print0 do.",
 )
 @click.option("--model", type=Path, help="Model file. Default: the one that comes with halnet.")
 @runtime_options("runtime", "device", "threads")
@@ -65,14 +70,21 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 @click.option(
     "--draw", type=Path, help="Folder for copies of the photos and videos with boxes and ages."
 )
-@json_option("Print a JSON list with one entry for each photo or frame.")
+@json_option(
+    "Print a JSON list with one entry for each photo or frame, and one for each folder of which "
+    "something was left out."
+)
 @click.option(
-    "--csv", type=Path, help="CSV file with one row for each face, written during the work."
+    "--csv",
+    type=Path,
+    help='CSV file with one row for each face, written during the work, or "-" for standard '
+    "output.",
 )
 @click.option(
     "--jsonl",
     type=Path,
-    help="JSON lines file with one object for each photo or frame, written during the work.",
+    help="JSON lines file with one object for each photo or frame, written during the work, or "
+    '"-" for standard output.',
 )
 @click.option(
     "--resume",
@@ -81,7 +93,7 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 )
 def command(
     sources: tuple[str, ...],
-    listing: Iterator[str] | None,
+    listing: Path | None,
     model: Path | None,
     options: RuntimeOptions,
     detector: Path | None,
@@ -99,15 +111,18 @@ def command(
     """Print the ages of the faces in PHOTOS.
 
     A photo is a JPEG, PNG, WebP or BMP file, a folder of such files, a pattern such as
-    "party/**/*.jpg", or "-" for the bytes of one photo on standard input. A video is a file (MP4,
-    MOV, MKV and others), the number of a camera ("0"), or the address of a stream ("rtsp://...").
-    Without --every, every frame of a video file is predicted. A live source is predicted until it
-    ends, until Ctrl-C, or for --seconds, and a slow machine skips frames instead of falling behind.
+    "party/**/*.jpg", or "-" for the bytes of one photo on standard input. HEIC and AVIF photos need
+    pip install 'halnet[heif]'. A video is a file (MP4, MOV, MKV and others, which need pip install
+    'halnet[video]'), the number of a camera ("0"), or the address of a stream ("rtsp://..."). Every
+    frame of a video file is predicted, or one for each --every; if the file is damaged or cut off,
+    this is reported after its good frames. A live source is predicted until it ends, until Ctrl-C,
+    or for --seconds, and a slow machine skips frames instead of falling behind.
 
-    The exit status is 1 if a photo cannot be read or shows no face (all others are processed), and
-    2 if no photo can be read.
+    What is no photo is left out of a folder, and counted by the reason at the end. The exit status
+    is 1 if a photo cannot be read, shows no face or is left out (all others are processed), and 2
+    if no photo can be read.
     """
-    names = [*sources, *(line.rstrip("\n") for line in listing or () if line.strip())]
+    names = [*sources, *_read_names(listing)]
     if not names:
         raise click.UsageError('name photos, folders or videos, or "-" for standard input')
     selection = FaceSelection(largest=faces == "largest", level=level)
@@ -125,41 +140,91 @@ def command(
         jsonl=jsonl,
         resume=resume,
     )
+    if as_json and (is_stdout(csv) or is_stdout(jsonl)):
+        raise click.UsageError("--json prints to standard output; name a file for the results")
     prints_faces = not as_json and csv is None and jsonl is None
-    with _printer(as_json, prints_faces, level) as show:
-        outcome = run_prediction(config, show, _print_start, partial(progress, quiet=prints_faces))
+    printer = _JsonPrinter(level) if as_json else _LinePrinter(level, prints_faces)
+    with interrupted_by_sigterm(), printer:
+        outcome = run_prediction(
+            config,
+            printer.show,
+            printer.start,
+            partial(progress, quiet=prints_faces),
+            printer.show_left_out,
+        )
     return STATUS[outcome]
 
 
-def _print_start(spec: RuntimeSpec, skipped: int) -> None:
-    """Print what runs to stderr."""
-    text = f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}"
-    if skipped:
-        text += f"; skipping {skipped} photos that the files already hold"
-    click.echo(text, err=True)
+def _read_names(listing: Path | None) -> list[str]:
+    """Return the names in a list, with their bytes; see os.fsdecode."""
+    if listing is None:
+        return []
+    data = read_stdin() if listing == STDIN else listing.read_bytes()
+    data = data.removeprefix(codecs.BOM_UTF8)
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
-def _printer(
-    as_json: bool, prints_faces: bool, level: float
-) -> AbstractContextManager[Callable[[PhotoResult], None]]:
-    """Return a context manager that gives the function that prints a result."""
-    if as_json:
-        return _json_list(level)
-    return nullcontext(partial(_print_faces, level=level) if prints_faces else lambda result: None)
+class _LinePrinter(Closing):
+    """Prints a line for each face, or none if `prints_faces` is false."""
+
+    def __init__(self, level: float, prints_faces: bool) -> None:
+        self._level = level
+        self._prints_faces = prints_faces
+
+    def start(self, spec: RuntimeSpec, skipped: int) -> None:
+        """Print what runs to stderr."""
+        text = f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}"
+        if skipped:
+            text += f"; skipping {skipped} photos that the files already hold"
+        click.echo(text, err=True)
+
+    def show(self, result: PhotoResult) -> None:
+        """Print one line for each face, or one that says that there is none, or an error."""
+        if self._prints_faces:
+            _print_faces(result, self._level)
+
+    def show_left_out(self, left_out: LeftOut) -> None:
+        """Print what was left out of a folder to stderr."""
+        click.echo(f"halnet: left out of {left_out.source}: {left_out}", err=True)
+
+    def close(self) -> None:
+        """End what was printed."""
 
 
-@contextmanager
-def _json_list(level: float) -> Iterator[Callable[[PhotoResult], None]]:
-    """Yield a function that prints a result as an entry of one JSON list."""
-    before = "["
+class _JsonPrinter(_LinePrinter):
+    """Prints a JSON list, which is closed however the run ends."""
 
-    def show(result: PhotoResult) -> None:
-        nonlocal before
-        click.echo(before + json.dumps(result.to_dict(level)), nl=False)
-        before = ",\n"
+    def __init__(self, level: float) -> None:
+        super().__init__(level, prints_faces=False)
+        self._before = ""  # what is printed before the next entry
+        self._end = ""
 
-    yield show
-    click.echo("[]" if before == "[" else "]")
+    def start(self, spec: RuntimeSpec, skipped: int) -> None:
+        """Begin the list."""
+        super().start(spec, skipped)
+        self._end = "]\n"
+        click.echo("[", nl=False)
+
+    def show(self, result: PhotoResult) -> None:
+        """Print a result as an entry of the list."""
+        self._add(result.to_dict(self._level))
+
+    def show_left_out(self, left_out: LeftOut) -> None:
+        """Print an entry for a folder of which something was left out, and a line to stderr."""
+        super().show_left_out(left_out)
+        counts = {reason.text: count for reason, count in left_out.counts.items()}
+        source = {"photo": str(left_out.source), "faces": [], "left_out": counts}
+        self._add({"format": FORMAT, **source})
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        # If Ctrl-C comes between these lines, the list ends without the entry.
+        text, self._before = self._before + json.dumps(entry), ",\n"
+        click.echo(text, nl=False)
+
+    def close(self) -> None:
+        """Close the list, if it was begun."""
+        click.echo(self._end, nl=False)
 
 
 def _print_faces(result: PhotoResult, level: float) -> None:

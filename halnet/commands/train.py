@@ -117,7 +117,8 @@ def recipe_options(function: F) -> F:
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Number of threads of PyTorch on a CPU. Default: one for each core.",
+    help="Number of threads of PyTorch on a CPU. Default: one for each core that this process may "
+    "use.",
 )
 @json_option("Print the report as JSON.")
 def command(

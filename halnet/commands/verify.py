@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from halnet.ages import LEVEL
+from halnet.artifact import CHECKPOINTS
 from halnet.benchmarks.parity import VerifyConfig
 from halnet.benchmarks.verification import Verification, verify
-from halnet.commands.options import json_option, runtime_options, split_option
+from halnet.commands.options import join_names, json_option, runtime_options, split_option
 from halnet.commands.output import print_table, progress
 from halnet.evaluation.parity import Comparison, Parity
 from halnet.evaluation.scores import Score
@@ -21,8 +22,8 @@ from halnet.runtimes.base import RuntimeOptions
 @click.option(
     "--checkpoint",
     type=Path,
-    help="Checkpoint from which the artifacts were exported. Default: the one that comes with "
-    "halnet.",
+    help="Checkpoint from which the artifacts were exported: a path, or the name of one that comes "
+    f"with halnet ({join_names(CHECKPOINTS)}). Default: {CHECKPOINTS[0]}.",
 )
 @click.option(
     "--data",
@@ -53,8 +54,9 @@ def command(
     photos are used. For labels that are ranges of ages, the distance to the range is compared in
     place of the MAE.
 
-    The figures are written into the manifest.json beside each artifact. The exit status is 1 if a
-    figure lies outside the tolerance of the artifact's precision.
+    The figures are written into the manifest.json beside each artifact, if it can be written. The
+    exit status is 1 if a figure lies outside the tolerance of the artifact's precision, or if one
+    of several artifacts is missing or damaged.
     """
     config = VerifyConfig(checkpoint, data, split, options.threads)
     with progress("crops", quiet=as_json) as on_progress:
@@ -63,7 +65,8 @@ def command(
         click.echo(json.dumps(result.to_dict()))
     else:
         print_verification(result)
-    result.record()  # after the figures are printed, so that a full disk does not lose them
+    for problem in result.record():  # after the figures are printed
+        click.echo(f"halnet: {problem}", err=True)
     return 0 if result.passed else 1
 
 
@@ -73,6 +76,10 @@ def print_verification(result: Verification) -> None:
         _print_parity(path, parity)
     for path, reason in result.skipped.items():
         click.echo(f"{path}: not compared: {reason}")
+    for path, reason in result.failed.items():
+        click.echo(f"{path}: FAILED: {reason}")
+    for note in result.notes:
+        click.echo(note)
     for licence in dict.fromkeys(parity.licence for parity in result.compared.values()):
         if licence:
             click.echo(f"Licence of the weights: {licence}")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.datasets.source_photo import Listing, RejectedPhoto, SourceItem, SourcePhoto
+from halnet.datasets.dataset_files import check_names, reject_name
+from halnet.datasets.source_photo import Listing, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
 
 PHOTO_FOLDER = "original images"
@@ -34,19 +35,14 @@ def list_aaf(root: Path) -> Listing:
         )
     names = sorted(path.name for path in folder.iterdir())
     items = [_photo(root, name) for name in names]
-    count = sum(isinstance(item, SourcePhoto) for item in items)
-    if not count or count < len(names) / 2:
-        raise DatasetError(
-            f"{folder}: expected photos with names like 00001A02.jpg, found such names in "
-            f"{count} of {len(names)} files; name the All-Age-Faces folder"
-        )
+    check_names(folder, items, "names like 00001A02.jpg", "All-Age-Faces")
     return Listing(root, items)
 
 
 def _photo(root: Path, name: str) -> SourceItem:
     match = _NAME.fullmatch(name)
     if not match:
-        return RejectedPhoto(f"{PHOTO_FOLDER}/{name}", "", "the name is not like 00001A02.jpg")
+        return reject_name(f"{PHOTO_FOLDER}/{name}", "", "the name is not like 00001A02.jpg")
     points = root / LANDMARK_FOLDER / match[0].replace(".jpg", ".txt")
     return SourcePhoto(
         source=f"{PHOTO_FOLDER}/{match[0]}",
@@ -64,7 +60,7 @@ def read_landmarks(path: Path) -> NDArray[np.float64]:
     """
     try:
         points: NDArray[Any] = np.loadtxt(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: expected {N_LANDMARKS} lines 'x y'") from error
     if points.shape != (N_LANDMARKS, 2):
         raise DatasetError(f"{path}: expected {N_LANDMARKS} lines 'x y', found {points.shape}")

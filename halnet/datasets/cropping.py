@@ -124,7 +124,7 @@ def crop_photo(source: Path, out: Path, model: Path, photo: SourceItem) -> Prepa
     )
     try:
         image = load_image(source / photo.source)
-        expected = None if photo.read_landmarks is None else photo.read_landmarks()
+        expected = None if photo.read_landmarks is None else _checked(photo.read_landmarks())
     except (ImageError, DatasetError) as error:
         reason = str(error).replace(f"{source}/", "").removeprefix(f"{photo.source}: ")
         return replace(result, reject=reason)
@@ -149,6 +149,13 @@ def crop_photo(source: Path, out: Path, model: Path, photo: SourceItem) -> Prepa
         landmarks=" ".join(f"{value:.2f}" for value in face.landmarks.ravel()),
         hash=f"{hash_crop(crop):016x}",
     )
+
+
+def _checked(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the landmarks of a dataset. Raises DatasetError if they cannot be those of a face."""
+    if not np.isfinite(landmarks).all() or (landmarks[0] == landmarks[1]).all():
+        raise DatasetError("the landmarks of the dataset are not those of a face")
+    return landmarks
 
 
 def landmark_error(found: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from halnet.ages import AGE_MAX
+from halnet.datasets.dataset_files import list_files, reject_name
 from halnet.datasets.source_photo import Listing, RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
 
@@ -42,11 +43,12 @@ def list_fairface(root: Path) -> Listing:
         )
     listed = {item.source for item in items}
     folders = {root / source.split("/")[0] for source in listed if "/" in source}
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    names = (path.relative_to(root).as_posix() for path in files)
-    unlisted = [
-        RejectedPhoto(name, "", "no table lists the photo") for name in names if name not in listed
-    ]
+    unlisted: list[SourceItem] = []
+    for folder in sorted(filter(Path.exists, folders)):
+        names, left_out = list_files(root, folder)
+        reasons = (reject_name(name, "", "no table lists the photo") for name in names)
+        unlisted += [reject for reject in reasons if reject.source not in listed]
+        unlisted += left_out
     return Listing(root, [*items, *unlisted])
 
 

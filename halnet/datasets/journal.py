@@ -9,7 +9,9 @@ from typing import Any
 
 from halnet.closing import Closing
 from halnet.datasets.cropping import PreparedPhoto
+from halnet.errors import DatasetError
 from halnet.files import write_text
+from halnet.json_text import parse_json
 
 
 class Journal(Closing):
@@ -41,10 +43,17 @@ class Journal(Closing):
         self._count += 1
 
     def __iter__(self) -> Iterator[PreparedPhoto]:
-        with open(self._path, encoding="utf-8") as file:
+        with open(self._path, "rb") as file:
             next(file)
-            for line in file:
-                yield PreparedPhoto(**json.loads(line))
+            for number, line in enumerate(file, 2):
+                try:
+                    result = PreparedPhoto(**parse_json(line))
+                except (ValueError, TypeError) as error:
+                    raise DatasetError(
+                        f"{self._path}: line {number} is damaged ({error}); delete the file and "
+                        "run halnet prepare into this folder again"
+                    ) from error
+                yield result
 
 
 def _count_results(path: Path, header: str) -> int:

@@ -1,6 +1,5 @@
 """A prepared dataset: the aligned crops, the index and the split that `halnet prepare` writes."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,12 +12,15 @@ from numpy.typing import NDArray
 
 from halnet.alignment import PREPARED_SIZE, inner_crop
 from halnet.artifact import INPUT, sha256_file
+from halnet.cache import cache_folder
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.record import Record, read_index, spread
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
-from halnet.errors import DatasetError
+from halnet.errors import ConfigError, DatasetError
 from halnet.files import replacing
 from halnet.images import Image
+from halnet.json_text import parse_json
+from halnet.placing import check_target
 from halnet.results import Outputs, join_outputs
 from halnet.trained_on import Hashes
 
@@ -30,7 +32,8 @@ SUMMARY_FIELDS = (  # that every version writes
     *("split_sha256", "seed", "listing_sha256", "input_fingerprint"),
 )
 CROP_FOLDER = "crops"
-CACHE_FOLDER = "cache"  # of what can be computed again
+CACHE_FOLDER = "cache"  # in a dataset, of what can be computed again
+CACHED_DATASETS = "datasets"  # the same in the cache folder of the user, for all datasets
 BATCH = 32  # number of crops that are in memory at the same time
 
 OnProgress = Callable[[int, int], None]  # takes the number of finished photos and of all photos
@@ -94,9 +97,10 @@ class PreparedDataset(CropReader):
                 f"{fingerprint}; run halnet prepare into a new folder"
             )
         split = read_split(self.root / SPLIT_FILE)
-        if split.sha256 != summary["split_sha256"]:
+        stated = str(summary["split_sha256"])
+        if split.sha256 != stated:
             raise DatasetError(
-                f"{root}: expected the split with SHA-256 {summary['split_sha256'][:12]}..., which "
+                f"{root}: expected the split with SHA-256 {stated[:12]}..., which "
                 f"{SUMMARY_FILE} states, found {split.sha256[:12]}...; run halnet prepare into "
                 "this folder again"
             )
@@ -143,21 +147,36 @@ class PreparedDataset(CropReader):
     def hashes(self) -> Hashes:
         """Hashes of all crops, in the order of the index.
 
-        For the index of an older version, they are computed once, and kept in the folder `cache`.
+        For the index of an older version, they are computed once, and kept where `cache_path` says.
         """
         known = [record.hash for record in self.records if record.hash is not None]
         if len(known) == len(self.records):
             return np.array(known, np.uint64)
-        path = self.root / CACHE_FOLDER / f"hashes_{self.index_sha256[:16]}.npy"
+        path = self.cache_path("hashes")
         if path.exists():
             return np.asarray(np.load(path), np.uint64)
         hashes = np.array([hash_crop(self.crop(record)) for record in self.records], np.uint64)
         try:
             with replacing(path) as temporary:
                 np.save(temporary, hashes)
-        except OSError:  # the folder cannot be written
+        except OSError:  # the disk is full
             pass
         return hashes
+
+    def cache_path(self, name: str) -> Path:
+        """Return the path of an array that is computed once, and that may not exist yet.
+
+        It is in the folder `cache` of the dataset. If it is not there and cannot be written there,
+        it is in the cache folder of the user, which the environment variable HALNET_CACHE names.
+        """
+        file = f"{name}_{self.index_sha256[:16]}.npy"
+        path = self.root / CACHE_FOLDER / file
+        if not path.exists():
+            try:
+                check_target(path)
+            except ConfigError:
+                return cache_folder() / CACHED_DATASETS / file
+        return path
 
 
 def read_crop(path: Path) -> Image:
@@ -165,7 +184,9 @@ def read_crop(path: Path) -> Image:
 
     Raises DatasetError if it is missing or damaged.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.exists() else None
+    # OpenCV gets the bytes of the file, since it crashes on a name that is not UTF-8.
+    data = np.fromfile(path, np.uint8) if path.exists() else np.empty(0, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if image is None or image.shape != (PREPARED_SIZE, PREPARED_SIZE, 3):
         found = "a damaged file; delete it and" if path.exists() else "none;"
         raise DatasetError(
@@ -185,7 +206,7 @@ def read_summary(root: Path) -> dict[str, Any]:
     """Return the values of `prepared.json`. Raises DatasetError if it is damaged."""
     path = root / SUMMARY_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         values = None
     if not isinstance(values, dict) or not set(SUMMARY_FIELDS) <= set(values):

@@ -32,7 +32,7 @@ from halnet.datasets.sources import DATASETS
 from halnet.datasets.split import SPLIT_FILE, parse_shares, read_split
 from halnet.errors import ConfigError
 from halnet.faces import yunet_path
-from halnet.files import locked
+from halnet.files import check_folder, locked
 
 JOURNAL_FILE = "progress.jsonl"  # exists during the work
 
@@ -69,6 +69,7 @@ def prepare(
     wrong, or `out` contains another dataset or is being written by another program, and
     DetectorError if YuNet is not available.
     """
+    check_folder(out)
     listing = _read_source(source, dataset, columns)
     kind = DATASETS[dataset]
     name, shares = name or dataset, _normalise(shares or kind.shares)

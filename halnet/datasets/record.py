@@ -4,13 +4,16 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from halnet.ages import AGE_MAX
 from halnet.datasets.source_photo import age_text
 from halnet.errors import DatasetError
 from halnet.files import NAME_ERRORS
 
 GROUP_PREFIX = "group:"  # of the columns of the index that contain groups
+MAX_HASH = 2**64 - 1
+MAX_SIDE = 2**31 - 1  # pixels
 REQUIRED = ("source", "sex", "split")  # columns that the index has in every version, besides ages
 
 
@@ -78,14 +81,14 @@ def read_index(path: Path) -> tuple[Record, ...]:
     except OSError as error:
         raise _damaged(path, f"none that can be read ({error.strerror})") from error
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    columns = set(rows.fieldnames or ())
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing or not ({"age"} <= columns or {"age_low", "age_high"} <= columns):
-        raise _damaged(path, f"no column {', '.join(missing) or 'age_low and age_high'}")
-    if not text.endswith("\n"):
-        raise _damaged(path, "a last line that is cut off")
     records = []
     try:
+        columns = set(rows.fieldnames or ())
+        missing = [name for name in REQUIRED if name not in columns]
+        if missing or not ({"age"} <= columns or {"age_low", "age_high"} <= columns):
+            raise _damaged(path, f"no column {', '.join(missing) or 'age_low and age_high'}")
+        if not text.endswith("\n"):
+            raise _damaged(path, "a last line that is cut off")
         for row in rows:
             if None in row or None in row.values():
                 raise ValueError("the row has too many or too few fields")
@@ -116,18 +119,35 @@ def _record(row: dict[str, str]) -> Record:
         for name, value in row.items()
         if value and name.startswith(GROUP_PREFIX)
     }
+    low, high = (row[name if name in row else "age"] for name in ("age_low", "age_high"))
     return Record(
-        source=row["source"],
-        age_low=int(row["age_low"] if "age_low" in row else row["age"]),
-        age_high=int(row["age_high"] if "age_high" in row else row["age"]),
+        source=_source(row["source"]),
+        age_low=_integer(low, AGE_MAX),
+        age_high=_integer(high, AGE_MAX),
         sex=row["sex"],
         person=optional("person") or "",
         split=row["split"],
         groups=groups,
-        hash=int(hash_text, 16) if hash_text else None,
+        hash=_integer(hash_text, MAX_HASH, 16) if hash_text else None,
         score=float(score) if score else None,
-        width=int(width) if width else None,
-        height=int(height) if height else None,
+        width=_integer(width, MAX_SIDE) if width else None,
+        height=_integer(height, MAX_SIDE) if height else None,
         eye_distance=float(eye_distance) if eye_distance else None,
         landmarks=tuple(map(float, landmarks.split())),
     )
+
+
+def _source(text: str) -> str:
+    """Return the path of a photo in its dataset. Raises ValueError for one that leads elsewhere."""
+    path = PurePosixPath(text)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in text:
+        raise ValueError(f"the source {text!r} is no path in the folder of the dataset")
+    return text
+
+
+def _integer(text: str, maximum: int, base: int = 10) -> int:
+    """Return a number from 0 to `maximum`. Raises ValueError for any other text."""
+    value = int(text, base)
+    if not 0 <= value <= maximum:
+        raise ValueError(f"expected a number from 0 to {maximum}, found {value}")
+    return value

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from halnet.errors import ConfigError, DatasetError
 from halnet.files import NAME_ERRORS, write_text
+from halnet.json_text import parse_json
 from halnet.packages import needs
 
 SPLIT_FILE = "dataset_split_stratified.json"
@@ -60,7 +61,7 @@ class Split:
 def read_split(path: Path) -> Split:
     """Read a split file. Raises DatasetError if it is damaged or does not match its SHA-256."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors=NAME_ERRORS))
+        content = parse_json(path.read_text(encoding="utf-8", errors=NAME_ERRORS))
         split = Split(
             content["dataset"],
             content["seed"],

@@ -8,8 +8,8 @@ the full dataset lack a field.
 import re
 from pathlib import Path
 
+from halnet.datasets.dataset_files import check_names, reject_name
 from halnet.datasets.source_photo import OLDEST, Listing, RejectedPhoto, SourceItem, SourcePhoto
-from halnet.errors import DatasetError
 
 RACES = ("White", "Black", "Asian", "Indian", "others")
 SEXES = ("male", "female")
@@ -21,19 +21,14 @@ def list_utkface(root: Path) -> Listing:
     """Return all photos, sorted by name. Raises DatasetError if the folder is not UTKFace."""
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     items = [_photo(name) for name in names]
-    count = sum(isinstance(item, SourcePhoto) for item in items)
-    if not count or count < len(names) / 2:
-        raise DatasetError(
-            f"{root}: expected photos with names like 25_1_2_20170116174525125.jpg.chip.jpg, found "
-            f"such names in {count} of {len(names)} files; name the UTKFace folder"
-        )
+    check_names(root, items, "names like 25_1_2_20170116174525125.jpg.chip.jpg", "UTKFace")
     return Listing(root, items)
 
 
 def _photo(name: str) -> SourceItem:
     match = _NAME.fullmatch(name)
     if not match:
-        return RejectedPhoto(name, "", "the name is not AGE_SEX_RACE_DATE.jpg.chip.jpg")
+        return reject_name(name, "", "the name is not AGE_SEX_RACE_DATE.jpg.chip.jpg")
     age = int(match[1])
     if age > OLDEST:
         return RejectedPhoto(name, match[1], f"the age is above {OLDEST}")

@@ -2,7 +2,6 @@
 
 import base64
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -76,9 +75,9 @@ def _update(batch: Batch, predictor: Predictor, files: list[Any]) -> None:
 
 
 def _predict(predictor: Predictor, file: Any) -> UploadResult:
-    name = Path(file.name)
+    name: str = file.name
     try:
-        image = load_image(file.getvalue(), name=file.name)
+        image = load_image(file.getvalue(), name=name)
     except ImageError as error:
         return UploadResult(PhotoResult(name, [], str(error)), [])
     faces = predictor(image)

@@ -18,6 +18,7 @@ from halnet.runtimes.backends import (
     runtimes_for,
 )
 from halnet.runtimes.base import RuntimeOptions
+from halnet.upright import UprightDetector
 
 BUNDLED_NAME = "bundled"  # name of the bundled model on the page
 
@@ -69,8 +70,8 @@ def _open(path: str, options: RuntimeOptions, detector: str | None, modified: in
 
 
 @st.cache_resource(show_spinner="Loading the face detector")
-def _load_detector(path: str | None) -> FaceDetector:
-    return FaceDetector(path)
+def _load_detector(path: str | None) -> UprightDetector:
+    return UprightDetector(FaceDetector(path))
 
 
 def open_or_report(choice: Choice, config: DemoConfig) -> Predictor | None:

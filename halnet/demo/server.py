@@ -4,10 +4,11 @@ import ipaddress
 import json
 import os
 import socket
-import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
 from halnet.errors import ConfigError
 
@@ -46,8 +47,8 @@ class DemoConfig:
         return cls(**values | {"models": tuple(values.get("models", ()))})
 
 
-def serve(config: DemoConfig, open_browser: bool = True) -> NoReturn:
-    """Replace this process with a Streamlit server, which serves the page until it is interrupted.
+def serve(config: DemoConfig, open_browser: bool = True) -> None:
+    """Serve the page until this process gets SIGINT or SIGTERM. Must run in the main thread.
 
     Raises ConfigError if the port is in use or the address does not belong to this machine.
     """
@@ -55,20 +56,42 @@ def serve(config: DemoConfig, open_browser: bool = True) -> NoReturn:
     options = {
         "server.address": config.address,
         "server.port": config.port,
-        "server.headless": str(not open_browser).lower(),
+        "server.headless": not open_browser,
         "server.maxUploadSize": MAX_UPLOAD,
         "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": "false",
+        "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        "logger.hideWelcomeMessage": True,  # Streamlit's advertises, and asks for an address
+        "secrets.files": [],
         "theme.light.primaryColor": "#1F6FAF",
         "theme.dark.primaryColor": "#4C9FDF",
     }
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    environment = {**os.environ, CONFIG_VARIABLE: json.dumps(asdict(config))}
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), *arguments]
-    # The server takes the place of this process, so that a signal to this process ends the server.
-    os.execve(sys.executable, command, environment)
+    os.environ[CONFIG_VARIABLE] = json.dumps(asdict(config))
+    with _home_and_folder(APP.parent):  # where no configuration of the user is found
+        from streamlit.web import bootstrap
+
+        bootstrap.load_config_options(options)
+    host = f"[{config.address}]" if ":" in config.address else config.address
+    print(f"The page is served at http://{host}:{config.port}; Ctrl-C ends it.", flush=True)
+    # `streamlit run` does the same, but it asks for an e-mail address when it is used first.
+    bootstrap.run(str(APP), False, [], options)
+
+
+@contextmanager
+def _home_and_folder(folder: Path) -> Iterator[None]:
+    """Make a folder the user's home and the current one during the block.
+
+    If the user has no home, the folder stays it, because Streamlit does not start without one.
+    """
+    home = os.path.expanduser("~")
+    os.environ["HOME"] = str(folder)
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        if home != "~":
+            os.environ["HOME"] = home
 
 
 def _check_address(address: str, port: int) -> None:

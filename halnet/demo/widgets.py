@@ -11,8 +11,8 @@ from halnet.errors import ImageError
 from halnet.images import SUFFIXES, Image, load_image
 from halnet.results import Face
 
-# HEIC photos cannot be read, but they can be uploaded: the error message then names the cure.
-PHOTO_TYPES = [*sorted(suffix.removeprefix(".") for suffix in SUFFIXES), "heic"]
+# HEIC can be uploaded even if it cannot be read: the error message then names the cure.
+PHOTO_TYPES = sorted(suffix.removeprefix(".") for suffix in SUFFIXES)
 MAX_SIDE = 1600  # pixels: the longer side of a photo on the page
 NO_FACE_FOUND = (
     "No face was found in this photo. Try a photo that shows a larger face from the front."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from halnet.artifact import CHECKPOINTS, find_model, label_model
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import OnProgress, PreparedDataset, no_progress
 from halnet.datasets.record import Record
@@ -17,7 +18,6 @@ from halnet.evaluation.metrics import Evaluation, evaluate
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.unseen import (
     CHECKPOINT_SUFFIX,
-    Relation,
     UnseenPhotos,
     find_training,
     find_unseen,
@@ -76,12 +76,11 @@ class SetReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON."""
-        relation = self.photos.relation
         return {
             "dataset": self.photos.data.dataset,
-            "split": "all" if relation is Relation.AWAY else self.photos.split,
+            "split": "all" if self.photos.is_whole else self.photos.split,
             "split_sha256": self.photos.data.split_sha256,
-            "relation": relation.value,
+            "relation": self.photos.relation.value,
             "seen_left_out": self.photos.seen,
             "without_face": self.missed,
             **self.evaluation.to_dict(),
@@ -110,8 +109,7 @@ class ModelReport:
         `not_evaluated` has a sentence about each dataset without photos, if there is one.
         """
         reports = list(self.sets.values())
-        licence = describe_licence(self.spec.metadata)
-        values = {"flip": self.flip, **({"licence": licence} if licence else {})}
+        values = run_values(self.spec, self.flip)
         if len(reports) == 1 and not self.empty:
             return {**values, **reports[0].to_dict()}
         sets = {name: report.to_dict() for name, report in self.sets.items()}
@@ -148,11 +146,10 @@ def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
     """Open a model and choose the photos on which it is evaluated.
 
     Raises DatasetError if a dataset or a folder of photos cannot be used, ConfigError if the
-    numbers of datasets and of folders of photos differ, and what `check_checkpoint`, `open_model`
+    numbers of datasets and of folders of photos differ, and what `find_checkpoint`, `open_model`
     and `find_training` raise.
     """
-    if config.checkpoint is not None:
-        check_checkpoint(config.checkpoint)
+    checkpoint = find_checkpoint(config.checkpoint) if config.checkpoint else None
     if config.photos and len(config.photos) != len(config.data):
         raise ConfigError(
             f"photos: expected one folder for each of {len(config.data)} datasets, found "
@@ -161,7 +158,7 @@ def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
     data = DataCollection([PreparedDataset(path) for path in config.data])
     with open_model(config.model, config.options) as runtime:
         spec = runtime.spec
-        training = find_training(spec.metadata, Path(spec.model), config.checkpoint)
+        training = find_training(spec.metadata, Path(spec.model), checkpoint)
         found = find_unseen(data, config.split, config.limit, training)
         photos = tuple(part for part in found if part.records)
         empty = tuple(part for part in found if not part.records)
@@ -171,17 +168,21 @@ def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
         yield OpenedModel(predictor, data, photos, empty)
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raise ArtifactError unless the file exists and has the name of a checkpoint."""
+def find_checkpoint(name: str | Path) -> Path:
+    """Return the path of a checkpoint, which is named by its path or by a name in `CHECKPOINTS`.
+
+    Raises ArtifactError unless the file exists and has the name of a checkpoint.
+    """
+    path = find_model(name)
     if path.is_file() and path.name.endswith(CHECKPOINT_SUFFIX):
-        return
+        return path
     found = "no such file"
     if path.exists():
         found = "an artifact" if runtimes_for(path) else "another file or a folder"
     raise ArtifactError(
-        f"{path}: expected a checkpoint ({CHECKPOINT_SUFFIX}), found {found}; name with "
-        "--checkpoint the file from which the model was exported, such as "
-        f"best_model{CHECKPOINT_SUFFIX} in a run folder"
+        f"{path}: expected a checkpoint ({CHECKPOINT_SUFFIX}), found {found}; name a file that "
+        f"halnet train wrote, such as best_model{CHECKPOINT_SUFFIX} in a run folder, or "
+        f"{' or '.join(CHECKPOINTS)}"
     )
 
 
@@ -200,7 +201,14 @@ def describe_run(spec: RuntimeSpec, flip: bool, photos: Sequence[UnseenPhotos]) 
     """Return the model, its runtime and the photos in words."""
     flipped = ", averaged with mirror images" if flip else ""
     where = ", ".join(map(str, photos))
-    return f"{Path(spec.model).name} on {spec.runtime}{flipped}: {where}"
+    return f"{label_model(spec.model)} on {spec.runtime}{flipped}: {where}"
+
+
+def run_values(spec: RuntimeSpec, flip: bool) -> dict[str, Any]:
+    """Return what ran, and the licence of the model if it states one, as values for JSON."""
+    licence = describe_licence(spec.metadata)
+    model = {"model": label_model(spec.model), "runtime": spec.runtime, "flip": flip}
+    return {**model, **({"licence": licence} if licence else {})}
 
 
 def _run_raw_photos(

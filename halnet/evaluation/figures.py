@@ -3,6 +3,7 @@
 People with any kind of colour vision can distinguish the colours.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from halnet.errors import ConfigError
 from halnet.files import replacing
 from halnet.packages import import_library
+from halnet.placing import check_target
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -58,15 +60,7 @@ def check_figure(path: Path) -> None:
             f"{path}: expected a file name that ends in one of {', '.join(SUFFIXES)}, found "
             f"{path.suffix or 'no suffix'}"
         )
-    if path.is_dir():
-        raise ConfigError(
-            f"{path}: expected a file to draw into, found a folder; name a file in it"
-        )
-    above = next(folder for folder in path.parents if folder.exists())
-    if not above.is_dir():
-        raise ConfigError(
-            f"{path}: expected a file in a folder, found that {above} is a file; name another path"
-        )
+    check_target(path)
 
 
 @contextmanager
@@ -77,17 +71,33 @@ def figure(
 
     `size` is the width and height in inches. The file is written completely or not at all. Raises
     ConfigError as `check_figure` does, and RuntimeUnavailableError if matplotlib is not installed.
+
+    The figure does not depend on the user's settings for matplotlib, and leaves them and the
+    backend of the program as they are.
     """
     check_figure(path)
-    import_library("matplotlib", "drawing a figure", "report").use("Agg")
-    from matplotlib import pyplot as plt
+    import_matplotlib("drawing a figure")
+    from matplotlib import style
+    from matplotlib.figure import Figure
 
-    with plt.rc_context(theme.style):
-        drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
-        try:
-            yield axes.ravel()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
-                drawn.savefig(temporary, dpi=120)
-        finally:
-            plt.close(drawn)
+    with style.context(["default", theme.style]):
+        drawn = Figure(size, layout="constrained")
+        yield drawn.subplots(rows, columns, squeeze=False).ravel()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            drawn.savefig(temporary, dpi=120)
+
+
+def import_matplotlib(what: str) -> None:
+    """Import matplotlib; `what` needs it.
+
+    Raises RuntimeUnavailableError if it is not installed, and ConfigError if MPLBACKEND names a
+    backend that does not exist here, which is an error of the import.
+    """
+    try:
+        import_library("matplotlib", what, "report")
+    except ValueError as error:
+        raise ConfigError(
+            f"{what}: matplotlib cannot be imported, because the environment variable MPLBACKEND "
+            f"names no backend of this installation: {os.environ.get('MPLBACKEND')}; unset it"
+        ) from error

@@ -16,9 +16,9 @@ from halnet.evaluation.accuracy import (
     OpenedModel,
     describe_run,
     open_for_evaluation,
+    run_values,
 )
 from halnet.evaluation.degradations import DEGRADATIONS, STRENGTHS
-from halnet.evaluation.licence import describe_licence
 from halnet.evaluation.metrics import without_nan
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.rates import Rate
@@ -81,11 +81,9 @@ class RobustnessReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return values for JSON."""
-        licence = describe_licence(self.spec.metadata)
         return {
+            **run_values(self.spec, self.flip),
             "photos": [str(part) for part in self.photos],
-            "flip": self.flip,
-            **({"licence": licence} if licence else {}),
             "robustness": [effect.to_dict() for effect in self.effects],
             "sets": {
                 name: [effect.to_dict() for effect in effects]

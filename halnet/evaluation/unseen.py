@@ -6,7 +6,6 @@ their split they are, if the model was not trained on copies of them. The photos
 hashes that a checkpoint contains. An artifact refers to its checkpoint by the SHA-256 of the file.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,6 +17,7 @@ from halnet.datasets.crop_hash import find_close
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record, spread
 from halnet.errors import ArtifactError, DatasetError
+from halnet.json_text import parse_json
 from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes
 
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -53,17 +53,20 @@ class UnseenPhotos:
     records: tuple[Record, ...]
     relation: Relation
     seen: int = 0  # number of photos that are left out: the model was trained on copies of them
+    is_whole: bool = False  # whether all photos are used, in whatever part of the split they are
 
     def __str__(self) -> str:
-        if self.relation is Relation.AWAY:
-            return f"{self.name} all photos, away"
-        return f"{self.name} {self.split} split {self.data.split_sha256[:12]}"
+        part = (
+            "all photos" if self.is_whole else f"{self.split} split {self.data.split_sha256[:12]}"
+        )
+        away = ", away" if self.relation is Relation.AWAY else ""
+        return f"{self.name} {part}{away}"
 
     @property
     def note(self) -> str:
         """A sentence about photos that are left out, or that may have been trained on, or ""."""
         if not self.records:
-            where = "" if self.relation is Relation.AWAY else f" in the split {self.split}"
+            where = "" if self.is_whole else f" in the split {self.split}"
             found = f"no photos{where}"
             if self.seen:
                 found = f"the model was trained on copies of all {self.seen} photos{where}"
@@ -118,7 +121,7 @@ def read_hashes(checkpoint: Path) -> Hashes | None:
             length = int.from_bytes(file.read(8), "little")
             if 8 + length > checkpoint.stat().st_size:
                 raise ValueError("the header is cut off")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         text = header.get("__metadata__", {}).get(TRAINED_ON_KEY)
     except (ValueError, AttributeError) as error:
         raise ArtifactError(
@@ -128,27 +131,21 @@ def read_hashes(checkpoint: Path) -> Hashes | None:
     return decode_hashes(checkpoint, text)
 
 
-def select_unseen(
-    data: DataCollection, split: str, limit: int, training: Training
-) -> tuple[UnseenPhotos, ...]:
-    """Return the photos that `find_unseen` finds, without the datasets that have none."""
-    return tuple(part for part in find_unseen(data, split, limit, training) if part.records)
-
-
 def find_unseen(
-    data: DataCollection, split: str, limit: int, training: Training
+    data: DataCollection, split: str, limit: int, training: Training, only_split: bool = False
 ) -> tuple[UnseenPhotos, ...]:
     """Return the photos of each dataset on which a model is evaluated.
 
     Of a dataset whose split the model was trained on, these are the photos of `split`. Of a dataset
-    that the model has not seen, they are all photos. If it is not known what the model has seen,
-    they are the photos of `split`. Photos of other datasets that the model was trained on are left
-    out. A `limit` above 0 is the largest number of photos of each dataset, spread evenly. The
-    result has a dataset without photos too, whose `note` says why it has none.
+    that the model has not seen, they are all photos, or with `only_split` those of `split` too. If
+    it is not known what the model has seen, they are the photos of `split`. Photos of other
+    datasets that the model was trained on are left out. A `limit` above 0 is the largest number of
+    photos of each dataset, spread evenly. The result has a dataset without photos too, whose `note`
+    says why it has none.
 
     Raises DatasetError if there are no photos at all.
     """
-    found = [_select(name, part, split, training) for name, part in data.sets.items()]
+    found = [_select(name, part, split, training, only_split) for name, part in data.sets.items()]
     if not any(photos.records for photos in found):
         raise DatasetError(
             f"{', '.join(str(part.root) for part in data.sets.values())}: expected photos in the "
@@ -168,18 +165,21 @@ def join_records(photos: Sequence[UnseenPhotos]) -> tuple[Record, ...]:
     return tuple(record for part in photos for record in part.records)
 
 
-def _select(name: str, data: PreparedDataset, split: str, training: Training) -> UnseenPhotos:
+def _select(
+    name: str, data: PreparedDataset, split: str, training: Training, only_split: bool
+) -> UnseenPhotos:
     records = [replace(record, dataset=name) for record in data.records]
-    part = [record.split == split for record in records]
+    seen = set[int]()
     if data.split_sha256 in training.splits:
-        relation, used, seen = Relation.HOME, part, set[int]()
+        relation = Relation.HOME
     elif training.hashes is None:
-        relation, used, seen = Relation.UNKNOWN, part, set()
+        relation = Relation.UNKNOWN
     else:
         seen = {i for i, _ in find_close(data.hashes, training.hashes)}
         is_away = len(seen) <= MAX_SEEN * len(records)
         relation = Relation.AWAY if is_away else Relation.OTHER_SPLIT
-        used = [True] * len(records) if is_away else part
+    is_whole = relation is Relation.AWAY and not only_split
+    used = [is_whole or record.split == split for record in records]
     chosen = tuple(r for i, r in enumerate(records) if used[i] and i not in seen)
     left_out = sum(used[i] for i in seen)
-    return UnseenPhotos(name, data, split, chosen, relation, left_out)
+    return UnseenPhotos(name, data, split, chosen, relation, left_out, is_whole)

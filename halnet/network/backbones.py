@@ -155,9 +155,16 @@ def _timm_backbone(
             f"backbone: expected a network of timm {timm.__version__}, found {TIMM}{name}"
             + (f"; similar names are {similar}" if similar else "")
         )
-    body = timm.create_model(name, num_classes=0, **options)
-    with torch.inference_mode():
-        features = body.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    try:
+        body = timm.create_model(name, num_classes=0, **options)
+        with torch.inference_mode():
+            features = body.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    except Exception as error:  # its class depends on the network
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"backbone: expected a network that takes images of any size, found {TIMM}{name} "
+            f"({reason}); use a convolutional network, such as timm:resnet18"
+        ) from error
     body.train()
     stages: Any = body.feature_info
     by_stride = {int(info["reduction"]): f"body.{info['module']}" for info in stages}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load, save
 from halnet.artifact import PREFIX, Metadata, find_model
 from halnet.errors import ArtifactError, ConfigError
 from halnet.files import replacing
+from halnet.json_text import parse_json
 from halnet.network.config import NetworkConfig
 from halnet.network.model import AgeNet
 from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes, encode_hashes
@@ -62,6 +64,15 @@ def save_checkpoint(
         temporary.write_bytes(_sort_header(save(tensors, header)))
 
 
+def kept_random_state() -> AbstractContextManager[None]:
+    """Return a context that restores PyTorch's random numbers at its end.
+
+    A network that is built for a checkpoint draws random weights first. In the program of somebody
+    else, this would change the numbers that the program draws after it.
+    """
+    return torch.random.fork_rng(devices=[])  # CUDA devices draw none
+
+
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint, by its path or by the name of one that is installed with the package.
 
@@ -85,7 +96,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _build_model(path: Path, data: bytes, recipe: str) -> AgeNet:
     try:
         config = NetworkConfig.from_recipe(recipe)
-        model = AgeNet(config)
+        with torch.device("cpu"):  # the program may have set another default device
+            model = AgeNet(config)
     except ConfigError as error:
         raise ArtifactError(f"{path}: {error}") from error
     try:
@@ -143,7 +155,7 @@ def _is_pickle(data: bytes) -> bool:
 def _header(data: bytes) -> dict[str, Any]:
     """Return the JSON header of a .safetensors file, which begins with its length in 8 bytes."""
     length = int.from_bytes(data[:8], "little")
-    return dict(json.loads(data[8 : 8 + length]))
+    return dict(parse_json(data[8 : 8 + length]))
 
 
 def _sort_header(data: bytes) -> bytes:

@@ -1,10 +1,10 @@
 """The configuration that a network is built from."""
 
-import json
 from dataclasses import dataclass
 from typing import Self
 
 from halnet.errors import ConfigError
+from halnet.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -12,11 +12,16 @@ class NetworkConfig:
     """The fields of a training recipe that determine the layers of the network.
 
     `halnet.network.backbones` and `halnet.network.heads` list the names of backbones and heads.
+    Raises ConfigError for another dropout than a rate.
     """
 
     backbone: str = "ca_mobilenet_v3"
     head: str = "distribution"
     dropout: float = 0.2  # rate before the last layer, used in training only
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout <= 1:
+            raise ConfigError(f"dropout: expected a rate from 0 to 1, found {self.dropout}")
 
     @classmethod
     def from_recipe(cls, text: str) -> Self:
@@ -26,7 +31,7 @@ class NetworkConfig:
         damaged.
         """
         try:
-            recipe = dict(json.loads(text))
+            recipe = dict(parse_json(text))
             default = cls()
             return cls(
                 backbone=str(recipe.get("backbone", default.backbone)),

@@ -1,9 +1,10 @@
-"""PyTorch devices: the requested device is used, or an error says what to do."""
+"""PyTorch devices: the requested device is used, or an error says what to do; CPU threads."""
 
 import re
 
 import torch
 
+from halnet.cores import thread_count
 from halnet.errors import RuntimeUnavailableError
 
 
@@ -33,3 +34,13 @@ def resolve_device(name: str) -> torch.device:
             f"PyTorch: expected a CUDA device from cuda:0 to cuda:{count - 1}, found {name}"
         )
     return torch.device("cuda", index)
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of threads of PyTorch on the CPU, in the whole process.
+
+    With None, PyTorch keeps its number, unless this process may use fewer cores.
+    """
+    count = thread_count(threads)
+    if threads or torch.get_num_threads() > count:
+        torch.set_num_threads(count)

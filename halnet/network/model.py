@@ -23,6 +23,8 @@ class AgeNet(nn.Module):
     def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
         """Build the network of `config` with random weights.
 
+        The weights are float32, whatever the default dtype of PyTorch.
+
         Raises ConfigError for an unknown backbone or head, and RuntimeUnavailableError if the
         backbone needs timm and it is not installed.
         """
@@ -34,9 +36,11 @@ class AgeNet(nn.Module):
         # For each channel, on pixels from 0 to 255. These are constants and no weights, so the
         # buffers are not persistent.
         for name, values in (("mean", backbone.mean), ("std", backbone.std)):
-            self.register_buffer(name, 255 * torch.tensor(values).view(1, 3, 1, 1), False)
+            constants = 255 * torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, constants, persistent=False)
         ages = torch.arange(AGE_MIN, AGE_MAX + 1, dtype=torch.float32)
         self.register_buffer("ages", ages, persistent=False)
+        self.float()
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return N x 3 x H x W float32 for N x H x W x 3 RGB images with values from 0 to 255."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 from halnet.alignment import CROP_SIZE
 from halnet.errors import ConfigError
 from halnet.evaluation.degradations import DEGRADATIONS
+from halnet.json_text import parse_json
 from halnet.network.config import NetworkConfig
 
 MIN_SIZE = 32  # pixels: the largest stride in the network
@@ -356,7 +357,7 @@ class TrainConfig:
         Raises ConfigError if the text is damaged or has unknown fields.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
+            values: dict[str, Any] = parse_json(text)
             unknown = set(values) - {item.name for item in fields(cls)}
             if unknown:
                 raise ConfigError(

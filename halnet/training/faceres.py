@@ -8,7 +8,6 @@ of the bundled model starts its teacher from these weights.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from halnet.errors import ArtifactError, ConfigError
+from halnet.json_text import parse_json
 from halnet.network.backbones import TimmNetwork
 
 STORED_TYPES = {"float32": np.float32, "int32": np.int32, "float16": np.float16}
@@ -40,7 +40,7 @@ def read_tfjs(path: Path) -> TfjsModel:
     Raises ArtifactError if a file is missing or damaged.
     """
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))["weightsManifest"]
+        groups = parse_json(path.read_text(encoding="utf-8"))["weightsManifest"]
         weights: dict[str, NDArray[np.float32]] = {}
         digest = hashlib.sha256()
         for group in groups:

@@ -14,7 +14,7 @@ from halnet.network.attention import CoordinateAttention
 from halnet.network.model import AgeNet
 from halnet.training.augmentation import PhotoChanges
 from halnet.training.config import TrainConfig
-from halnet.training.data import Batch, evaluation_loader, training_loader
+from halnet.training.data import Batch, evaluation_loader, to_tensors, training_loader
 from halnet.training.distillation import Distiller
 from halnet.training.label_losses import Labels, MixUp, distance_to_range, label_losses
 from halnet.training.losses import count_ages, lds_weights, mean_over_years
@@ -68,6 +68,10 @@ class AgeModule(pl.LightningModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation crops at the resolution of the current epoch."""
         return evaluation_loader(self.val_sets, self.size, self.config.batch_size)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        """Return the tensors of a batch, before they are moved to the device."""
+        return to_tensors(batch)
 
     def on_train_epoch_start(self) -> None:
         """Set train and eval modes and the dropout rate for the epoch."""

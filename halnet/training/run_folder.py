@@ -10,6 +10,7 @@ from typing import Any
 from halnet.datasets.collection import DataCollection
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS, write_text
+from halnet.json_text import parse_json
 from halnet.training.config import TrainConfig
 
 BEST_FILE = "best_model.safetensors"
@@ -58,7 +59,7 @@ def _check_claim(
     path: Path, config: TrainConfig, claim: dict[str, Any], data: DataCollection
 ) -> None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         found_config = asdict(TrainConfig.from_json(json.dumps(found["config"])))
         if "sets" not in found:  # of an older version, which trained on one dataset
             found["sets"] = {next(iter(claim["sets"])): {key: found[key] for key in HASHES}}

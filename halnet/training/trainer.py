@@ -16,17 +16,21 @@ from typing import Any
 import cv2
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
+from halnet.files import check_folder
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
-from halnet.network.device import resolve_device
+from halnet.network.device import resolve_device, set_threads
 from halnet.network.model import AgeNet
 from halnet.training.callbacks import BestCheckpoint, EpochLog, OnEpoch, ema_callback
 from halnet.training.config import TrainConfig
+from halnet.training.host import restored_host
 from halnet.training.initial_weights import InitialWeights, check_unseen, parse_weights
 from halnet.training.memory import keep_freed_memory
 from halnet.training.module import AgeModule
@@ -45,6 +49,7 @@ LIGHTNING_PRECISIONS: dict[str, Any] = {
 HASH_SEPARATOR = ","  # between the SHA-256 of several teachers
 
 
+@restored_host()
 def train(
     data: Sequence[Path],
     out: Path,
@@ -68,10 +73,13 @@ def train(
     or cuda:N. `devices` is the number of GPUs, or of processes on the CPU, of each of `nodes`
     machines; only the first process returns a result, and the others return None. `workers` is the
     number of processes that load batches for each training process; 0 loads them in the training
-    process. `threads` is the number of threads of PyTorch on the CPU. `on_epoch` is called with the
-    values of each line of the log. Before the first epoch, `on_note` is called with lines that
-    state the photos of each dataset: how many are used, how many are left out as copies, and which
-    splits have none.
+    process. `threads` is the number of threads of PyTorch on the CPU; None leaves the number to
+    PyTorch, but no more than there are usable cores. `on_epoch` is called with the values of each
+    line of the log. Before the first epoch, `on_note` is called with lines that state the photos of
+    each dataset: how many are used, how many are left out as copies, and which splits have none.
+
+    At the end, seeds, threads, environment variables and warning filters of this process are what
+    they were at the start (see `halnet.training.host`).
 
     Raises ConfigError if the recipe contradicts itself, the run folder is a file or belongs to
     another recipe or other datasets, the file of the initial weights does not exist, a teacher or
@@ -80,7 +88,7 @@ def train(
     another kind; RuntimeUnavailableError if the device does not exist or weights cannot be
     downloaded.
     """
-    _check_folder(out)
+    check_folder(out)
     collection = DataCollection([PreparedDataset(folder) for folder in data])
     target = resolve_device(device)
     teacher_checkpoints = [_load_teacher(path, collection) for path in teachers]
@@ -134,16 +142,6 @@ def train(
     return write_report(out, collection, counts, origin, target)
 
 
-def _check_folder(out: Path) -> None:
-    """Raise ConfigError if the run folder, or a folder above it, is a file."""
-    found = next(path for path in (out, *out.parents) if path.exists())
-    if not found.is_dir():
-        raise ConfigError(
-            f"{out}: expected a run folder, found that {found} is a file; name another folder with "
-            "--out"
-        )
-
-
 def _find_weights(text: str) -> InitialWeights:
     """Return the initial weights; ConfigError if their file does not exist."""
     initial = parse_weights(text)
@@ -188,8 +186,7 @@ def _check_recipe(config: TrainConfig, processes: int, device: torch.device) -> 
 
 def _set_up_process(seed: int, device: torch.device, threads: int | None, workers: int) -> None:
     """Set threads, memory, log messages and seeds of this process."""
-    if threads:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     if workers:  # they inherit it; there is one worker for each core, so more threads would wait
         cv2.setNumThreads(1)
     if device.type == "cpu":
@@ -208,26 +205,36 @@ def _build_trainer(
     nodes: int,
     callbacks: list[pl.Callback],
 ) -> pl.Trainer:
+    """Return Lightning's trainer. Raises ConfigError if a cluster started other processes."""
     is_cuda = device.type == "cuda"
     processes = devices * nodes
-    return pl.Trainer(
-        accelerator="gpu" if is_cuda else "cpu",
-        devices=[device.index] if is_cuda and devices == 1 else devices,
-        num_nodes=nodes,
-        strategy="ddp" if processes > 1 else "auto",
-        use_distributed_sampler=False,
-        sync_batchnorm=is_cuda and processes > 1,
-        precision=LIGHTNING_PRECISIONS[config.precision],
-        max_epochs=config.epochs,
-        gradient_clip_val=config.clip_norm,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        logger=TensorBoardLogger(out, name="runs", version=""),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=50,
-    )
+    try:
+        return pl.Trainer(
+            accelerator="gpu" if is_cuda else "cpu",
+            devices=[device.index] if is_cuda and devices == 1 else devices,
+            num_nodes=nodes,
+            strategy="ddp" if processes > 1 else "auto",
+            # A single process needs no cluster, even if a shell has the variables of Slurm.
+            plugins=LightningEnvironment() if processes == 1 else None,
+            use_distributed_sampler=False,
+            sync_batchnorm=is_cuda and processes > 1,
+            precision=LIGHTNING_PRECISIONS[config.precision],
+            max_epochs=config.epochs,
+            gradient_clip_val=config.clip_norm,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(out, name="runs", version=""),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=50,
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"the training cannot start {processes} processes: {' '.join(str(error).split())} Use "
+            "srun with as many tasks as --devices and --nodes name, or unset the variables of the "
+            "cluster, such as SLURM_NTASKS"
+        ) from error
 
 
 def _fit(trainer: pl.Trainer, module: AgeModule, resume: Path | None) -> None:

@@ -9,9 +9,9 @@ import pytest
 from halnet.benchmarks import advice
 from halnet.benchmarks.advice import Int8Advice, advise_int8
 from halnet.benchmarks.speed import BenchConfig
-from halnet.errors import RuntimeUnavailableError
+from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.export import Exported
-from halnet.runtimes.base import RuntimeOptions
+from halnet.runtimes.base import BatchLimits, RuntimeOptions
 from halnet.runtimes.fake import FakeRuntime
 
 QUICK = BenchConfig(runs=3, warmup=0)
@@ -43,6 +43,8 @@ def test_the_keys_in_json() -> None:
         "runtime": "ort",
         "milliseconds": {"fp32": 4.0, "int8": 2.0},
         "sizes": {"fp32": 9, "int8": 3},
+        "batch": 1,
+        "left_out": {},
         "gain": 2.0,
         "advice": found.advice,
     }
@@ -61,7 +63,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RuntimeOptions]]:
 
     def open_fake(path: Path, options: RuntimeOptions) -> FakeRuntime:
         calls.append((path.name, options))
+        if path.read_bytes() == b"damaged":
+            raise ArtifactError(f"{path}: damaged")
         fake = FakeRuntime()
+        if path.read_bytes().startswith(b"batch of 8"):
+            fake.spec = replace(fake.spec, batch_limits=BatchLimits(8, 8))
         if path.name == "halnet.fp16.onnx":  # an export of another checkpoint has left it
             metadata = replace(fake.spec.metadata, checkpoint_sha256="another")
             fake.spec = replace(fake.spec, metadata=metadata)
@@ -90,6 +96,36 @@ def test_precisions_of_the_same_checkpoint_are_timed(opened: list[Any], tmp_path
     assert found[int8.path].sizes == {"fp32": 1200, "int8": 400}
     assert set(found[int8.path].milliseconds) == {"fp32", "int8"}
     assert found[int8.path].runtime == "fake 1, cpu"
+    assert found[int8.path].left_out == {"fp16": "which was made from another checkpoint"}
+    assert found[int8.path].advice.endswith(
+        "; not compared with FP16, which was made from another checkpoint"
+    )
+
+
+def test_only_artifacts_that_take_the_same_batches_are_compared(
+    opened: list[Any], tmp_path: Path
+) -> None:
+    int8 = exported(tmp_path / "halnet.int8.onnx", "int8")
+    full = exported(tmp_path / "halnet.onnx", "fp32")
+    full.path.write_bytes(b"batch of 8")
+    found = advise_int8([int8], QUICK)[int8.path]
+    assert (found.milliseconds, found.fastest_other, found.gain) == ({}, None, None)
+    assert found.advice == (
+        "fake 1, cpu; not compared with FP32, which takes a batch of 8 crops, while INT8 takes a "
+        "batch of any crops"
+    )
+    int8.path.write_bytes(b"batch of 8")
+    found = advise_int8([int8], QUICK)[int8.path]
+    assert set(found.milliseconds) == {"fp32", "int8"}
+    assert (found.batch, found.left_out) == (8, {})
+    assert " ms for 8 crops: INT8 is " in found.advice
+
+
+def test_a_damaged_neighbour_does_not_end_an_export(opened: list[Any], tmp_path: Path) -> None:
+    int8 = exported(tmp_path / "halnet.int8.onnx", "int8")
+    exported(tmp_path / "halnet.onnx", "fp32").path.write_bytes(b"damaged")
+    (found,) = advise_int8([int8], QUICK).values()
+    assert found.left_out == {"fp32": "which cannot be opened"}
 
 
 def test_a_failed_artifact_gets_no_advice(opened: list[Any], tmp_path: Path) -> None:

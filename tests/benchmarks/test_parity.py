@@ -108,8 +108,26 @@ def test_photos_that_calibrate_int8_do_not_check_it(
         "away": 10,
     }
     untested = make_prepared_folder(40, "untested", first=600, shares="50/50/0")
-    with pytest.raises(DatasetError, match="INT8 was not calibrated, found none"):
+    with pytest.raises(DatasetError, match="expected photos in the split test that the model was"):
         Verifier(VerifyConfig(path, (untested,), only_split=True)).prepare()
+    verifier = Verifier(replace(config, data=(prepared, untested)))
+    assert verifier(path, "pytorch", "cpu").data == f"synthetic test split {names[0]}"
+    assert [part.note for part in verifier.photos] == [
+        "",
+        "untested: no photos in the split test, so the model is not evaluated on this dataset",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("no.safetensors", "no such file"), ("a.onnx", "an artifact"), ("a.txt", "another file")],
+)
+def test_another_file_than_a_checkpoint_is_refused(name: str, found: str, tmp_path: Path) -> None:
+    for existing in ("a.onnx", "a.txt"):
+        (tmp_path / existing).touch()
+    message = rf"expected a checkpoint \(\.safetensors\), found {found}.*; name a file that"
+    with pytest.raises(ArtifactError, match=message):
+        Verifier(VerifyConfig(tmp_path / name))
 
 
 def test_the_bundled_artifact_passes() -> None:

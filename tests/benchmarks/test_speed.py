@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from halnet.benchmarks import speed
 from halnet.benchmarks.speed import BenchConfig, bench
 from halnet.errors import ConfigError
 from halnet.results import Outputs
+from halnet.runtimes.base import BatchLimits
 from halnet.runtimes.fake import FakeRuntime
 
 X86 = "model name\t: A CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
@@ -52,6 +54,41 @@ def test_every_timed_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 300 < first.frames_per_second < 1000
     turns = "".join(diary[6:])
     assert turns.startswith("a" * 11 + "b" * 11 + "a" * 11)
+
+
+@pytest.mark.parametrize(
+    ("limits", "batch", "computed"),
+    [
+        (BatchLimits(), 3, 3),
+        (BatchLimits(8, 8), 1, 8),
+        (BatchLimits(8, 8), 8, 8),
+        (BatchLimits(8, 8), 9, 16),
+        (BatchLimits(1, 4), 9, 9),
+        (BatchLimits(2, 4), 5, 6),
+    ],
+)
+def test_a_batch_that_is_filled_up_is_stated(
+    limits: BatchLimits, batch: int, computed: int
+) -> None:
+    """The number is that of the crops which a runtime hands to its library."""
+    inferred: list[int] = []
+
+    class Fixed(FakeRuntime):
+        def _infer(self, crops: np.ndarray) -> Outputs:
+            inferred.append(len(crops))
+            return super()._infer(crops)
+
+    runtime = Fixed()
+    runtime.spec = replace(runtime.spec, batch_limits=limits, model="deploy/a.onnx")
+    (timing,) = bench([runtime], BenchConfig(batch, runs=1, warmup=0))
+    assert sum(inferred) == 2 * computed, "one run is not timed, and one is"
+    assert (timing.computed, timing.to_dict()["computed"]) == (computed, computed)
+    assert timing.model == "deploy/a.onnx"
+    note = (
+        f"deploy/a.onnx on fake computes {computed} crops in each run: it takes a fixed number, so "
+        f"the batch of {batch} is filled up with copies"
+    )
+    assert timing.note == (note if computed > batch else "")
 
 
 @pytest.mark.parametrize("name", ["batch", "runs"])

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from halnet.artifact import bundled
 from halnet.calibration.crops import (
-    find_calibration_crops,
     full_batches,
     pick_calibration_crops,
     pick_records,
@@ -19,7 +17,7 @@ from halnet.calibration.validation_photos import ValidationPhotos, find_validati
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
-from halnet.errors import ConfigError, DatasetError
+from halnet.errors import DatasetError
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -193,63 +191,6 @@ def test_faces_of_one_age_are_refused(prepared: Path, bundled_checkpoint: Checkp
     )
     with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
         pick_calibration_crops(_photos(bundled_checkpoint, data), 24)
-
-
-def test_crops_of_a_folder_are_balanced_over_ages(
-    aaf_sample: Path, yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    photos = sorted((aaf_sample / "original images").iterdir())
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
-    for i, photo in enumerate(photos):
-        (folder / ("more" if i % 2 else "") / photo.name).symlink_to(photo.resolve())
-    cv2.imwrite(str(folder / "wall.png"), np.full((90, 90, 3), 128, np.uint8))
-    (folder / "broken.jpg").write_bytes(b"no photo")
-    found = find_calibration_crops(folder, bundled_checkpoint, 20, seed=1, detector=yunet)
-    assert found.crops.shape == (20, 224, 224, 3)
-    assert found.origin["data"] == "photos in photos"
-    chosen = found.origin["photos"]
-    assert len(set(chosen)) == 20
-    assert any(name.startswith("more/") for name in chosen)
-    assert not {"wall.png", "broken.jpg"} & set(chosen)
-    true_ages = {int(Path(name).stem[-2:]) // 10 for name in chosen}
-    assert len(true_ages) >= 5, "balanced over the ages"
-    again = find_calibration_crops(folder, bundled_checkpoint, 20, seed=1, detector=yunet)
-    assert again.origin == found.origin
-    np.testing.assert_array_equal(again.crops, found.crops)
-    everything = find_calibration_crops(folder, bundled_checkpoint, 128, detector=yunet)
-    assert 50 < len(everything) <= len(photos)
-    name = Path(chosen[0]).name
-    with pytest.raises(DatasetError, match=rf"no photos of the test.*found 1 \({name} of aaf"):
-        find_calibration_crops(
-            folder, bundled_checkpoint, 20, detector=yunet, test_photos={name: "aaf"}
-        )
-
-
-def test_a_folder_without_photos_is_refused(
-    yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="photos"):
-        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
-
-
-def test_a_folder_without_faces_is_refused(
-    yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    for i in range(20):
-        cv2.imwrite(str(tmp_path / f"wall{i}.png"), np.full((90, 90, 3), 10 * i, np.uint8))
-    with pytest.raises(DatasetError, match="at least 16 photos of faces to calibrate on, found 0"):
-        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
-
-
-def test_a_folder_with_faces_of_one_age_is_refused(
-    aaf: Path, yunet: Path, bundled_checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    (photo, *_) = sorted((aaf / "original images").glob("*A25.jpg"))
-    for i in range(20):
-        (tmp_path / f"same{i}.jpg").symlink_to(photo)
-    with pytest.raises(DatasetError, match="at least 3 decades of age to calibrate on, found 1"):
-        find_calibration_crops(tmp_path, bundled_checkpoint, 20, detector=yunet)
 
 
 def test_the_last_batch_is_filled_up_with_copies(crops: np.ndarray) -> None:

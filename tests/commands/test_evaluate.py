@@ -33,7 +33,7 @@ def test_the_tables(prepared: Path, checkpoint: Path, halnet: Halnet, capsys: Ca
     args = ("evaluate", checkpoint, "--data", prepared, "--device", "cpu", "--threads", 1)
     assert halnet(*args, "--limit", 5, "--flip") == 0
     out = capsys.readouterr().out
-    assert f"{checkpoint.name} on pytorch, averaged with mirror images: synthetic test split" in out
+    assert f"{checkpoint} on pytorch, averaged with mirror images: synthetic test split" in out
     (count,) = (line.split()[1] for line in out.splitlines() if line.split()[:1] == ["all"])
     assert count == "5"
     for text in (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ import pytest
 from halnet import __version__
 from halnet.ages import AgeCalibration
 from halnet.artifact import INPUT, Metadata, TrainedSet, bundled
+from halnet.cores import describe_threads, thread_count
 from halnet.packages import installed_version
 
 Halnet = Callable[..., int]
@@ -20,18 +22,31 @@ def test_the_runtimes_are_listed_with_their_versions(halnet: Halnet, capsys: Cap
     assert halnet("info") == 0
     out = capsys.readouterr().out
     assert out.startswith(f"halnet {__version__}, Python 3.")
+    assert f"An inference on the CPU has {describe_threads()}." in out
     rows = [line.split() for line in out.splitlines()]
     found = {row[0]: row[1] for row in rows if len(row) > 1}
-    assert found["onnxruntime"] == installed_version("onnxruntime", "onnxruntime-gpu")
+    assert found["onnxruntime"] == installed_version("onnxruntime")
     assert found["pytorch"] == installed_version("torch")
     assert "fake" not in found
+
+
+def test_a_missing_runtime_is_listed_with_its_cure(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halnet.runtimes.backends.is_installed", lambda module: False)
+    assert halnet("info") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    extras = {"openvino": "openvino", "tensorrt": "tensorrt-rtx", "pytorch": "pytorch"}
+    for runtime, extra in extras.items():
+        assert [runtime, "-", "pip", "install", f"'halnet[{extra}]'"] in rows
 
 
 def test_json_lists_the_runtimes(halnet: Halnet, capsys: Capture) -> None:
     assert halnet("info", "--json") == 0
     values = json.loads(capsys.readouterr().out)
     assert values["halnet"] == __version__
-    assert values["libraries"]["numpy"] == installed_version("numpy")
+    assert values["libraries"] == {"numpy": version("numpy"), "opencv": installed_version("cv2")}
+    assert values["cores"]["usable"] == thread_count(None)
     devices = {entry["runtime"]: entry["devices"] for entry in values["runtimes"]}
     assert "cpu" in devices["onnxruntime"]
 

@@ -7,12 +7,17 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from runpy import run_module
+from types import ModuleType
+from typing import Any
 
 import click
 import pytest
 
+import halnet
 from halnet import commands
 from halnet.commands import COMMANDS
+from halnet.errors import RuntimeUnavailableError
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -77,7 +82,7 @@ def test_the_group_lists_its_commands(halnet: Halnet, capsys: Capture) -> None:
     ("args", "message"),
     [
         (["predict", "a.jpg"], "YuNet model cannot be read"),
-        (["predict", "bare"], "bare: there are no photos in this folder"),
+        (["predict", "bare"], "none.onnx: the YuNet model cannot be read"),
         (["predict", "a.jpg", "--level", "1.5"], "interval level 1.5"),
         (["predict", "a.jpg", "--model", "no.onnx"], "no such model file"),
         (
@@ -93,7 +98,10 @@ def test_the_group_lists_its_commands(halnet: Halnet, capsys: Capture) -> None:
             ["evaluate", "--data", ".", "--figure", "errors"],
             "one of .png, .svg, .pdf, found no suf",
         ),
-        (["export", "no.safetensors", "--out", "r"], "cannot be read"),
+        (
+            ["export", "no.safetensors", "--out", "r"],
+            "expected a checkpoint (.safetensors), found no such file",
+        ),
         (["export", "--format", "openvno"], "openvino, tensorrt; did you mean openvino?"),
         (["export", "--precision", "fp61"], "expected one of fp32, fp16, int8; did you mean fp16?"),
         (["export", "--capability", "SM86"], "--profile and --capability need --format tensorrt"),
@@ -158,9 +166,44 @@ def test_a_missing_package_is_found_before_the_work(
     assert sorted(os.listdir(photos)) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "name"), [(commands.group, "halnet"), ("export", "halnet-export")]
+)
+def test_a_foreign_opencv_is_one_line(
+    command: Any, name: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", ModuleType("cv2"))
+    assert commands.run(command, ["info"], name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"{name}: halnet needs OpenCV 4.13 or later, found cv2 without a version"
+    )
+    with pytest.raises(RuntimeUnavailableError, match=line.partition(" (")[0].partition(": ")[2]):
+        _ = halnet.Predictor
+
+
+def test_the_package_is_run_as_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["halnet", "--version"])
+    with pytest.raises(SystemExit) as end:
+        run_module("halnet", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"halnet, version {halnet.__version__}\n"
+
+
 @pytest.mark.parametrize("script", ["halnet", "halnet-export", "halnet-bench"])
 def test_the_scripts_are_installed(script: str) -> None:
     path = Path(sys.executable).with_name(script)
     done = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: {script}")
+
+
+def test_the_backend_that_a_notebook_left_is_not_used(
+    halnet: Halnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that is not installed would stop the import of matplotlib and of Lightning."""
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    assert halnet("info") == 0
+    assert os.environ["MPLBACKEND"] == "agg"

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
+from halnet.batches import PhotoResult
 from halnet.images import load_image
+from halnet.live_video import LiveVideo
+from halnet.video import Frame, Video, display_name
 
 PORTRAIT = bundled("portrait.jpg").read_bytes()
 Halnet = Callable[..., int]
@@ -105,6 +109,112 @@ def test_names_come_from_patterns_lists_and_standard_input(
     assert names("[a]*.jpg", "**/b.*") == ["a.jpg", "deep/b.JPG"]
     assert names("--from", "list.txt", "deep") == ["deep/b.JPG", "a.jpg", "deep/b.JPG"]
     assert names("-") == ["-"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"lat\xe9.jpg\na.jpg\n",
+        b"\xef\xbb\xbflat\xe9.jpg\r\n\r\na.jpg",  # of an editor on Windows
+        b"lat\xe9.jpg\0a.jpg\0",  # of find -print0
+    ],
+)
+def test_a_list_may_hold_names_of_any_bytes(text: bytes, halnet: Halnet, capsys: Capture) -> None:
+    name = os.fsdecode(b"lat\xe9.jpg")
+    Path(name).write_bytes(PORTRAIT)
+    Path("list.txt").write_bytes(text)
+    assert halnet("predict", "--from", "list.txt", "--json") == 0
+    assert [entry["photo"] for entry in json.loads(capsys.readouterr().out)] == [name, "a.jpg"]
+
+
+def test_names_are_printed_with_their_bytes(
+    halnet: Halnet, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A terminal in UTF-8 refuses other bytes, unless it is told to take them."""
+    good, bad = (os.fsdecode(name) for name in (b"lat\xe9.jpg", b"lat\xe8.jpg"))
+    Path(good).write_bytes(PORTRAIT)
+    assert halnet("predict", good, bad) == 1
+    out, err = capfdbinary.readouterr()
+    assert out.startswith(b"lat\xe9.jpg: ")
+    assert b"halnet: lat\xe8.jpg: cannot be read: No such file" in err
+
+
+def test_one_bad_name_of_a_list_does_not_lose_the_others(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    Path("bare").mkdir()
+    Path("list.txt").write_text(f"IMG [1].jpg\n-\nbare\n{'n' * 300}\nmissing.jpg\na.jpg\n")
+    assert halnet("predict", "--from", "list.txt", "--json") == 1
+    entries = {entry["photo"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert len(entries) == 6
+    assert [name for name, entry in entries.items() if "error" not in entry] == ["a.jpg"]
+    assert len(entries["a.jpg"]["faces"]) == 1
+
+
+def test_a_closed_standard_input_is_one_line(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert halnet("predict", "--from", "-") == 2
+    message = "halnet: standard input: it is closed; send something to it, or name files"
+    assert capsys.readouterr().err.splitlines() == [message]
+
+
+def test_what_was_left_out_is_stated_at_the_end(halnet: Halnet, capsys: Capture) -> None:
+    Path("new").mkdir()
+    for name, data in {"a.jfif": PORTRAIT, "b.tif": b"II*\0", "c.txt": b"", "._a.jpg": b""}.items():
+        Path("new", name).write_bytes(data)
+    assert halnet("predict", "new") == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("new/a.jfif: ")
+    assert err.splitlines()[-1].startswith("halnet: left out of new: ")
+    assert "TIFF or camera raw photos: 1 (save them as JPEG)" in err
+    assert halnet("predict", "new", "--json", "--csv", "ages.csv") == 1
+    first, last = json.loads(capsys.readouterr().out)
+    assert len(first["faces"]) == 1
+    assert last == {
+        **{"format": 2, "photo": "new", "faces": []},
+        "left_out": {
+            "TIFF or camera raw photos": 1,
+            "files that macOS adds": 1,
+            "other files": 1,
+        },
+    }
+    assert [row["photo"] for row in rows("ages.csv")] == ["new/a.jfif"]
+    Path("new/b.tif").unlink()
+    assert halnet("predict", "new") == 0
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, signal.SIGTERM, OSError(28, "disk full")])
+@pytest.mark.parametrize("done", [0, 2])
+def test_the_json_list_is_closed_at_any_end(
+    end: object, done: int, halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*args: object) -> Iterator[PhotoResult]:
+        yield from (PhotoResult(f"{index}.jpg", []) for index in range(done))
+        if isinstance(end, signal.Signals):
+            signal.raise_signal(end)
+        else:
+            raise end
+
+    monkeypatch.setattr("halnet.prediction_run.predict_photos", predict)
+    before = signal.getsignal(signal.SIGTERM)
+    assert halnet("predict", "a.jpg", "--json") == (2 if isinstance(end, OSError) else 130)
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry["photo"] for entry in entries] == ["0.jpg", "1.jpg"][:done]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_results_can_be_sent_to_standard_output(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("predict", "a.jpg", "wall.png", "--csv", "-") == 1
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["photo"] for row in found] == ["a.jpg", "wall.png"]
+    assert not Path("-").exists()
+    assert halnet("predict", "a.jpg", "--jsonl", "/dev/stdout") == 0
+    assert json.loads(capsys.readouterr().out)["photo"] == "a.jpg"
+    assert halnet("predict", "a.jpg", "--jsonl", "/dev/stdout", "--resume") == 2
+    assert "leave out --resume, or name a file" in capsys.readouterr().err
 
 
 def test_each_face_becomes_a_row_and_an_object(halnet: Halnet, capsys: Capture) -> None:
@@ -207,7 +317,7 @@ def test_the_frames_of_a_video_are_written(halnet: Halnet, capsys: Capture) -> N
     ages = [float(r["age"]) for r in found if r["age"]]
     assert max(ages) - min(ages) < 4
     copy = cv2.VideoCapture("drawn/film.avi.mp4")
-    assert copy.get(cv2.CAP_PROP_FPS) == 10
+    assert copy.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
     assert copy.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     x, y, height = (round(float(found[0][key])) for key in ("x", "y", "height"))
     edge = copy.read()[1][y + height // 2, x - 1 : x + 2].max(axis=0)
@@ -228,6 +338,60 @@ def test_some_frames_of_a_video_are_printed_with_their_times(
     ]
 
 
+def test_a_video_that_is_cut_off_keeps_its_frames_and_is_listed(
+    film: Path, halnet: Halnet, capsys: Capture
+) -> None:
+    data = film.read_bytes()
+    film.write_bytes(data[: len(data) * 6 // 10])
+    assert halnet("predict", "film.avi", "a.jpg") == 1
+    out, err = capsys.readouterr()
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        "a.jpg",
+        *("film.avi, 0.00 s", "film.avi, 0.10 s", "film.avi, 0.20 s", "film.avi, 0.30 s"),
+    ]
+    assert "halnet: film.avi: the video is damaged or cut off; 4 frames could be read" in err
+
+
+def test_videos_and_folders_may_have_any_name(
+    film: Path, halnet: Halnet, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    names = [os.fsdecode(b"lat\xe9.avi"), "2024-05-01T10:15:00.avi", "film"]
+    for name in names:
+        Path(name).write_bytes(film.read_bytes())
+    drawn = os.fsdecode(b"out\xe9")
+    assert halnet("predict", *names, "--every", "1", "--json", "--draw", drawn) == 0
+    assert [entry["photo"] for entry in json.loads(capsysbinary.readouterr().out)] == names
+    assert sorted(os.listdir(drawn)) == sorted(f"{name}.mp4" for name in names)
+
+
+def test_a_live_source_prints_no_line_for_each_frame_and_is_resumed(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream(LiveVideo):
+        def __init__(self, source: str, every: float) -> None:
+            Video.__init__(self, display_name(source))
+
+        def __iter__(self) -> Iterator[Frame]:
+            yield from (Frame(load_image(PORTRAIT), index / 10) for index in range(2))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("halnet.prediction_run.open_video", Stream)
+    sources = [f"http://me:secret@host/{name}?key=2" for name in "ab"]
+    assert halnet("predict", *sources, "--jsonl", "live.jsonl") == 0
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert lines == ["frames of http://host/a: 2", "frames of http://host/b: 2"]
+    before = Path("live.jsonl").read_text()
+    assert [json.loads(line)["photo"] for line in before.splitlines()] == [
+        *["http://host/a"] * 2,
+        *["http://host/b"] * 2,
+    ]
+    assert halnet("predict", *sources, "--jsonl", "live.jsonl", "--resume") == 0
+    assert "frames of http://host/a" not in capsys.readouterr().err
+    assert Path("live.jsonl").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -236,6 +400,8 @@ def test_some_frames_of_a_video_are_printed_with_their_times(
         (["film.avi", "deep/film.avi", "--draw", "x"], "would overwrite another video"),
         (["a.jpg", "--draw", "."], "would overwrite another photo"),
         (["*.gif"], "*.gif: no photos match this pattern"),
+        (["a.jpg", "--json", "--csv", "-"], "--json prints to standard output; name a file"),
+        (["--from", "none.txt"], "File 'none.txt' does not exist."),
         ([], 'name photos, folders or videos, or "-" for standard input'),
     ],
 )

@@ -12,7 +12,7 @@ from halnet.benchmarks.parity import VerifyConfig
 from halnet.benchmarks.verification import Verification
 from halnet.evaluation.parity import TOLERANCES, Comparison, Parity, Tolerance
 from halnet.evaluation.scores import RangeScore, Score
-from halnet.export.manifest import record_artifact
+from halnet.export.manifest import describe_artifact, record_artifacts
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -114,15 +114,33 @@ def test_a_full_disk_does_not_lose_the_figures(
 
     artifact = tmp_path / "a.onnx"
     artifact.touch()
-    manifest = record_artifact(artifact, {}, ())
+    manifest = record_artifacts(tmp_path, {"a.onnx": describe_artifact(artifact, {}, ())})
     before = manifest.read_bytes()
     passed = Parity("aaf", "fp32", "fake", TOLERANCES["fp32"], Comparison(9, 0.0, 0.0))
     result = Verification({artifact: passed}, {})
     monkeypatch.setattr("halnet.commands.verify.verify", lambda *args: result)
     monkeypatch.setattr(Path, "write_text", full)
-    assert halnet("verify", artifact) == 2
+    assert halnet("verify", artifact) == 0, "the check has passed"
     out, err = capsys.readouterr()
-    assert "passed" in out, "the figures are printed before they are recorded"
-    assert "No space left on device" in err
+    assert "passed" in out
+    assert err.startswith(f"halnet: {artifact}: the figures were not recorded: ")
+    assert f"{manifest}: No space left on device" in err
     assert len(err.splitlines()) == 1
     assert manifest.read_bytes() == before
+
+
+def test_artifacts_that_could_not_be_compared_are_listed(
+    monkeypatch: pytest.MonkeyPatch, halnet: Halnet, capsys: Capture
+) -> None:
+    """The name of a file is no markup, and a dataset without photos is named."""
+    good = Parity("aaf", "fp32", "fake", TOLERANCES["fp32"], Comparison(9, 0.0, 0.0))
+    result = Verification(
+        {Path("x[/y].onnx"): good}, {}, {Path("b.onnx"): "b.onnx: no such model file"}
+    )
+    monkeypatch.setattr("halnet.commands.verify.verify", lambda *args: result)
+    monkeypatch.setattr(Verification, "notes", ["empty: no photos"])
+    assert halnet("verify", "deploy") == 1
+    out = capsys.readouterr().out
+    assert "x[/y].onnx: fp32 on fake, compared with" in out
+    assert "b.onnx: FAILED: b.onnx: no such model file" in out
+    assert "empty: no photos" in out.splitlines()

@@ -33,12 +33,33 @@ def test_age_sex_and_landmarks_come_from_the_names(tmp_path: Path) -> None:
         np.testing.assert_array_equal(photo.read_landmarks()[2:], points[[13, 31, 37]])
 
 
+def test_files_with_other_names_are_rejects(tmp_path: Path) -> None:
+    """A copy by a Mac has as many files again, which do not make it another folder."""
+    folder = tmp_path / "original images"
+    folder.mkdir()
+    photos = [f"0000{serial}A30.jpg" for serial in range(4)]
+    others = ["00005A30.JPG", "00006A105.jpg", "00007A5.jpg"]
+    macos = [".DS_Store", *(f"._{name}" for name in photos)]
+    for name in (*photos, *others, *macos):
+        (folder / name).touch()
+    listing = list_aaf(tmp_path)
+    assert [photo.source for photo in listing.photos] == [f"original images/{n}" for n in photos]
+    reasons = {reject.source.split("/")[1]: reject.reason for reject in listing.rejects}
+    assert reasons == {
+        **dict.fromkeys(others, "the name is not like 00001A02.jpg"),
+        **dict.fromkeys(macos, "a file that macOS adds"),
+    }
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (None, "expected the All-Age-Faces folder with the folder 'original images' in it"),
-        (["cat.jpg", "dog.jpg", "00001A02.jpg"], "found such names in 1 of 3 files"),
-        ([], "found such names in 0 of 0 files"),
+        (
+            ["cat.jpg", "dog.jpg", "00001A02.jpg"],
+            "found 1 such files among 3; name",
+        ),
+        ([], "found 0 such files among 0"),
     ],
 )
 def test_another_folder_is_refused(names: list[str] | None, message: str, tmp_path: Path) -> None:
@@ -71,6 +92,11 @@ def test_a_file_without_49_landmarks_is_refused(text: str, tmp_path: Path) -> No
     path.write_text(text)
     with pytest.raises(DatasetError, match=r"points\.txt: expected 49 lines 'x y'"):
         read_landmarks(path)
+
+
+def test_landmarks_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected 49 lines 'x y'"):
+        read_landmarks(tmp_path)  # a folder: only its name is that of a file
 
 
 def test_the_real_folder(aaf: Path) -> None:

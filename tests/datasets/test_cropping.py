@@ -93,6 +93,15 @@ def test_a_photo_without_the_face_of_the_landmarks_is_rejected(crop: Crop, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, "eyes"])
+def test_landmarks_that_are_not_those_of_a_face_are_rejected(crop: Crop, value: object) -> None:
+    """The error of such landmarks is no number, which JSON and the median cannot have."""
+    stated = LARGE.copy()
+    stated[1] = stated[0] if value == "eyes" else value
+    result = crop(replace(PHOTO, read_landmarks=lambda: stated))
+    assert result == replace(LABEL, reject="the landmarks of the dataset are not those of a face")
+
+
 def test_a_photo_with_damaged_landmarks_is_rejected(crop: Crop, tmp_path: Path) -> None:
     def damaged() -> np.ndarray:
         raise DatasetError(f"{tmp_path}/source/points/photo.txt: damaged")

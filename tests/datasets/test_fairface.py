@@ -12,7 +12,7 @@ HEADER = "file,age,gender,race,service_test\n"
 
 def test_ranges_sex_and_race_come_from_the_tables(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
-    for name in ("1.jpg", "2.jpg", "extra.jpg"):
+    for name in ("._1.jpg", "1.jpg", "2.jpg", "extra.jpg"):
         (tmp_path / "train" / name).touch()
     (tmp_path / "fairface_label_train.csv").write_text(
         HEADER
@@ -29,6 +29,7 @@ def test_ranges_sex_and_race_come_from_the_tables(tmp_path: Path) -> None:
     ]
     assert listing.rejects == [
         RejectedPhoto("train/3.jpg", "young", "the age group is unknown"),
+        RejectedPhoto("train/._1.jpg", "", "a file that macOS adds"),
         RejectedPhoto("train/extra.jpg", "", "no table lists the photo"),
     ]
 

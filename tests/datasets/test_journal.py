@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from halnet.datasets.cropping import PreparedPhoto
 from halnet.datasets.journal import Journal
+from halnet.errors import DatasetError
 
 RESULTS = [
     PreparedPhoto("a.jpg", 30, 30, "female", "7", {"race": "Black"}, "val", 0.9, hash="0f"),
@@ -42,3 +45,13 @@ def test_the_journal_of_another_origin_is_replaced(tmp_path: Path) -> None:
     with Journal(path, {**ORIGIN, "seed": 1}) as journal:
         assert len(journal) == 0
         assert list(journal) == []
+
+
+@pytest.mark.parametrize("line", [b"\0" * 50, b'{"a": 1}', b"[" * 100_000, b"\xff"])
+def test_a_damaged_line_is_an_error(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    _write(path)
+    header, _, last = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([header, line, last, b""]))
+    with Journal(path, ORIGIN) as journal, pytest.raises(DatasetError, match="line 2 is damaged"):
+        list(journal)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_a_missing_or_damaged_crop_is_refused(copy: Path) -> None:
         data.crop(data.records[0])
 
 
+def test_a_folder_may_have_a_name_that_is_not_utf_8(prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"lat\xe9")
+    folder.symlink_to(prepared)
+    data, same = PreparedDataset(folder), PreparedDataset(prepared)
+    np.testing.assert_array_equal(data.crop(data.records[0]), same.crop(same.records[0]))
+
+
 def test_an_index_of_other_photos_is_refused(copy: Path) -> None:
     index = copy / "index.csv"
     index.write_text(index.read_text().replace(",train,", ",test,", 1))
@@ -101,3 +109,18 @@ def test_a_damaged_summary_is_refused(damaged: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_complete_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"found no prepared\.json; run halnet prepare"):
         PreparedDataset(tmp_path)
+
+
+def test_a_dataset_that_cannot_be_written_is_cached_elsewhere(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its owner has computed already is used where it is."""
+    monkeypatch.setenv("HALNET_CACHE", str(tmp_path / "mine"))
+    data = PreparedDataset(copy)
+    name = f"crops_256_{data.index_sha256[:16]}.npy"
+    assert data.cache_path("crops_256") == copy / "cache" / name
+    monkeypatch.setattr(os, "access", lambda path, mode: copy not in (path, *path.parents))
+    assert data.cache_path("crops_256") == tmp_path / "mine" / "datasets" / name
+    (copy / "cache").mkdir()
+    (copy / "cache" / name).touch()
+    assert data.cache_path("crops_256") == copy / "cache" / name

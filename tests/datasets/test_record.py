@@ -90,6 +90,13 @@ GOOD = "source,age,sex,split\na.jpg,3,,val\n"
         (GOOD + "b.jpg,3,,val,9\n", "a damaged row near line 3"),
         (GOOD + "b.jpg,3,,va", "a last line that is cut off"),
         (GOOD + '"' + "b" * 200_000 + "\n", "a damaged row near line 2"),
+        ("x" * 200_000 + "\n", "a damaged row near line 0"),
+        (GOOD + "b.jpg,101,,val\n", "a damaged row near line 3"),
+        (GOOD + "b.jpg,-1,,val\n", "a damaged row near line 3"),
+        (GOOD + ",3,,val\n", "a damaged row near line 3"),
+        (GOOD + "../b.jpg,3,,val\n", "a damaged row near line 3"),
+        (GOOD + "/b.jpg,3,,val\n", "a damaged row near line 3"),
+        ("source,age,sex,split,hash\na.jpg,3,,val,-1\n", "a damaged row near line 2"),
     ],
 )
 def test_a_damaged_index_is_refused_in_plain_words(text: str, found: str, tmp_path: Path) -> None:

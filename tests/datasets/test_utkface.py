@@ -36,12 +36,15 @@ def test_age_sex_and_race_come_from_the_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "count"),
-    [([], "0 of 0"), (["cat.jpg", "dog.jpg", "1_0_0_1.jpg.chip.jpg"], "1 of 3")],
+    [
+        ([], "0 such files among 0"),
+        (["cat.jpg", "dog.jpg", "1_0_0_1.jpg.chip.jpg"], "1 such files among 3"),
+    ],
 )
 def test_another_folder_is_refused(names: list[str], count: str, tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
-    with pytest.raises(DatasetError, match=f"such names in {count} files; name the UTKFace folder"):
+    with pytest.raises(DatasetError, match=f"found {count}; name the UTKFace folder"):
         list_utkface(tmp_path)
 
 

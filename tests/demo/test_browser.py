@@ -89,7 +89,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, yunet: Path) -> Iterator[tu
     spied = folder / "spied.txt"
     spied.touch()
     (folder / "sitecustomize.py").write_text(SPY % str(spied))
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    configuration = folder / ".streamlit" / "config.toml"
+    configuration.parent.mkdir()
+    configuration.write_text('[server]\nbaseUrlPath = "mine"\n')
+    # The user has a configuration for other pages, and has never answered Streamlit's questions.
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HOME": str(folder)}
     environment.pop("CI", None)  # some libraries contact a server only where this is not set
     command = [*COMMAND, "demo", "--detector", str(yunet)]
     with served(command, environment) as (address, _):

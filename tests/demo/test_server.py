@@ -4,14 +4,17 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from streamlit import get_option
+from streamlit.web import bootstrap
 
 from halnet.artifact import bundled
 from halnet.commands import group, run
-from halnet.demo.server import APP, DemoConfig, serve
+from halnet.demo.server import APP, CONFIG_VARIABLE, DemoConfig, serve
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
@@ -30,26 +33,68 @@ def free_port() -> int:
     return port
 
 
-def test_the_page_gets_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[tuple[Sequence[str], dict[str, str]]] = []
+@pytest.fixture
+def disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home and a current folder with files that change or break a Streamlit page."""
+    for name, text in {
+        "home/.streamlit/config.toml": '[server]\nbaseUrlPath = "mine"\nsslCertFile = "none.pem"\n',
+        "home/.streamlit/credentials.toml": "no TOML [",
+        "home/.streamlit/secrets.toml": "no TOML [",
+        "here/.streamlit/config.toml": "no TOML [",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("sys.stdin", None)  # no terminal
+    yield
+    (tmp_path / "here" / ".streamlit" / "config.toml").unlink()
+    (tmp_path / "home" / ".streamlit" / "config.toml").unlink()
+    bootstrap.load_config_options({})
 
-    def execve(path: str, command: Sequence[str], environment: dict[str, str]) -> None:
-        assert path == sys.executable
-        started.append((command, environment))
 
-    monkeypatch.setattr(os, "execve", execve)
+def test_the_page_gets_the_configuration_and_none_of_the_user(
+    disturbed: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started: list[tuple[str, str | None, Path]] = []
+
+    def run(page: str, is_hello: bool, arguments: list[str], options: dict[str, Any]) -> None:
+        started.append((page, os.environ.get("HOME"), Path.cwd()))
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    monkeypatch.setenv(CONFIG_VARIABLE, "")
     config = DemoConfig(("a.onnx", "deploy"), "yunet.onnx", 2, port=free_port())
-    serve(config, open_browser=False)
-    ((command, environment),) = started
-    assert command[1:5] == ["-m", "streamlit", "run", str(APP)]
-    assert set(command) > {
-        "--server.address=127.0.0.1",
-        f"--server.port={config.port}",
-        "--server.headless=true",
-        "--browser.gatherUsageStats=false",
+    serve(config)
+    assert started == [(str(APP), str(tmp_path / "home"), tmp_path / "here")]
+    options = {
+        "server.baseUrlPath": "",
+        "server.sslCertFile": None,
+        "server.address": "127.0.0.1",
+        "server.port": config.port,
+        "server.headless": False,  # the browser is opened
+        "browser.gatherUsageStats": False,
+        "secrets.files": [],
     }
-    monkeypatch.setattr(os, "environ", environment)
+    assert {name: get_option(name) for name in options} == options
     assert DemoConfig.from_environment() == config
+    assert f"at http://127.0.0.1:{config.port}; Ctrl-C ends it." in capsys.readouterr().out
+
+
+def test_a_user_without_a_home_can_serve_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    homes: list[Path] = []
+    monkeypatch.setattr(bootstrap, "run", lambda *args: homes.append(Path.home()))
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setenv(CONFIG_VARIABLE, "")
+    monkeypatch.delenv("HOME", raising=False)
+    serve(DemoConfig(port=free_port()), open_browser=False)
+    assert homes == [APP.parent]
+    assert get_option("server.headless") is True
 
 
 def test_a_page_without_a_server_has_the_default_configuration(

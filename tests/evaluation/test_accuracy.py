@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from halnet import Predictor
-from halnet.artifact import bundled
+from halnet.artifact import CHECKPOINTS, bundled
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, DatasetError, ImageError
-from halnet.evaluation.accuracy import EvaluateConfig, evaluate_model, run_photos
+from halnet.evaluation.accuracy import (
+    EvaluateConfig,
+    evaluate_model,
+    find_checkpoint,
+    run_photos,
+)
 from halnet.evaluation.metrics import evaluate
 from halnet.evaluation.predictions import to_predictions
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
@@ -84,8 +89,9 @@ def test_a_dataset_that_the_model_never_saw_is_away(
     seen = PreparedDataset(folder).hashes[3]
     save_checkpoint(path, loaded.model, loaded.recipe, metadata, np.array([seen]))
     found = evaluate_model(EvaluateConfig((folder,), path, options=CPU))
-    assert found.title == "model.safetensors on pytorch: away all photos, away"
+    assert found.title == f"{path} on pytorch: away all photos, away"
     values = found.to_dict()
+    assert (values["model"], values["runtime"]) == (str(path), "pytorch")
     assert (values["split"], values["relation"], values["seen_left_out"]) == ("all", "away", 1)
     assert values["overall"]["count"] == 19
     assert values["licence"] == "X-1: research only"
@@ -130,8 +136,16 @@ def test_another_file_than_a_checkpoint_is_refused(
     for existing in ("a.onnx", "a.txt"):
         (tmp_path / existing).touch()
     config = EvaluateConfig((prepared,), checkpoint=tmp_path / name)
-    message = rf"expected a checkpoint \(\.safetensors\), found {found}.*; name with --checkpoint"
+    message = rf"expected a checkpoint \(\.safetensors\), found {found}.*; name a file that"
     with pytest.raises(ArtifactError, match=message):
+        evaluate_model(config)
+
+
+def test_the_checkpoint_can_be_a_bundled_one_by_its_name(prepared: Path) -> None:
+    """It is found, and then refused, because the model was made from another one."""
+    config = EvaluateConfig((prepared,), bundled("halnet.onnx"), checkpoint=Path(CHECKPOINTS[1]))
+    assert find_checkpoint(CHECKPOINTS[1]) == bundled(f"{CHECKPOINTS[1]}.safetensors")
+    with pytest.raises(ArtifactError, match=rf"in .*assets/{CHECKPOINTS[1]}\.safetensors; name it"):
         evaluate_model(config)
 
 

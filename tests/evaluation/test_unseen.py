@@ -18,7 +18,6 @@ from halnet.evaluation.unseen import (
     find_unseen,
     join_records,
     read_hashes,
-    select_unseen,
 )
 from halnet.runtimes.fake import FakeRuntime
 
@@ -45,7 +44,7 @@ def training_on(data: PreparedDataset, hashes: bool = True) -> Training:
 def test_a_known_split_is_used_in_part_and_another_dataset_as_a_whole(
     home: PreparedDataset, other: PreparedDataset
 ) -> None:
-    at_home, away = select_unseen(DataCollection([home, other]), "test", 0, training_on(home))
+    at_home, away = find_unseen(DataCollection([home, other]), "test", 0, training_on(home))
     assert (at_home.relation, away.relation) == (Relation.HOME, Relation.AWAY)
     assert {record.split for record in at_home.records} == {"test"}
     assert len(at_home.records) == 20
@@ -60,6 +59,22 @@ def test_a_known_split_is_used_in_part_and_another_dataset_as_a_whole(
     assert [r.dataset for r in records] == ["home"] * 20 + ["other"] * (100 - len(seen))
 
 
+def test_other_datasets_can_be_used_in_part_too(
+    home: PreparedDataset, other: PreparedDataset
+) -> None:
+    data = DataCollection([home, other])
+    at_home, away = find_unseen(data, "test", 0, training_on(home), only_split=True)
+    assert (at_home.relation, away.relation) == (Relation.HOME, Relation.AWAY)
+    assert len(at_home.records) == 20
+    seen = {record.source for record in home.select("train")}
+    tested = {record.source for record in other.select("test")}
+    assert {record.source for record in away.records} == tested - seen
+    assert away.seen == len(tested & seen)
+    assert str(away) == f"other test split {other.split_sha256[:12]}, away"
+    none = replace(away, records=(), seen=0)
+    assert none.note.startswith("other: no photos in the split test, so")
+
+
 def test_the_same_photos_with_another_split_are_not_away(
     home: PreparedDataset, make_prepared_folder: MakeFolder
 ) -> None:
@@ -67,7 +82,7 @@ def test_the_same_photos_with_another_split_are_not_away(
     again = PreparedDataset(make_prepared_folder(100, "again", shares="50/25/25"))
     assert again.split_sha256 != home.split_sha256
     trained = {record.source for record in home.select("train")}
-    (found,) = select_unseen(DataCollection([again]), "test", 0, training_on(home))
+    (found,) = find_unseen(DataCollection([again]), "test", 0, training_on(home))
     assert found.relation is Relation.OTHER_SPLIT
     tested = {record.source for record in again.select("test")}
     assert {record.source for record in found.records} == tested - trained
@@ -77,14 +92,14 @@ def test_the_same_photos_with_another_split_are_not_away(
 def test_a_hash_that_differs_in_few_bits_is_a_copy(other: PreparedDataset) -> None:
     near, far = other.hashes[:2] ^ np.array([0b111, 0b1111], np.uint64)
     training = Training(frozenset(), np.array([near, far], np.uint64))
-    (found,) = select_unseen(DataCollection([other]), "test", 0, training)
+    (found,) = find_unseen(DataCollection([other]), "test", 0, training)
     assert found.seen == 1
     assert [r.source for r in found.records] == [r.source for r in other.records[1:]]
 
 
 def test_without_hashes_the_split_decides(home: PreparedDataset, other: PreparedDataset) -> None:
     training = training_on(home, hashes=False)
-    at_home, unknown = select_unseen(DataCollection([home, other]), "val", 0, training)
+    at_home, unknown = find_unseen(DataCollection([home, other]), "val", 0, training)
     assert (at_home.relation, unknown.relation) == (Relation.HOME, Relation.UNKNOWN)
     assert {record.split for record in unknown.records} == {"val"}
     assert "it is not known whether the model was trained on these photos" in unknown.note
@@ -93,22 +108,21 @@ def test_without_hashes_the_split_decides(home: PreparedDataset, other: Prepared
 
 def test_a_limit_holds_for_each_dataset(home: PreparedDataset, other: PreparedDataset) -> None:
     training = Training(frozenset([home.split_sha256]), NOWHERE)
-    parts = select_unseen(DataCollection([home, other]), "test", 4, training)
+    parts = find_unseen(DataCollection([home, other]), "test", 4, training)
     assert [len(part.records) for part in parts] == [4, 4]
     assert parts[1].records[1].source == other.records[25].source, "spread over all photos"
 
 
-def test_a_dataset_without_photos_is_left_out_and_nothing_at_all_is_an_error(
+def test_a_dataset_may_have_no_photos_but_nothing_at_all_is_an_error(
     home: PreparedDataset, make_prepared_folder: MakeFolder
 ) -> None:
     empty = PreparedDataset(make_prepared_folder(40, "empty", first=300, shares="100/0/0"))
     data = DataCollection([home, empty])
     training = Training(frozenset([home.split_sha256, empty.split_sha256]), NOWHERE)
-    (found,) = select_unseen(data, "test", 0, training)
-    assert found.name == "home"
-    assert [part.name for part in find_unseen(data, "test", 0, training)] == ["home", "empty"]
+    found = find_unseen(data, "test", 0, training)
+    assert {part.name: len(part.records) for part in found} == {"home": 20, "empty": 0}
     with pytest.raises(DatasetError, match="expected photos in the split test"):
-        select_unseen(DataCollection([empty]), "test", 0, training)
+        find_unseen(DataCollection([empty]), "test", 0, training)
 
 
 def test_a_dataset_without_photos_says_why(

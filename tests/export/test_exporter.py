@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from halnet.artifact import Metadata, bundled, sha256_artifact, sha256_file
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import FORMATS, ExportConfig, Int8Config, Target, export
 from halnet.export.formats import Format
-from halnet.files import staging
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
+from halnet.placing import staging
 from halnet.runtimes.backends import open_runtime
 
 
@@ -43,7 +43,8 @@ def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
     """Write a few bytes in the place of an artifact."""
     if path.name.endswith("_model"):
         path.mkdir()
-        (path / "halnet.xml").write_text(f"new {metadata.precision}")
+        for name in ("halnet.bin", "halnet.xml"):
+            (path / name).write_text(f"new {metadata.precision}")
     else:
         path.write_text(f"new {metadata.precision}")
     if path.suffix == ".engine":
@@ -73,10 +74,12 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
     ]
     assert set(tree(config.out)) == {
         "halnet.onnx",
+        "halnet_openvino_model/halnet.bin",
         "halnet_openvino_model/halnet.xml",
         "halnet.engine",
         "halnet.engine.json",
         "halnet.fp16.onnx",
+        "halnet_fp16_openvino_model/halnet.bin",
         "halnet_fp16_openvino_model/halnet.xml",
         "halnet.fp16.engine",
         "halnet.fp16.engine.json",
@@ -170,23 +173,55 @@ def test_a_second_export_into_the_same_folder_is_refused(quick: None, tmp_path: 
     export(ExportConfig(out=tmp_path))
 
 
-def test_a_folder_that_cannot_be_exchanged_keeps_the_old_one(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failing", ["halnet.xml", "manifest.json"])
+def test_either_all_artifacts_are_placed_or_none(
+    quick: None, failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = ExportConfig(formats=("openvino",), out=tmp_path)
+    config = ExportConfig(formats=("onnx", "openvino", "tensorrt"), out=tmp_path)
     export(config)
-    (tmp_path / "halnet_openvino_model" / "halnet.xml").write_text("the one before")
-    real = Path.rename
+    for path in tmp_path.rglob("halnet*.*"):
+        path.write_text("the one before") if path.is_file() else None
+    before = tree(tmp_path)
+    move = Path.replace
 
-    def rename(self: Path, target: Path) -> Path:
-        if target == tmp_path / "halnet_openvino_model" and self.name == target.name:
+    def fail(self: Path, target: Path) -> Path:
+        if target.name == failing and not self.read_text().startswith("the one before"):
             raise OSError(5, "Input/output error")
-        return real(self, target)
+        return move(self, target)
 
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="Input/output error"):
-        export(config)
-    assert tree(tmp_path)["halnet_openvino_model/halnet.xml"] == b"the one before"
+        export(replace(config, batch=2))
+    assert tree(tmp_path) == before
+
+
+def test_a_format_that_is_named_twice_is_written_once(quick: None, tmp_path: Path) -> None:
+    made = export(ExportConfig(formats=("onnx", "openvino", "onnx"), out=tmp_path))
+    assert [exported.path.name for exported in made] == ["halnet.onnx", "halnet_openvino_model"]
+
+
+def test_links_in_the_places_of_artifacts_are_followed(quick: None, tmp_path: Path) -> None:
+    disk, out = tmp_path / "disk", tmp_path / "out"
+    out.symlink_to(disk / "deploy")
+    (disk / "deploy").mkdir(parents=True)
+    (disk / "large").mkdir()
+    (out / "halnet.onnx").symlink_to(disk / "large.onnx")  # there is no such file yet
+    (out / "halnet_openvino_model").symlink_to(disk / "large")
+    (disk / "large" / "notes.txt").write_text("mine")
+    export(ExportConfig(formats=("onnx", "openvino"), out=out))
+    assert (out / "halnet.onnx").is_symlink()
+    assert (out / "halnet_openvino_model").is_symlink()
+    assert tree(disk) == {
+        "deploy/halnet.onnx": b"new fp32",
+        "deploy/manifest.json": (out / "manifest.json").read_bytes(),
+        "large.onnx": b"new fp32",
+        "large/halnet.bin": b"new fp32",
+        "large/halnet.xml": b"new fp32",
+        "large/notes.txt": b"mine",
+    }
+    entries = json.loads((out / "manifest.json").read_text())["artifacts"]
+    for name in ("halnet.onnx", "halnet_openvino_model"):
+        assert entries[name]["sha256"] == sha256_artifact(out / name)
 
 
 def test_a_damaged_manifest_stops_before_anything_is_replaced(quick: None, tmp_path: Path) -> None:
@@ -197,10 +232,22 @@ def test_a_damaged_manifest_stops_before_anything_is_replaced(quick: None, tmp_p
     assert (tmp_path / "halnet.onnx").read_bytes() == b"the one before"
 
 
-def test_a_folder_that_cannot_be_written(quick: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "expected a folder, found that .*file is a file; name another folder"),
+        (".", r"halnet\.onnx: expected a file that can be written, found a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    quick: None, out: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="exists|Not a directory"):
-        export(ExportConfig(out=tmp_path / "file"))
+    (tmp_path / "halnet.onnx").mkdir()
+    lines: list[str] = []
+    with pytest.raises(ConfigError, match=message):
+        export(ExportConfig(out=tmp_path / out), None, lines.append)
+    assert not lines
 
 
 def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 import json
+import logging
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from halnet.artifact import sha256_file
 from halnet.export import to_onnx
@@ -35,6 +39,23 @@ def test_the_artifact_follows_the_contract(onnx_artifact: Path, checkpoint: Path
     assert str(Path(__file__).parents[2]) not in onnx_artifact.read_bytes().decode("latin-1")
 
 
+def test_a_trace_leaves_the_program_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads print and warn meanwhile."""
+    during: list[Any] = []
+
+    def watch(*args: Any, **options: Any) -> Any:
+        during.extend([sys.stdout, list(warnings.filters)])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.onnx, "export", watch)
+    monkeypatch.setattr(logging.getLogger("torch.onnx"), "level", 7)
+    before = [sys.stdout, list(warnings.filters)]
+    with pytest.raises(KeyboardInterrupt):
+        to_onnx.trace(AgeNet())
+    assert during == before
+    assert logging.getLogger("torch.onnx").level == 7
+
+
 def test_onnxruntime_alone_can_run_the_artifact(
     onnx_artifact: Path, checkpoint: Path, crops: np.ndarray
 ) -> None:
@@ -48,26 +69,35 @@ def test_onnxruntime_alone_can_run_the_artifact(
 
 
 @pytest.mark.parametrize(
-    ("backbone", "head"),
+    ("backbone", "head", "dtype"),
     [
-        ("mobilenet_v3_large", "distribution"),
-        ("timm:tf_efficientnet_lite0", "distribution"),
-        ("timm:resnet18", "ordinal"),
+        ("mobilenet_v3_large", "distribution", torch.float64),
+        ("timm:tf_efficientnet_lite0", "distribution", torch.bfloat16),
+        ("timm:resnet18", "ordinal", torch.float32),
     ],
 )
-def test_every_network_can_be_traced(backbone: str, head: str, crops: np.ndarray) -> None:
-    """The outputs are those of PyTorch, for another batch size than the traced one."""
+def test_every_network_can_be_traced(
+    backbone: str, head: str, dtype: torch.dtype, crops: np.ndarray
+) -> None:
+    """The outputs are those of PyTorch, for another batch size than the traced one.
+
+    `dtype` is the default dtype of PyTorch, which the program may have set.
+    """
     import onnxruntime
-    import torch
 
     torch.manual_seed(0)
-    model = AgeNet(NetworkConfig(backbone=backbone, head=head)).eval()
-    data = to_onnx.trace(simplify(model)).SerializeToString()
+    torch.set_default_dtype(dtype)
+    try:
+        model = AgeNet(NetworkConfig(backbone=backbone, head=head)).eval()
+        data = to_onnx.trace(simplify(model)).SerializeToString()
+        with torch.inference_mode():
+            expected = [value.numpy() for value in model(torch.from_numpy(crops))]
+    finally:
+        torch.set_default_dtype(torch.float32)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        expected = [value.numpy() for value in model(torch.from_numpy(crops))]
     found = session.run(["age", "stddev", "probabilities"], {"image": crops})
     for name, a, b in zip(("age", "stddev", "probabilities"), found, expected, strict=True):
+        assert a.dtype == b.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=1e-3, err_msg=name)
 
 

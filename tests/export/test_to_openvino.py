@@ -1,11 +1,13 @@
 """OpenVINO IR folders, read with OpenVINO alone."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from halnet.artifact import sha256_file
+from halnet.errors import ArtifactError
 from halnet.export import ExportConfig, export
 from halnet.runtimes.backends import open_runtime
 
@@ -40,3 +42,19 @@ def test_half_precision_needs_half_the_bytes(
         assert other.spec.metadata.precision == "fp16"
         difference = np.abs(one.run(crops).age - other.run(crops).age)
     assert 1e-6 < difference.max() < 0.1
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, openvino_artifact: Path) -> None:
+    """The system refuses to write more than 10,000 bytes, as a full disk does."""
+    from halnet.export.to_openvino import save_openvino
+
+    model = ov.Core().read_model(openvino_artifact / "halnet.xml")
+    metadata = open_runtime(openvino_artifact).spec.metadata
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(ArtifactError, match=r"could not write the model .* MB are free") as e:
+            save_openvino(model, metadata, tmp_path / "halnet_openvino_model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(e.value)

@@ -110,6 +110,12 @@ def test_the_error_for_an_unknown_name_lists_other_names(name: str, message: str
         build_backbone(name, 101, 0.2)
 
 
+def test_a_network_for_images_of_one_size_is_refused() -> None:
+    message = "expected a network that takes images of any size, found timm:levit_128s"
+    with pytest.raises(ConfigError, match=f"^backbone: {message} .*; use a convolutional network"):
+        build_backbone("timm:levit_128s", 101, 0.2)
+
+
 def test_coordinate_attention_computes_the_equations_of_the_paper() -> None:
     """Equations 4 to 8, for one position at a time."""
     torch.manual_seed(0)

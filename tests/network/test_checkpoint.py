@@ -1,6 +1,7 @@
 import base64
 import json
 import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from halnet.artifact import sha256_file
 from halnet.errors import ArtifactError
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
+from halnet.runtimes.backends import open_runtime
 from halnet.training.config import TrainConfig
 
 
@@ -36,6 +38,36 @@ def test_a_checkpoint_is_read_as_it_was_written(checkpoint: Path, tmp_path: Path
         assert torch.equal(value, second.model.state_dict()[name]), name
     assert TrainConfig.from_json(second.recipe).seed == 3
     assert second.metadata == replace(first.metadata, checkpoint_sha256=sha256_file(path))
+
+
+@pytest.fixture
+def odd_defaults() -> Iterator[None]:
+    """What a program may have set: 16-bit tensors, on a device that computes nothing."""
+    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+def test_defaults_of_the_program_do_not_change_a_checkpoint(
+    checkpoint: Path, crops: np.ndarray, request: pytest.FixtureRequest
+) -> None:
+    with open_runtime(checkpoint, device="cpu") as runtime:
+        expected = runtime.run(crops)
+    request.getfixturevalue("odd_defaults")
+    tensors = load_checkpoint(checkpoint).model.state_dict().values()
+    assert {value.dtype for value in tensors} == {torch.float32, torch.int64}
+    with open_runtime(checkpoint, device="cpu") as runtime, torch.autocast("cpu"):
+        found = runtime.run(crops)
+    np.testing.assert_array_equal(found.age, expected.age)
+    assert found.probabilities.dtype == np.float32
+
+
+def test_to_open_a_checkpoint_draws_no_random_numbers_of_the_program(checkpoint: Path) -> None:
+    before = torch.get_rng_state()
+    open_runtime(checkpoint, device="cpu").close()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_checkpoint_keeps_the_hashes_of_its_photos(checkpoint: Path, tmp_path: Path) -> None:

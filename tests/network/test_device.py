@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from halnet import cores
+from halnet.cores import Cores
 from halnet.errors import RuntimeUnavailableError
-from halnet.network.device import resolve_device
+from halnet.network.device import resolve_device, set_threads
 
 
 def test_auto_prefers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +33,19 @@ def test_a_device_that_does_not_exist_is_an_error(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(RuntimeUnavailableError, match=message):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("usable", "threads", "expected"), [(1, None, 1), (64, None, 2), (1, 2, 2)]
+)
+def test_pytorch_has_no_more_threads_than_usable_cores(
+    usable: int, threads: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "find_cores", lambda: Cores(usable, 64))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        set_threads(threads)
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)

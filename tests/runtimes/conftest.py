@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import sys
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ class FakeCuda(ModuleType):
         super().__init__("cuda.bindings.runtime")
         self.memory: dict[int, Any] = {}
         self.streams: set[int] = set()
+        self._numbers = count(7)
         self.chosen: list[int] = []
         self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
         self.status = 0  # what allocations return
@@ -49,8 +51,8 @@ class FakeCuda(ModuleType):
         return (0,)
 
     def cudaStreamCreate(self) -> tuple[int, int]:  # noqa: N802
-        self.streams.add(7)
-        return 0, 7
+        self.streams.add(next(self._numbers))
+        return 0, max(self.streams)
 
     def cudaStreamDestroy(self, stream: int) -> tuple[int]:  # noqa: N802
         self.streams.remove(stream)

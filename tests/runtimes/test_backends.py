@@ -21,15 +21,21 @@ from halnet.runtimes.base import RuntimeOptions
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that names the only packages that are installed."""
+    """Return a function that names the only modules that are installed.
+
+    A module followed by a file, such as "onnxruntime capi/a.so", contains no other file.
+    """
 
     def only(*present: str) -> None:
-        def version(*packages: str) -> str | None:
-            return "1" if set(packages) & set(present) else None
-
-        monkeypatch.setattr("halnet.runtimes.backends.installed_version", version)
+        files = dict(name.partition(" ")[::2] for name in present)
+        backends = "halnet.runtimes.backends"
+        monkeypatch.setattr(f"{backends}.is_installed", files.__contains__)
+        monkeypatch.setattr(f"{backends}.has_file", lambda module, file: files[module] == file)
 
     return only
+
+
+GPU_BUILD = "onnxruntime capi/libonnxruntime_providers_cuda.so"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
         (("openvino",), "auto", "openvino"),
         (("onnxruntime", "openvino"), "gpu.1", "openvino"),
         (("onnxruntime", "openvino"), "cuda:1", "onnxruntime"),  # its error names the GPU build
-        (("openvino", "onnxruntime-gpu"), "cuda", "onnxruntime"),
+        (("openvino", GPU_BUILD), "cuda", "onnxruntime"),
         ((), "auto", "onnxruntime"),  # its error says what to install
     ],
 )
@@ -58,7 +64,7 @@ def test_a_file_runs_on_the_first_installed_runtime_that_supports_it_and_the_dev
         (("onnxruntime", "torch"), "auto", "onnxruntime"),
         (("torch",), "cpu", "pytorch"),
         (("onnxruntime", "openvino", "torch"), "cuda:0", "pytorch"),
-        (("onnxruntime-gpu", "torch"), "cuda", "onnxruntime"),
+        ((GPU_BUILD, "torch"), "cuda", "onnxruntime"),
         (("onnxruntime", "openvino"), "gpu", "openvino"),
     ],
 )

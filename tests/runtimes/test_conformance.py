@@ -1,9 +1,11 @@
 """Tests that every back end must pass."""
 
+import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +68,7 @@ def test_outputs_do_not_depend_on_the_batch(runtime: Runtime, crops: np.ndarray)
         (np.zeros((1, 224, 224, 3), np.float32), "uint8 RGB, found float32"),
         (np.zeros((1, 3, 224, 224), np.uint8), r"found uint8 of shape \(1, 3, 224, 224\)"),
         (np.zeros((224, 224, 3), np.uint8), "N x 224 x 224 x 3"),
+        (None, "expected an array of N x 224 x 224 x 3 uint8 RGB, found NoneType"),
     ],
 )
 def test_wrong_crops_are_refused(runtime: Runtime, images: np.ndarray, message: str) -> None:
@@ -134,6 +137,34 @@ def test_several_threads_may_share_a_runtime(runtime: Runtime, crops: np.ndarray
     with ThreadPoolExecutor(4) as pool:
         for index, found in enumerate(pool.map(lambda i: runtime.run(crops[i % 5 :]), range(12))):
             np.testing.assert_allclose(found.age, expected[index % 5 :], atol=1e-3)
+
+
+def test_a_forked_process_runs_the_model_or_says_what_to_do(
+    runtime: Runtime, crops: np.ndarray, in_fork: Callable[[Callable[[], Any]], Any]
+) -> None:
+    expected = runtime.run(crops).age
+    found = in_fork(lambda: (runtime.run(crops).age, runtime.spec.threads))
+    if runtime.spec.runtime in ("openvino", "tensorrt"):
+        assert isinstance(found, RuntimeUnavailableError)
+        assert "it was opened before this process was forked" in str(found)
+        assert "multiprocessing.get_context('spawn')" in str(found)
+        in_fork(runtime.close)
+    else:
+        np.testing.assert_allclose(found[0], expected, atol=1e-3)
+        assert found[1] == (1 if runtime.spec.runtime == "pytorch" else 2)
+    np.testing.assert_array_equal(runtime.run(crops).age, expected)
+
+
+def test_a_closed_runtime_is_one_clear_error(runtime: Runtime, crops: np.ndarray) -> None:
+    runtime.close()
+    with pytest.raises(ConfigError, match=r"Runtime: used after close\(\); open a new one"):
+        runtime.run(crops)
+
+
+def test_a_runtime_that_is_pickled_is_opened_again(runtime: Runtime, crops: np.ndarray) -> None:
+    with pickle.loads(pickle.dumps(runtime)) as again:
+        assert again.spec == runtime.spec
+        np.testing.assert_allclose(again.run(crops).age, runtime.run(crops).age, atol=1e-3)
 
 
 @pytest.mark.parametrize(

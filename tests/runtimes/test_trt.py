@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.base import BatchLimits
 from halnet.runtimes.fake import FakeRuntime
@@ -42,7 +42,7 @@ def test_outputs_are_copies_and_all_memory_is_released(
     runtime.close()
     assert not fakes.cuda.memory
     assert not fakes.cuda.streams
-    with pytest.raises(ArtifactError, match="the runtime is closed"):
+    with pytest.raises(ConfigError, match=r"TensorRTRuntime: used after close\(\)"):
         runtime.run(crops)
 
 

@@ -56,6 +56,12 @@ def test_a_network_is_built_from_three_fields() -> None:
         NetworkConfig.from_recipe('{"dropout": "much"}')
 
 
+@pytest.mark.parametrize("dropout", ["-0.1", "1.1", "1e300", "NaN"])
+def test_a_recipe_with_a_dropout_that_is_no_rate_is_refused(dropout: str) -> None:
+    with pytest.raises(ConfigError, match="dropout: expected a rate from 0 to 1, found"):
+        NetworkConfig.from_recipe(f'{{"dropout": {dropout}}}')
+
+
 @pytest.mark.parametrize("field", fields(TrainConfig), ids=lambda field: field.name)
 def test_each_field_has_a_help_text(field: Field[Any]) -> None:
     assert field.metadata["help"].endswith(".")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.training.augmentation import PhotoChanges
 from halnet.training.config import Share, TrainConfig
-from halnet.training.data import crop_array, evaluation_loader, training_loader
+from halnet.training.data import crop_array, evaluation_loader, to_tensors, training_loader
 from halnet.training.photos import TrainingPhotos, photos_by_set, training_photos
 
 
@@ -58,6 +59,18 @@ def test_a_full_disk_leaves_no_half_array(prepared: Path, monkeypatch: pytest.Mo
     assert not [p for p in (prepared / "cache").iterdir() if "219" in p.name or p.name[0] == "."]
 
 
+def test_a_dataset_that_cannot_be_written_can_be_trained_on(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: prepared not in (path, *path.parents))
+    data = PreparedDataset(prepared)
+    array = crop_array(data, 40)
+    assert array.shape == (240, 46, 46, 3)
+    (path,) = (tmp_path / "datasets").iterdir()
+    assert path.name == f"crops_46_{data.index_sha256[:16]}.npy"
+
+
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
@@ -84,6 +97,24 @@ def test_batches_depend_only_on_the_epoch(
     assert not torch.equal(first[0][1], later[0][1])
     assert first[0][0].dtype == torch.uint8
     assert first[0][0].shape == (16, 32, 32, 3)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_full_shared_memory_does_not_stop_a_worker(
+    full: bool, data: DataCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers often have a shared memory that is too small for a batch."""
+
+    def fail(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    expected = list(training_loader(photos(data), 32, 16, (0, 0)))
+    if full:
+        monkeypatch.setattr(torch.Tensor, "share_memory_", fail)
+    found = list(training_loader(photos(data), 32, 16, (0, 0), workers=1))
+    assert isinstance(found[0][0], np.ndarray if full else torch.Tensor)
+    for batch, other in zip(found, expected, strict=True):
+        assert all(map(torch.equal, to_tensors(batch), other))
 
 
 def test_processes_share_every_batch(data: DataCollection) -> None:

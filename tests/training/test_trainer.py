@@ -2,13 +2,18 @@
 
 import csv
 import json
+import logging
+import os
+import random
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -26,6 +31,7 @@ from halnet.network.attention import CoordinateAttention
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.network.model import AgeNet
 from halnet.runtimes.base import RuntimeOptions
+from halnet.training import trainer
 from halnet.training.callbacks import BestCheckpoint
 from halnet.training.config import Stage, TrainConfig
 from halnet.training.module import AgeModule
@@ -93,7 +99,7 @@ def test_a_wrong_device_writes_nothing(device: str, prepared: Path, tmp_path: Pa
 def test_a_file_in_place_of_the_run_folder_is_refused(prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        message = "expected a run folder, found that .*file is a file; name another folder with"
+        message = "expected a folder, found that .*file is a file; name another folder"
         with pytest.raises(ConfigError, match=message):
             train([prepared], out, CONFIG, device="cpu")
     assert (tmp_path / "file").read_text() == "kept"
@@ -201,6 +207,57 @@ def test_options_that_contradict_each_other_are_refused(
     with pytest.raises(ConfigError, match=message):
         train([prepared], tmp_path / "run", config, device="cpu", devices=devices)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_single_process_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables are those of a shell that Slurm opened for four tasks."""
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "job")
+    cpu = torch.device("cpu")
+    assert trainer._build_trainer(tmp_path, CONFIG, cpu, 1, 1, []).world_size == 1
+    with pytest.raises(ConfigError, match="cannot start 2 processes: .*SLURM_NTASKS") as error:
+        trainer._build_trainer(tmp_path, CONFIG, cpu, 2, 1, [])
+    assert "\n" not in str(error.value)
+
+
+def test_a_training_leaves_its_process_as_it_was(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that fails does so too."""
+
+    def state() -> list[Any]:
+        return [
+            random.getstate(),
+            np.random.get_state()[1].tolist(),
+            torch.get_rng_state().tolist(),
+            dict(os.environ),
+            list(warnings.filters),
+            cv2.getNumThreads(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            logging.getLogger("lightning.pytorch").level,
+        ]
+
+    def fit(trainer: object, module: AgeModule, **options: object) -> None:
+        seen.extend(state())
+        dtypes.update(parameter.dtype for parameter in module.parameters())
+        raise KeyboardInterrupt
+
+    seen: list[Any] = []
+    dtypes: set[torch.dtype] = set()
+    monkeypatch.setattr(pl.Trainer, "fit", fit)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "77")
+    cv2.setNumThreads(2)
+    torch.set_default_dtype(torch.float64)
+    before = state()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train([prepared], tmp_path, CONFIG, device="cpu", workers=1, threads=1)
+        assert state() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(a != b for a, b in zip(seen[:-1], before, strict=False)), "the training changes it"
+    assert dtypes == {torch.float32}
 
 
 def test_the_random_numbers_of_a_recipe_stay_the_same(

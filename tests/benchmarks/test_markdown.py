@@ -1,6 +1,6 @@
 import pytest
 
-from halnet.benchmarks.studies.markdown import print_markdown
+from halnet.benchmarks.markdown import print_markdown
 
 
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:

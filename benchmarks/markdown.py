@@ -1,4 +1,4 @@
-"""Markdown: prints the tables of the studies, so that they can be pasted into the documents."""
+"""Markdown: prints the tables of the studies and of the soak, for the documents."""
 
 from collections.abc import Sequence
 
