@@ -248,6 +248,8 @@ def test_a_training_leaves_its_process_as_it_was(
     monkeypatch.setattr(pl.Trainer, "fit", fit)
     monkeypatch.setenv("PL_GLOBAL_SEED", "77")
     cv2.setNumThreads(2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     torch.set_default_dtype(torch.float64)
     before = state()
     try:
@@ -256,6 +258,7 @@ def test_a_training_leaves_its_process_as_it_was(
         assert state() == before
     finally:
         torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
     assert all(a != b for a, b in zip(seen[:-1], before, strict=False)), "the training changes it"
     assert dtypes == {torch.float32}
 
