@@ -23,11 +23,6 @@ class Cores:
     present: int  # cores of the machine
     limit: str = ""  # what makes fewer cores usable; empty if all of them are
 
-    def __str__(self) -> str:
-        if not self.limit:
-            return f"{self.usable} cores"
-        return f"{self.usable} of {self.present} cores, which {self.limit} allows"
-
 
 def find_cores(groups: Path = CONTROL_GROUPS, membership: Path = MEMBERSHIP) -> Cores:
     """Return the cores that the CPU affinity and the CPU quota of the control group allow."""
@@ -46,9 +41,13 @@ def thread_count(threads: int | None) -> int:
 
 def describe_threads(threads: int | None = None) -> str:
     """Return how many threads an inference on the CPU has with this setting, and why."""
-    count = thread_count(threads)
-    noun = "thread" if count == 1 else "threads"
-    return f"{count} {noun} ({'as requested' if threads else f'one for each of {find_cores()}'})"
+    cores, count = find_cores(), thread_count(threads)
+    reason = "one for each core"
+    if threads:
+        reason = "as requested"
+    elif cores.limit:
+        reason = f"because {cores.limit} allows {cores.usable} of {cores.present} cores"
+    return f"{count} {'thread' if count == 1 else 'threads'}, {reason}"
 
 
 def _count_affinity() -> int | None:

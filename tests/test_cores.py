@@ -68,12 +68,12 @@ def test_the_lowest_quota_of_all_groups_above_counts(tmp_path: Path) -> None:
 
 def test_the_text_says_how_many_threads_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "_find_quota", lambda groups, membership: 2.0)
-    assert describe_threads() == f"2 threads (one for each of 2 of 64 cores, which {QUOTA} allows)"
-    assert describe_threads(5) == "5 threads (as requested)"
+    assert describe_threads() == f"2 threads, because {QUOTA} allows 2 of 64 cores"
+    assert describe_threads(5) == "5 threads, as requested"
     assert (thread_count(None), thread_count(5)) == (2, 5)
     monkeypatch.setattr(cores, "_find_quota", lambda groups, membership: math.inf)
     monkeypatch.setattr(cores, "_count_affinity", lambda: 64)
-    assert describe_threads() == "64 threads (one for each of 64 cores)"
+    assert describe_threads() == "64 threads, one for each core"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")

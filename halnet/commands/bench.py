@@ -91,7 +91,7 @@ def command(
     else:
         print_timings(timings)
         if any(timing.threads for timing in timings):  # 0 on a GPU
-            click.echo(f"On the CPU: {describe_threads(options.threads)}.")
+            click.echo(f"On the CPU: {describe_threads(options.threads)}")
         for (model, name), error in failed.items():
             click.echo(f"{label_model(model)} (runtime {name}): not timed: {error}")
     return 1 if failed else 0

@@ -52,7 +52,7 @@ def _show_installation(as_json: bool) -> None:
         return
     versions = ", ".join(f"{name} {number}" for name, number in libraries.items())
     click.echo(f"halnet {__version__}, Python {platform.python_version()}, {versions}")
-    click.echo(f"An inference on the CPU has {describe_threads()}.")
+    click.echo(f"Threads of an inference on the CPU: {describe_threads()}")
     rows = [
         [r.runtime, r.version or "-", ", ".join(r.devices), r.problem]
         for r in runtimes

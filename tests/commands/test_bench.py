@@ -39,7 +39,7 @@ def test_the_bundled_model_is_timed_on_every_installed_runtime(
     assert halnet("bench", *ARGS) == 0
     out = capsys.readouterr().out
     assert "3 runs of each model, batch size 2, in turns" in out
-    assert "On the CPU: 2 threads (as requested)." in out
+    assert "On the CPU: 2 threads, as requested" in out
     rows = [line.split()[:2] for line in out.splitlines() if line.split()[:1] > ["halnet."]]
     assert ["halnet.onnx", "onnxruntime"] in rows
     assert ["halnet.safetensors", "pytorch"] in rows

@@ -22,7 +22,7 @@ def test_the_runtimes_are_listed_with_their_versions(halnet: Halnet, capsys: Cap
     assert halnet("info") == 0
     out = capsys.readouterr().out
     assert out.startswith(f"halnet {__version__}, Python 3.")
-    assert f"An inference on the CPU has {describe_threads()}." in out
+    assert f"Threads of an inference on the CPU: {describe_threads()}" in out
     rows = [line.split() for line in out.splitlines()]
     found = {row[0]: row[1] for row in rows if len(row) > 1}
     assert found["onnxruntime"] == installed_version("onnxruntime")

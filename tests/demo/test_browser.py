@@ -303,14 +303,14 @@ def test_a_browser_that_is_closed_in_the_middle_of_a_batch(
     browser: Any, server: tuple[str, Path], tmp_path: Path, portrait_face: Face
 ) -> None:
     address, _ = server
-    photos = [tmp_path / f"{index}.jpg" for index in range(60)]
+    photos = [tmp_path / f"{index}.jpg" for index in range(200)]
     for photo in photos:
         photo.write_bytes(PORTRAIT.read_bytes())
     with browser.new_page() as page:
         open_page(page, address)
         choose_mode(page, "Batch")
         upload(page, "Photos", photos)
-        expect(page.get_by_text("of 60 photos")).to_be_visible()
+        expect(page.get_by_text("of 200 photos")).to_be_visible()
     with browser.new_page() as page:
         open_page(page, address)
         upload(page, "Photo", PORTRAIT)
