@@ -49,14 +49,22 @@ def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
     if shrink >= 2:
         height, width = image.shape[:2]
         small = (max(1, width // shrink), max(1, height // shrink))
-        # The centres of pixels follow x_full = (x_small + 0.5) * scale - 0.5.
-        scale = np.array([width / small[0], height / small[1]])
-        image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
-        matrix = matrix.copy()
-        matrix[:, 2] += matrix[:, :2] @ (0.5 * scale - 0.5)
-        matrix[:, :2] *= scale
+        resized = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
+        image, matrix = resized, for_resized(matrix, image, resized)
     size = CROP_SIZE + 2 * margin
     return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def for_resized(matrix: Matrix, image: Image, resized: Image) -> Matrix:
+    """Return the 2 x 3 matrix from the pixels of a resized image, for one from those of the image.
+
+    Both images are H x W x 3. The centres of pixels follow x = (x_resized + 0.5) * scale - 0.5.
+    """
+    scale = np.divide(image.shape[1::-1], resized.shape[1::-1])
+    result = matrix.copy()
+    result[:, 2] += matrix[:, :2] @ (0.5 * scale - 0.5)
+    result[:, :2] *= scale
+    return result
 
 
 def similarity(source: Matrix, target: Matrix) -> Matrix:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import Matrix, roll
+from halnet.alignment import Matrix, for_resized, roll
 from halnet.faces import DetectedFace, Detector, FaceDetector, shrink
 from halnet.images import Image
 
@@ -86,13 +86,9 @@ class UprightDetector:
     ) -> Iterator[tuple[float, DetectedFace]]:
         """Yield the angles in degrees at which a look shows the face, each with what it shows."""
         small = shrink(photo)  # a look is smaller still: a bilinear warp of a large photo is noisy
-        to_photo = np.divide(photo.shape[1::-1], small.shape[1::-1])
         for angle in angles:
             matrix = _look_matrix(face, angle)
-            warp = matrix.copy()
-            # The centres of pixels follow x_photo = (x_small + 0.5) * to_photo - 0.5.
-            warp[:, 2] += matrix[:, :2] @ (0.5 * to_photo - 0.5)
-            warp[:, :2] *= to_photo
+            warp = for_resized(matrix, photo, small)
             look = np.asarray(cv2.warpAffine(small, warp, (LOOK_SIDE, LOOK_SIDE)), np.uint8)
             found = [other for other in self._look(look) if _is_central(other)]
             if found:

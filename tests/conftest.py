@@ -427,3 +427,19 @@ def tiny_graph() -> Any:
     )
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+@pytest.fixture
+def make_unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes all folders of a name unreadable, even for root."""
+    scan = os.scandir
+
+    def make(name: str) -> None:
+        def refuse(path: Path) -> object:
+            if path.name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scan(path)
+
+        monkeypatch.setattr("os.scandir", refuse)
+
+    return make

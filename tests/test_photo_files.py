@@ -1,6 +1,7 @@
 """Which photos names stand for, and what is left out."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,17 +151,14 @@ def test_a_photo_whose_link_leads_nowhere_is_not_lost(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["photos", "photos/**/*.png"])
 def test_a_folder_that_cannot_be_read_is_named(
-    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_unreadable: Callable[[str], None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    scan = os.scandir
-
-    def refuse(path: Path) -> object:  # the tests may run as root, who may read everything
-        if path.name == "deep":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr("os.scandir", refuse)
+    make_unreadable("deep")
     search = search_photos([Path(name)])
     assert Path("photos/a.png") in search.photos
     message = "photos/deep: the folder cannot be read: Permission denied"

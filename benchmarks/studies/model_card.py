@@ -17,7 +17,7 @@ from halnet.benchmarks.markdown import print_markdown
 from halnet.evaluation.accuracy import EvaluateConfig, ModelReport, evaluate_model
 from halnet.evaluation.degradations import STRENGTHS
 from halnet.evaluation.metrics import Evaluation
-from halnet.evaluation.rates import Rate
+from halnet.evaluation.rates import TOO_FEW, Rate
 from halnet.evaluation.robustness import Effect, measure_robustness
 from halnet.evaluation.scores import Interval, Score
 
@@ -146,13 +146,15 @@ def _first_age(decade: str) -> int:
 def _decade_cell(score: Score | None) -> str:
     if score is None or not score.count:
         return ""
-    inside = f"{100 * score.coverage:.1f} %" if score.has_rates else "too few"
-    return f"{score.count}, {score.mae:.2f}, {score.bias:+.2f}, {inside}"
+    return f"{score.count}, {score.mae:.2f}, {score.bias:+.2f}, {_inside(score)}"
 
 
 def _group_row(name: str, score: Score) -> list[str]:
-    inside = f"{100 * score.coverage:.1f} %" if score.has_rates else "too few"
-    return [name, str(score.count), f"{score.mae:.2f}", f"{score.bias:+.2f}", inside]
+    return [name, str(score.count), f"{score.mae:.2f}", f"{score.bias:+.2f}", _inside(score)]
+
+
+def _inside(score: Score) -> str:
+    return f"{100 * score.coverage:.1f} %" if score.has_rates else TOO_FEW
 
 
 def _rate(rate: Rate) -> str:
@@ -160,7 +162,7 @@ def _rate(rate: Rate) -> str:
 
 
 def _plain(rate: Rate) -> str:
-    return f"{100 * rate.share:.1f} %" if rate.is_stated else "too few"
+    return f"{100 * rate.share:.1f} %" if rate.is_stated else TOO_FEW
 
 
 def _share(share: float, interval: Interval) -> str:

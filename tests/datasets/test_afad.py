@@ -1,4 +1,4 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,17 +44,10 @@ def test_what_is_no_photo_is_a_reject(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_a_reject(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_unreadable: Callable[[str], None]
 ) -> None:
     _touch(tmp_path, *PHOTOS, "40/111/1.jpg")
-    scan = os.scandir
-
-    def refuse(path: Path) -> object:  # the tests may run as root, who may read everything
-        if path.name == "40":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr("os.scandir", refuse)
+    make_unreadable("40")
     listing = list_afad(tmp_path)
     assert len(listing.photos) == 3
     assert listing.rejects == [RejectedPhoto("40", "", "the folder cannot be read")]
