@@ -1,5 +1,6 @@
-import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,31 @@ import pytest
 from halnet.benchmarks.usage import open_files, resident_memory
 
 
+USES_50_MB = """
+import mmap
+block = mmap.mmap(-1, 50 << 20)
+print(flush=True)
+input()
+for first_byte_of_page in range(0, len(block), mmap.PAGESIZE):
+    block[first_byte_of_page] = 1
+print(flush=True)
+input()
+"""
+
+
 def test_memory_that_is_used_counts() -> None:
-    before = resident_memory(os.getpid())
-    # A map is always new. An array could take memory that was used and freed before.
-    with mmap.mmap(-1, 50 * 2**20) as block:
-        block.write(bytes([1]) * len(block))
-        assert resident_memory(os.getpid()) - before == pytest.approx(50, abs=10)
+    # Another process, because the memory of this one changes at any time.
+    command = [sys.executable, "-c", USES_50_MB]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        before = resident_memory(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        used = resident_memory(process.pid) - before
+        process.stdin.write(b"\n")
+    assert used == pytest.approx(50, abs=5)
 
 
 def test_open_files_are_counted(tmp_path: Path) -> None:
