@@ -9,7 +9,7 @@ import numpy as np
 from halnet.alignment import MARGIN, align, inner_crop
 from halnet.artifact import bundled
 from halnet.faces import DetectedFace
-from halnet.images import Image, load_image
+from halnet.photos.images import Image, load_image
 from halnet.runtimes.base import Crops
 
 PORTRAIT = "portrait.jpg"  # NASA's photo of Eileen Collins, public domain

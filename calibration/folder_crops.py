@@ -23,9 +23,9 @@ from halnet.datasets.crop_hash import describe_crop, hash_description
 from halnet.datasets.record import Record
 from halnet.datasets.twins import find_twins_between
 from halnet.errors import ConfigError
-from halnet.images import load_image
 from halnet.network.checkpoint import Checkpoint
-from halnet.photo_files import find_photos
+from halnet.photos.images import load_image
+from halnet.photos.photo_files import find_photos
 from halnet.predictor import Predictor
 from halnet.results import Face
 from halnet.runtimes.base import RuntimeOptions

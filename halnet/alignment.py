@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.images import Image
+from halnet.photos.images import Image
 
 CROP_SIZE = 224  # pixels: width and height of the crop that the network sees
 MARGIN = 16  # pixels that a prepared crop has in addition on each side, for augmentation

@@ -14,13 +14,13 @@ from halnet.ages import LEVEL
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
 from halnet.files import replacing
-from halnet.images import MAX_BYTES, Image, encode_image, load_image
-from halnet.live_video import LiveVideo
-from halnet.photo_files import read_stdin
+from halnet.photos.images import MAX_BYTES, Image, encode_image, load_image
+from halnet.photos.photo_files import read_stdin
 from halnet.predictor import Predictor
 from halnet.results import FORMAT, Face
-from halnet.video import Video, display_name, is_live
-from halnet.video_file import VideoFile, mp4_writer
+from halnet.videos.live_video import LiveVideo
+from halnet.videos.video import Video, display_name, is_live
+from halnet.videos.video_file import VideoFile, mp4_writer
 
 STDIN = Path("-")  # names the photo whose bytes are read from standard input
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from halnet.ages import LEVEL
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.results import Face
 
 BOX_COLOUR = (255, 176, 0)  # RGB, amber: differs from skin for people with colour blindness too

@@ -23,7 +23,7 @@ from halnet.alignment import MAX_ROLL, Landmarks, roll
 from halnet.cache import CACHE_VARIABLE, cache_folder
 from halnet.errors import ConfigError, DetectorError
 from halnet.forking import Forkable
-from halnet.images import Image, quiet_opencv
+from halnet.photos.images import Image, quiet_opencv
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_URL = (

@@ -18,11 +18,11 @@ from halnet.batches import (
 )
 from halnet.errors import ConfigError, ImageError
 from halnet.faces import Detector
-from halnet.photo_files import LeftOut, PhotoSearch, search_photos
+from halnet.photos.photo_files import LeftOut, PhotoSearch, search_photos
 from halnet.predictor import Predictor
 from halnet.result_files import ResultFile, is_stdout, model_name
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
-from halnet.video import display_name, is_video
+from halnet.videos.video import display_name, is_video
 
 OnProgress = Callable[[int, int], None]  # called with the items done and all items (0: unknown)
 OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]  # called with a label

@@ -18,7 +18,7 @@ from halnet.faces import (
     check_min_face,
     largest_first,
 )
-from halnet.images import Image, Photo, load_image
+from halnet.photos.images import Image, Photo, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec, check_crops

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from halnet.alignment import Matrix, for_resized, roll
 from halnet.faces import DetectedFace, Detector, FaceDetector, shrink
-from halnet.images import Image
+from halnet.photos.images import Image
 
 LOOK_SIDE = 112  # pixels: width and height of a look
 CERTAIN = 0.915  # score from which a face that reads as upright is believed: 95 % of upright faces

@@ -21,11 +21,11 @@ from halnet.batches import (
 )
 from halnet.drawing import BOX_COLOUR
 from halnet.errors import ConfigError, ImageError
-from halnet.images import load_image
-from halnet.photo_files import find_photos
+from halnet.photos.images import load_image
+from halnet.photos.photo_files import find_photos
 from halnet.runtimes.fake import FakeRuntime
-from halnet.video import Frame
-from halnet.video_file import VideoFile
+from halnet.videos.video import Frame
+from halnet.videos.video_file import VideoFile
 
 LARGE, SMALL = (30.0, 20.0, 50.0, 60.0), (90.0, 40.0, 20.0, 20.0)  # boxes
 LANDMARKS = np.array([[45, 45], [65, 45], [55, 55], [47, 65], [63, 65]], np.float32)

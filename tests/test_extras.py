@@ -57,8 +57,8 @@ for path in sys.argv[2:]:
 FILM = """
 import sys
 from pathlib import Path
-from halnet.images import load_image
-from halnet.video_file import mp4_writer
+from halnet.photos.images import load_image
+from halnet.videos.video_file import mp4_writer
 
 photo = load_image(sys.argv[1])
 with mp4_writer(Path(sys.argv[2]), photo) as write:

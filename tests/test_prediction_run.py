@@ -15,7 +15,7 @@ from halnet.batches import FaceSelection, PhotoResult
 from halnet.errors import ArtifactError, ConfigError, DetectorError
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
-from halnet.video import Frame
+from halnet.videos.video import Frame
 
 LANDMARKS = np.array([[45, 45], [65, 45], [55, 55], [47, 65], [63, 65]], np.float32)
 

@@ -20,7 +20,7 @@ import pytest
 from halnet.artifact import bundled
 from halnet.benchmarks.studies.processes import served
 from halnet.export.formats import FORMATS
-from halnet.images import load_image
+from halnet.photos.images import load_image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

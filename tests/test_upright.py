@@ -9,7 +9,7 @@ import pytest
 from halnet.alignment import TEMPLATE, roll
 from halnet.artifact import bundled
 from halnet.faces import DetectedFace, FaceDetector
-from halnet.images import Image, load_image
+from halnet.photos.images import Image, load_image
 from halnet.upright import LOOK_SIDE, UprightDetector
 
 

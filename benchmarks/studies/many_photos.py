@@ -27,7 +27,7 @@ from halnet.benchmarks.studies.processes import COMMAND, find_browser, served, w
 from halnet.benchmarks.usage import resident_memory
 from halnet.errors import ConfigError
 from halnet.packages import needs
-from halnet.photo_files import find_photos
+from halnet.photos.photo_files import find_photos
 
 MARKS = (0.25, 0.5, 0.75, 1.0)  # shares of the time from the first photo to the last
 BROWSER_SECONDS = 3600.0  # that the browser waits for the last photo

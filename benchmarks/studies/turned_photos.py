@@ -24,7 +24,7 @@ from halnet.benchmarks.markdown import print_markdown
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record, exact_records
 from halnet.faces import DetectedFace, Detector, FaceDetector
-from halnet.images import Image, load_image
+from halnet.photos.images import Image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
 from halnet.upright import UprightDetector

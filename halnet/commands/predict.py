@@ -13,7 +13,7 @@ from halnet.batches import STDIN, FaceSelection, PhotoResult
 from halnet.closing import Closing
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
 from halnet.commands.output import interrupted_by_sigterm, progress
-from halnet.photo_files import LeftOut, read_stdin
+from halnet.photos.photo_files import LeftOut, read_stdin
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
 from halnet.result_files import NO_FACE, is_stdout
 from halnet.results import FORMAT

@@ -14,7 +14,7 @@ from halnet.datasets.record import Record, spread
 from halnet.datasets.split import SPLITS
 from halnet.datasets.twins import find_twins_between
 from halnet.errors import DatasetError
-from halnet.images import Image
+from halnet.photos.images import Image
 
 
 class DataCollection(CropReader):

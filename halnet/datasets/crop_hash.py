@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.trained_on import Hashes
 
 INNER = slice(48, 208)  # pixels of a prepared 256-pixel crop: the face without the background

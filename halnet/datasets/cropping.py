@@ -28,7 +28,7 @@ from halnet.datasets.source_photo import RejectedPhoto, SourceItem, age_text
 from halnet.errors import DatasetError, ImageError
 from halnet.faces import FaceDetector
 from halnet.files import replacing
-from halnet.images import Image, encode_image, load_image
+from halnet.photos.images import Image, encode_image, load_image
 
 CHUNK = 16  # number of photos that a worker process takes at a time
 QUEUE = 8  # number of chunks for each worker that are under way, so that memory stays flat

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from halnet.datasets.source_photo import RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
-from halnet.photo_files import ALL, Walk, is_mac_name
+from halnet.photos.photo_files import ALL, Walk, is_mac_name
 
 MAC_FILE = "a file that macOS adds"
 

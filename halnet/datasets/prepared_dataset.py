@@ -18,8 +18,8 @@ from halnet.datasets.record import Record, read_index, spread
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import ConfigError, DatasetError
 from halnet.files import replacing
-from halnet.images import Image
 from halnet.json_text import parse_json
+from halnet.photos.images import Image
 from halnet.placing import check_target
 from halnet.results import Outputs, join_outputs
 from halnet.trained_on import Hashes

@@ -11,7 +11,7 @@ from halnet.demo.settings import Settings
 from halnet.demo.widgets import AGE, NO_FACE_FOUND, ask_photo, draw_photo, interval_head
 from halnet.errors import HalnetError
 from halnet.faces import DetectedFace
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.results import Face
 
 REFERENCE = "pytorch"  # this runtime comes first, so that the others are compared with it

@@ -14,7 +14,7 @@ from halnet.demo.models import open_or_report
 from halnet.demo.settings import Settings
 from halnet.drawing import draw_faces, draw_note
 from halnet.errors import HalnetError
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.tracking import Tracker
 

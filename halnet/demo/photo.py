@@ -17,7 +17,7 @@ from halnet.demo.widgets import (
     face_row,
     interval_head,
 )
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.results import Face
 
 

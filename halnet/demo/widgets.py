@@ -8,7 +8,7 @@ import streamlit as st
 
 from halnet.drawing import draw_faces
 from halnet.errors import ImageError
-from halnet.images import SUFFIXES, Image, load_image
+from halnet.photos.images import SUFFIXES, Image, load_image
 from halnet.results import Face
 
 # HEIC can be uploaded even if it cannot be read: the error message then names the cure.

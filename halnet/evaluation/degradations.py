@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.images import Image
+from halnet.photos.images import Image
 
 Degradation = Callable[[Image, float, np.random.Generator], Image]
 

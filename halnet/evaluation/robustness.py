@@ -23,7 +23,7 @@ from halnet.evaluation.metrics import without_nan
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.rates import Rate
 from halnet.evaluation.unseen import UnseenPhotos, list_empty
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import RuntimeSpec
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from halnet.alignment import MARGIN, PREPARED_SIZE, TEMPLATE, Matrix, similarity
 from halnet.evaluation.degradations import DEGRADATIONS
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.training.config import TrainConfig
 
 # The first six values are drawn evenly from minus to plus the given value.

@@ -18,7 +18,7 @@ from halnet.alignment import CROP_SIZE, PREPARED_SIZE, inner_crop
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
 from halnet.files import replacing
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.training.augmentation import NO_CHANGES, PhotoChanges, augment, change_photo
 from halnet.training.photos import (
     CHANGES_STREAM,

@@ -11,7 +11,7 @@ from halnet.benchmarks import soak
 from halnet.benchmarks.samples import portrait
 from halnet.benchmarks.soak import DAMAGES, Answer, answer, by_threads, one_by_one
 from halnet.faces import DetectedFace
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.runtimes.fake import FakeRuntime
 

@@ -7,7 +7,6 @@ import pytest
 
 from halnet.benchmarks.usage import open_files, resident_memory
 
-
 USES_50_MB = """
 import mmap
 block = mmap.mmap(-1, 50 << 20)
@@ -24,7 +23,8 @@ def test_memory_that_is_used_counts() -> None:
     # Another process, because the memory of this one changes at any time.
     command = [sys.executable, "-c", USES_50_MB]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdout.readline()
         before = resident_memory(process.pid)
         process.stdin.write(b"\n")

@@ -18,8 +18,8 @@ from halnet.calibration.folder_crops import find_calibration_crops
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset, crop_path
 from halnet.errors import ConfigError, DatasetError
-from halnet.images import load_image
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
+from halnet.photos.images import load_image
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 
 from halnet.artifact import bundled
 from halnet.batches import PhotoResult
-from halnet.images import load_image
-from halnet.live_video import LiveVideo
-from halnet.video import Frame, Video, display_name
+from halnet.photos.images import load_image
+from halnet.videos.live_video import LiveVideo
+from halnet.videos.video import Frame, Video, display_name
 
 PORTRAIT = bundled("portrait.jpg").read_bytes()
 Halnet = Callable[..., int]

@@ -14,7 +14,7 @@ from halnet.datasets.crop_hash import (
     hash_description,
     similarity,
 )
-from halnet.images import Image
+from halnet.photos.images import Image
 
 
 @pytest.fixture(scope="module")

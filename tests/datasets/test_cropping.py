@@ -18,7 +18,7 @@ from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.source_photo import RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
 from halnet.faces import DetectedFace
-from halnet.images import Image
+from halnet.photos.images import Image
 
 LARGE, SMALL = TEMPLATE + 100, TEMPLATE / 2  # landmarks of two faces in one photo
 PHOTO = SourcePhoto("a/photo.png", 3, 9, "female", "Eve", (("camera", "b"),), "val")

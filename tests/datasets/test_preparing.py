@@ -24,7 +24,7 @@ from halnet.datasets.utkface import list_utkface
 from halnet.errors import ConfigError, DatasetError
 from halnet.faces import DetectedFace, FaceDetector
 from halnet.files import locked
-from halnet.images import load_image
+from halnet.photos.images import load_image
 
 N_GOOD = 24
 

@@ -24,7 +24,7 @@ from halnet.demo.live import VIEW
 from halnet.demo.server import APP
 from halnet.demo.widgets import AGE
 from halnet.drawing import draw_faces, draw_note
-from halnet.images import load_image
+from halnet.photos.images import load_image
 from halnet.results import Face
 
 pytestmark = pytest.mark.usefixtures("configure")

@@ -23,7 +23,7 @@ from halnet.ages import LEVEL
 from halnet.artifact import bundled
 from halnet.benchmarks.studies.processes import COMMAND, find_browser, served
 from halnet.drawing import draw_faces, draw_note
-from halnet.images import Image, load_image
+from halnet.photos.images import Image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
 

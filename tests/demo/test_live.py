@@ -17,7 +17,7 @@ from halnet.demo.live import LiveView
 from halnet.drawing import draw_faces, draw_note
 from halnet.errors import DetectorError
 from halnet.faces import DetectedFace
-from halnet.images import Image
+from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.runtimes.fake import FakeRuntime
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from halnet.errors import ImageError
-from halnet.images import Image, quiet_opencv
-from halnet.video import Frame, Video, display_name, is_camera
+from halnet.photos.images import Image, quiet_opencv
+from halnet.videos.video import Frame, Video, display_name, is_camera
 
 MAX_CAMERA = 2**31 - 1  # OpenCV does not take larger numbers
 TIMEOUT = 10.0  # seconds without a frame after which a live source counts as stopped

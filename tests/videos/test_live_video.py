@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from halnet.errors import ImageError
-from halnet.live_video import LiveVideo
+from halnet.videos.live_video import LiveVideo
 
 SIZE = (160, 120)  # pixels
 
@@ -53,7 +53,7 @@ def test_opencv_prints_nothing_about_a_bad_source() -> None:
     program = """
 import sys
 from halnet.errors import ImageError
-from halnet.live_video import LiveVideo
+from halnet.videos.live_video import LiveVideo
 for source in sys.argv[1:]:
     try:
         LiveVideo(source)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from halnet.closing import Closing
 from halnet.errors import ImageError
-from halnet.images import MAX_PIXELS, Image
-from halnet.images import SUFFIXES as PHOTO_SUFFIXES
+from halnet.photos.images import MAX_PIXELS, Image
+from halnet.photos.images import SUFFIXES as PHOTO_SUFFIXES
 
 SUFFIXES = frozenset(
     {

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.errors import ImageError
-from halnet.heif import EXTRA, decode_heif
-from halnet.image_formats import AVIF, HEAD, HEIC, JPEG, UNREAD, find_format, image_size
-from halnet.jpeg_scan import decode_jpeg
-from halnet.photo_objects import BinaryFile, PilImage, read_object
+from halnet.photos.heif import EXTRA, decode_heif
+from halnet.photos.image_formats import AVIF, HEAD, HEIC, JPEG, UNREAD, find_format, image_size
+from halnet.photos.jpeg_scan import decode_jpeg
+from halnet.photos.photo_objects import BinaryFile, PilImage, read_object
 
 Image = NDArray[np.uint8]
 Photo = str | Path | bytes | Image | BinaryFile | PilImage  # what `load_image` reads

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet import images
 from halnet.errors import ImageError
-from halnet.image_formats import image_size
-from halnet.images import encode_image, load_image
+from halnet.photos import images
+from halnet.photos.image_formats import image_size
+from halnet.photos.images import encode_image, load_image
 
 RED, BLUE = (200, 30, 20), (20, 30, 200)
 

@@ -15,8 +15,8 @@ pytest.importorskip("av")
 
 from halnet.artifact import bundled
 from halnet.errors import ConfigError, ImageError
-from halnet.images import load_image
-from halnet.video_file import VideoFile, mp4_writer
+from halnet.photos.images import load_image
+from halnet.videos.video_file import VideoFile, mp4_writer
 
 RATE = 25  # frames a second
 COUNT = 50  # frames
@@ -274,7 +274,7 @@ def test_frames_that_are_too_large_are_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = write_video(tmp_path / "film.mp4", frames[:2], EVEN[:2])
-    monkeypatch.setattr("halnet.video.MAX_PIXELS", 9000)
+    monkeypatch.setattr("halnet.videos.video.MAX_PIXELS", 9000)
     with pytest.raises(ImageError, match="96 x 96 pixels are more than the 9,000 allowed"):
         VideoFile(path)
 

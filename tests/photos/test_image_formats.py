@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from halnet.image_formats import UNREAD, find_format, image_size
+from halnet.photos.image_formats import UNREAD, find_format, image_size
 
 
 def boxes(brand: bytes, *others: bytes) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.image_formats import jpeg_segments
+from halnet.photos.image_formats import jpeg_segments
 
 Picture = NDArray[np.uint8]
 Decode = Callable[[bytes], Picture | None]

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet import photo_objects
 from halnet.errors import ImageError
-from halnet.images import encode_image, load_image
+from halnet.photos import photo_objects
+from halnet.photos.images import encode_image, load_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 DATA = encode_image(PIXELS, ".png")
@@ -61,7 +61,7 @@ def test_a_bad_pil_image_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
     cut = pil.open(io.BytesIO(cv2.imencode(".jpg", np.repeat(PIXELS, 99, 0))[1].tobytes()[:-200]))
     with pytest.raises(ImageError, match="PIL image: cannot be decoded: .*truncated"):
         load_image(cut)
-    monkeypatch.setattr("halnet.images.MAX_PIXELS", 23)
+    monkeypatch.setattr("halnet.photos.images.MAX_PIXELS", 23)
     with pytest.raises(ImageError, match="PIL image: 6 x 4 pixels are more than the 23 allowed"):
         load_image(pil.fromarray(PIXELS))
 

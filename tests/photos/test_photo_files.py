@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from halnet import photo_files
 from halnet.errors import ConfigError
-from halnet.photo_files import find_photos, search_photos
+from halnet.photos import photo_files
+from halnet.photos.photo_files import find_photos, search_photos
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
 MAC = b"\0\5\x16\7" + bytes(60)

@@ -16,9 +16,9 @@ import numpy as np
 
 from halnet.errors import ConfigError, ImageError, RuntimeUnavailableError
 from halnet.files import replacing
-from halnet.images import Image
 from halnet.packages import import_library
-from halnet.video import Frame, Video, display_name
+from halnet.photos.images import Image
+from halnet.videos.video import Frame, Video, display_name
 
 # The file is opened here and not by its name, since FFmpeg takes "12:30.mp4" for an address. Other
 # files and addresses that a playlist names are not opened.

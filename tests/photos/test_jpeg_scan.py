@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled
-from halnet.jpeg_scan import Picture, decode_jpeg
+from halnet.photos.jpeg_scan import Picture, decode_jpeg
 
 pil = pytest.importorskip("PIL.Image")
 

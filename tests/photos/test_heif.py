@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet import heif, images
 from halnet.errors import ImageError
-from halnet.heif import can_read_heif
-from halnet.images import load_image
+from halnet.photos import heif, images
+from halnet.photos.heif import can_read_heif
+from halnet.photos.images import load_image
 
 pil = pytest.importorskip("PIL.Image")
 FORMATS = {"HEIC": "HEIF", "AVIF": "AVIF"}  # the names that Pillow gives them

@@ -14,10 +14,10 @@ from glob import has_magic
 from pathlib import Path, PurePath
 
 from halnet.errors import ConfigError, ImageError
-from halnet.heif import EXTRA, can_read_heif
-from halnet.image_formats import AVIF, HEAD, HEIC, UNREAD, find_format
-from halnet.images import SUFFIXES
-from halnet.video import is_video
+from halnet.photos.heif import EXTRA, can_read_heif
+from halnet.photos.image_formats import AVIF, HEAD, HEIC, UNREAD, find_format
+from halnet.photos.images import SUFFIXES
+from halnet.videos.video import is_video
 
 _SNIFFED = frozenset({".heic", ".heif", ".avif"})  # whether they can be read depends on the content
 ALL = ("**", "*")  # the pattern that a folder stands for

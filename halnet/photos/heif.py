@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.image_formats import AVIF, HEIC
+from halnet.photos.image_formats import AVIF, HEIC
 
 Picture = NDArray[np.uint8]
 CheckSize = Callable[[int, int], None]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from halnet.artifact import bundled
-from halnet.video import display_name, is_live, is_video
+from halnet.videos.video import display_name, is_live, is_video
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Photos: the files that a user names, how they are decoded, and in which formats."""

@@ -1,0 +1,1 @@
+"""Videos: files and live sources, read frame by frame and written."""
