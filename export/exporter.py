@@ -17,7 +17,7 @@ from halnet.export.formats import FORMATS
 from halnet.export.manifest import check_manifest
 from halnet.packages import import_library
 from halnet.placing import check_target, staging
-from halnet.runtimes.ort import import_onnxruntime
+from halnet.packages import import_onnxruntime
 
 if TYPE_CHECKING:
     from halnet.export.int8 import Int8

@@ -10,7 +10,8 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, Metadata
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
-from halnet.runtimes.ov import XML_FILE, compile_config, import_openvino
+from halnet.packages import import_openvino
+from halnet.runtimes.ov import XML_FILE, compile_config
 
 if TYPE_CHECKING:  # it needs ONNX Runtime, which FP32 and FP16 do not
     from halnet.calibration.sessions import AgeFunction

@@ -1,14 +1,14 @@
 """Faces: what a face detector returns, and the detector YuNet.
 
 YuNet [Wu et al., Machine Intelligence Research 2023] finds boxes and five landmarks. HAL-Net uses
-the release 2023-03 of OpenCV Zoo through `cv2.FaceDetectorYN`. The model is downloaded once,
-checked by its SHA-256, and kept in a cache folder.
+the release 2023-03 of OpenCV Zoo, computed by the fastest library that is installed (see
+`halnet.yunet_engines`). The model is downloaded once, checked by its SHA-256, and kept in a cache
+folder.
 """
 
 import hashlib
 import math
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ from halnet.alignment import MAX_ROLL, Landmarks, roll
 from halnet.cache import CACHE_VARIABLE, cache_folder
 from halnet.errors import ConfigError, DetectorError
 from halnet.forking import Forkable
-from halnet.photos.images import Image, quiet_opencv
+from halnet.photos.images import Image
+from halnet.yunet_engines import open_engine
+from halnet.yunet_output import find_rows, to_blob
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_URL = (
@@ -33,11 +35,6 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 YUNET_VARIABLE = "HALNET_YUNET"  # environment variable: path of a local copy of the YuNet file
 
 DETECTION_SIDE = 640  # pixels: a photo with a longer side is shrunk to this for detection
-SCORE_THRESHOLD = 0.6  # confidence, 0 to 1: YuNet drops faces below it
-NMS_THRESHOLD = 0.3  # overlap (IoU) above which YuNet takes two boxes for one face
-# Pixels: a photo with a shorter side is filled up with black. With a side of 32 pixels or less,
-# OpenCV before 5 leaves results of YuNet at what was in the memory before, and so invents faces.
-MIN_DETECTION_SIDE = 64
 MIN_INSIDE = 0.5  # share of the area of a box: if less is inside the photo, it is no face
 MAX_OUTSIDE = 1.0  # widths or heights of the photo: a landmark farther outside is a mistake
 
@@ -149,54 +146,55 @@ class FaceDetector(Forkable):
     It is loaded again in a process that was forked, or where it is unpickled.
 
     `model` is the path of a YuNet file; without it, see `yunet_path`. Faces with a box narrower
-    than `min_face`, in pixels of the photo, are left out (see `largest_first`).
+    than `min_face`, in pixels of the photo, are left out (see `largest_first`). `engine` is the
+    library that computes YuNet, onnxruntime, openvino or opencv; "auto" stands for the first of
+    these that is installed. `threads` is the number of its threads; None: one for each core.
 
-    Raises ConfigError if `min_face` is wrong, and DetectorError if there is no valid YuNet file and
-    none can be downloaded.
+    Raises ConfigError if `min_face` or `engine` is wrong, RuntimeUnavailableError if the library is
+    missing, and DetectorError if there is no valid YuNet file and none can be downloaded.
     """
 
-    def __init__(self, model: str | Path | None = None, min_face: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        min_face: float = 0.0,
+        engine: str = "auto",
+        threads: int | None = None,
+    ) -> None:
         super().__init__()
         self._min_face = check_min_face(min_face)
         self._model = None if model is None else Path(model).absolute()
         self._path = yunet_path(self._model).absolute()
+        self._options = engine, threads
         self._open()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FaceDetector, (self._model, self._min_face)
+        return FaceDetector, (self._model, self._min_face, *self._options)
 
     def copy(self) -> "FaceDetector":
         """Return another detector of the same file. Each is fastest with photos of one size."""
-        return FaceDetector(self._path)
+        return FaceDetector(self._path, 0.0, *self._options)
+
+    @property
+    def engine(self) -> str:
+        """The library that computes YuNet: onnxruntime, openvino or opencv."""
+        return self._engine.name
 
     def _open(self) -> None:
-        path, self._lock = self._path, threading.Lock()
-        try:
-            with quiet_opencv():  # OpenCV 5 warns of a default that it sets itself
-                # OpenCV gets the bytes of the file, since it crashes on a name that is not UTF-8.
-                data, config = np.fromfile(path, np.uint8), np.empty(0, np.uint8)
-                self._net = cv2.FaceDetectorYN.create(
-                    "onnx", data, config, (320, 320), SCORE_THRESHOLD, NMS_THRESHOLD
-                )
-        except cv2.error as error:
-            raise DetectorError(f"{path}: OpenCV cannot load it: {error.err}") from error
+        self._engine = open_engine(self._path.read_bytes(), *self._options)
 
     def _after_fork(self) -> None:
-        """Load YuNet again. Another thread may have held the lock during the fork."""
+        """Load YuNet again, with threads of its own."""
+        if not self._engine.survives_fork:
+            super()._after_fork()
         self._open()
 
     def __call__(self, photo: Image) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first."""
         self.check_process()
         small = shrink(photo)
-        bgr = _fill_up(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        with self._lock:
-            self._net.setInputSize(bgr.shape[1::-1])
-            found: NDArray[np.float32] | None = self._net.detect(bgr)[1]  # type: ignore[assignment]
-        if found is None:
-            return ()
-        # A row is x, y, width, height, five times (x, y), score.
-        rows = found.copy()
+        blob = to_blob(small)
+        rows = find_rows(self._engine(blob), blob.shape[3])
         rows[:, :14] *= np.tile(np.divide(photo.shape[1::-1], small.shape[1::-1]), 7)
         return largest_first(_possible_faces(rows), photo, self._min_face)
 
@@ -209,14 +207,6 @@ def shrink(photo: Image) -> Image:
         return photo
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _fill_up(photo: NDArray[Any]) -> NDArray[Any]:
-    """Return a photo with black pixels on the right and below, up to MIN_DETECTION_SIDE."""
-    down, across = (max(0, MIN_DETECTION_SIDE - side) for side in photo.shape[:2])
-    if not down and not across:
-        return photo
-    return cv2.copyMakeBorder(photo, 0, down, 0, across, cv2.BORDER_CONSTANT)
 
 
 def _possible_faces(rows: NDArray[np.float32]) -> Iterator[DetectedFace]:

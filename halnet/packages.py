@@ -4,6 +4,7 @@ A module is asked for, not the package (distribution) that pip knows: several pa
 same module, and a frozen application contains modules only.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from typing import Any
 
 from halnet.errors import RuntimeUnavailableError
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # environment variable of ONNX Runtime
 OPENCV_VERSION = (4, 13)  # the oldest that halnet runs with; pyproject.toml states it too
-OPENCV_PARTS = ("FaceDetectorYN", "IMREAD_COLOR_RGB", "utils.logging")  # not in every build
+OPENCV_PARTS = ("dnn.readNetFromONNX", "IMREAD_COLOR_RGB", "utils.logging")  # not in every build
 
 
 def is_installed(module: str) -> bool:
@@ -132,3 +134,31 @@ def import_library(module: str, what: str, extra: str) -> Any:
     """
     with needs(what, extra):
         return import_module(module)
+
+
+def import_onnxruntime(what: str = "runtime onnxruntime", extra: str = "onnxruntime") -> Any:
+    """Import ONNX Runtime and return it; RuntimeUnavailableError if it is not installed.
+
+    `what` and `extra` are those of `needs`. From version 1.29 on, ONNX Runtime
+    sends events about the models that it runs to Microsoft, unless a variable is set when it is
+    first imported. Its thread for this also makes a forked process wait for ever at its end. A
+    program that has set the variable decides itself.
+    """
+    is_set = NO_TELEMETRY in os.environ
+    os.environ.setdefault(NO_TELEMETRY, "1")
+    try:
+        return import_library("onnxruntime", what, extra)
+    finally:
+        if not is_set:
+            del os.environ[NO_TELEMETRY]
+
+
+def import_openvino(what: str = "runtime openvino", extra: str = "openvino") -> Any:
+    """Import OpenVINO and return it; RuntimeUnavailableError if it is not installed.
+
+    `what` and `extra` are those of `needs`. OpenVINO sends an event to an analytics
+    server on each import, unless its package openvino_telemetry is missing. Here, that package is
+    hidden from it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_library("openvino", what, extra)

@@ -1,6 +1,5 @@
 """The back end ONNX Runtime: it runs `.onnx` artifacts on the CPU or a CUDA device."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.cores import thread_count
 from halnet.errors import RuntimeUnavailableError
-from halnet.packages import import_library
+from halnet.packages import import_onnxruntime
 from halnet.results import Outputs
 from halnet.runtimes.base import (
     BatchLimits,
@@ -28,7 +27,6 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 STOP_SPINNING = "session.force_spinning_stop"
 # Without this, ONNX Runtime silently runs on the CPU what the GPU cannot run, or the whole model.
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
-NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # environment variable
 
 
 class OnnxRuntime(RuntimeBase):
@@ -105,23 +103,6 @@ def devices() -> list[str]:
         except RuntimeUnavailableError:
             return found
     return found
-
-
-def import_onnxruntime(what: str = "runtime onnxruntime", extra: str = "onnxruntime") -> Any:
-    """Import ONNX Runtime and return it; RuntimeUnavailableError if it is not installed.
-
-    `what` and `extra` are those of `halnet.packages.needs`. From version 1.29 on, ONNX Runtime
-    sends events about the models that it runs to Microsoft, unless a variable is set when it is
-    first imported. Its thread for this also makes a forked process wait for ever at its end. A
-    program that has set the variable decides itself.
-    """
-    is_set = NO_TELEMETRY in os.environ
-    os.environ.setdefault(NO_TELEMETRY, "1")
-    try:
-        return import_library("onnxruntime", what, extra)
-    finally:
-        if not is_set:
-            del os.environ[NO_TELEMETRY]
 
 
 def _provider(ort: Any, device: str) -> tuple[str, dict[str, str], str]:

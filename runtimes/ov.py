@@ -1,6 +1,5 @@
 """The back end OpenVINO: it runs `*_openvino_model/` and `.onnx` artifacts on CPU, GPU or NPU."""
 
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, PREFIX, Metadata
 from halnet.cores import thread_count
 from halnet.errors import RuntimeUnavailableError
-from halnet.packages import import_library
+from halnet.packages import import_openvino
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import (
     BatchLimits,
@@ -103,17 +102,6 @@ def compile_config(device: str, precision: str, mode: str, threads: int | None) 
 def devices() -> list[str]:
     """Return the devices that OpenVINO finds, such as ["cpu", "gpu.0"]."""
     return [name.lower() for name in import_openvino().Core().available_devices]
-
-
-def import_openvino(what: str = "runtime openvino", extra: str = "openvino") -> Any:
-    """Import OpenVINO and return it; RuntimeUnavailableError if it is not installed.
-
-    `what` and `extra` are those of `halnet.packages.needs`. OpenVINO sends an event to an analytics
-    server on each import, unless its package openvino_telemetry is missing. Here, that package is
-    hidden from it.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_library("openvino", what, extra)
 
 
 def _choose_device(core: Any, device: str) -> str:

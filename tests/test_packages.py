@@ -1,3 +1,4 @@
+import os
 import sys
 import tomllib
 from importlib.metadata import version
@@ -65,7 +66,7 @@ def opencv(number: str | None, **parts: object) -> ModuleType:
 
 
 WHOLE = {
-    "FaceDetectorYN": 1,
+    "dnn": SimpleNamespace(readNetFromONNX=1),
     "IMREAD_COLOR_RGB": 1,
     "utils": SimpleNamespace(logging=1),
 }
@@ -84,13 +85,13 @@ CURE = (
         (opencv("4.12.0", **WHOLE), "cv2 4.12.0 in site-packages/cv2"),
         (
             opencv("5.1.0", IMREAD_COLOR_RGB=1, utils=1),
-            "cv2 5.1.0 in site-packages/cv2, which has no cv2.FaceDetectorYN and no "
+            "cv2 5.1.0 in site-packages/cv2, which has no cv2.dnn.readNetFromONNX and no "
             "cv2.utils.logging",
         ),
         (  # what is left of two packages if one of them is uninstalled
             opencv(None),
-            "cv2 without a version in site-packages/cv2, which has no cv2.FaceDetectorYN and no "
-            "cv2.IMREAD_COLOR_RGB and no cv2.utils.logging",
+            "cv2 without a version in site-packages/cv2, which has no cv2.dnn.readNetFromONNX "
+            "and no cv2.IMREAD_COLOR_RGB and no cv2.utils.logging",
         ),
         (
             None,
@@ -175,3 +176,21 @@ def test_a_library_is_imported_or_the_error_says_what_to_install(
     expected = r"^a test needs json, which .*; pip install 'halnet\[dev\]'$"
     with pytest.raises(RuntimeUnavailableError, match=expected):
         import_library("json.decoder", "a test", "dev")
+
+
+def test_telemetry_is_turned_off_while_the_library_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    found: list[str | None] = []
+    monkeypatch.setattr(
+        packages,
+        "import_library",
+        lambda *names: found.append(os.environ.get("ORT_DISABLE_TELEMETRY")),
+    )
+    packages.import_onnxruntime()
+    assert "ORT_DISABLE_TELEMETRY" not in os.environ
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    packages.import_onnxruntime()
+    assert found == ["1", "0"]
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"

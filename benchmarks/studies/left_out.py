@@ -76,6 +76,12 @@ COLUMNS = (
     type=click.IntRange(1),
     help="Number of photos of the dataset that is left out, spread evenly over it.",
 )
+@click.option(
+    "--precision",
+    default=SMALL.precision,
+    show_default=True,
+    help="Precision of the training, as for halnet train. bf16 is faster where the CPU has it.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of PyTorch on the CPU.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def main(
@@ -84,6 +90,7 @@ def main(
     weights: str,
     photos: int,
     limit: int,
+    precision: str,
     threads: int | None,
     device: str,
 ) -> None:
@@ -99,7 +106,7 @@ def main(
         result = train(
             others,
             out / name,
-            replace(SMALL, photos=photos),
+            replace(SMALL, photos=photos, precision=precision),
             weights=weights,
             threads=threads,
             device=device,

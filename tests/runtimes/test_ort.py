@@ -1,6 +1,5 @@
-"""ONNX files and devices that ONNX Runtime must not run, and its telemetry."""
+"""ONNX files and devices that ONNX Runtime must not run."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import onnx
 import pytest
 
 from halnet.errors import ArtifactError, RuntimeUnavailableError
-from halnet.runtimes import cuda, open_runtime, ort
+from halnet.runtimes import cuda, open_runtime
 from halnet.runtimes.cuda import Gpu
 from halnet.runtimes.ort import CPU, CUDA, NO_FALLBACK
 
@@ -109,19 +108,3 @@ def test_a_silent_fallback_is_an_error(
     with pytest.raises(RuntimeUnavailableError, match=f"expected {CUDA}, found {CPU}"):
         open_runtime(onnx_artifact, "onnxruntime", "cuda")
     assert asked == [([(CUDA, {"device_id": "0", "use_tf32": "0"})], "1")]
-
-
-def test_telemetry_is_turned_off_while_the_library_is_imported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    found: list[str | None] = []
-    monkeypatch.setattr(
-        ort, "import_library", lambda *names: found.append(os.environ.get("ORT_DISABLE_TELEMETRY"))
-    )
-    ort.import_onnxruntime()
-    assert "ORT_DISABLE_TELEMETRY" not in os.environ
-    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    ort.import_onnxruntime()
-    assert found == ["1", "0"]
-    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
