@@ -1,6 +1,7 @@
 """`manifest.json`: lists the artifacts of a folder, how they were made and how they compared."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from halnet.json_text import parse_json
 from halnet.packages import installed_version
 
 MANIFEST_FILE = "manifest.json"
+MAX_NAME = 255  # bytes; no file can have a longer name
 FAILED_SUFFIX = ".failed"  # of an artifact outside its tolerance; no runtime opens such a name
 
 
@@ -130,6 +132,8 @@ def _is_entry(name: str, entry: Any) -> bool:
     """Return whether a manifest may list an artifact of this name, with such an entry."""
     return (
         Path(name).name == name not in ("", "..")
+        and "\0" not in name
+        and len(os.fsencode(name)) <= MAX_NAME
         and isinstance(entry, dict)
         and isinstance(entry.get("sha256"), str)
         and isinstance(entry.get("parity"), dict)

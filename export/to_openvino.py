@@ -11,6 +11,7 @@ from halnet.artifact import INPUT_NAME, Metadata
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
 from halnet.packages import import_openvino
+from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.ov import XML_FILE, compile_config
 
 if TYPE_CHECKING:  # it needs ONNX Runtime, which FP32 and FP16 do not
@@ -33,7 +34,7 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
 
 def open_age_function(proto: Any, threads: int | None = None) -> "AgeFunction":
     """Return a function that runs a traced INT8 network on the CPU as its folder would be run."""
-    config = compile_config("CPU", "f32", "latency", threads)
+    config = compile_config("CPU", "f32", RuntimeOptions(threads=threads))
     compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
     return lambda crops: compiled({INPUT_NAME: crops})["age"]
 

@@ -32,7 +32,9 @@ TEMPLATE: NDArray[np.float64] = np.array(
     [[84, 96], [140, 96], [112, 128], [89, 161], [135, 161]], np.float64
 )
 TEMPLATE.setflags(write=False)
-_CENTRED = (TEMPLATE - TEMPLATE.mean(axis=0)) @ (1, 1j)
+_CENTRED = TEMPLATE - TEMPLATE.mean(axis=0)
+# 10 x 2: from five x and y to the cosine and the sine of the roll, both times the same factor.
+_TO_ROLL = np.column_stack([_CENTRED.ravel(), (_CENTRED[:, ::-1] * (-1, 1)).ravel()])
 
 
 def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
@@ -89,8 +91,8 @@ def roll(landmarks: Landmarks) -> float:
     `landmarks` is 5 x 2, x and y in pixels, in the order of the template. The face is upright at 0.
     """
     # The angle of the similarity to the template, without its scale and its translation.
-    places = np.asarray(landmarks, np.float64) @ (1, 1j)
-    return -math.degrees(np.angle(np.vdot(places, _CENTRED)))
+    cosine, sine = np.asarray(landmarks, np.float64).ravel() @ _TO_ROLL
+    return math.degrees(math.atan2(sine, cosine))
 
 
 def inner_crop(crop: Image) -> Image:

@@ -4,9 +4,11 @@ A photo that cannot be read gives a result with an error, and the photos after i
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from halnet.ages import LEVEL
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
 from halnet.files import replacing
+from halnet.parallel import map_in_order
 from halnet.photos.images import MAX_BYTES, Image, encode_image, load_image
 from halnet.photos.photo_files import read_stdin
 from halnet.predictor import Predictor
@@ -55,29 +58,38 @@ def predict_photos(
     photos: Sequence[Path],
     draw: Path | None = None,
     selection: FaceSelection = FaceSelection(),
+    workers: int = 1,
 ) -> Iterator[PhotoResult]:
-    """Yield the result of each photo, one after the other.
+    """Yield the result of each photo, in order, computed by `workers` threads.
 
     If `draw` is a folder, a copy of each photo with boxes and ages is written there, in the same
     subfolders in which the photos lie below their common folder. Raises ConfigError before any work
     if a copy would overwrite a photo or another copy.
     """
     copies = _plan_copies(photos, draw) if draw and photos else {}
-    for photo in photos:
-        try:
-            if photo == STDIN:
-                image = load_image(read_stdin(MAX_BYTES + 1), name="standard input")
-            else:
-                image = load_image(photo)
-        except ImageError as error:
-            yield PhotoResult(str(photo), [], str(error))
-            continue
-        faces = _predict(predictor, image, selection)
-        if photo in copies:
-            data = encode_image(draw_faces(image, faces, selection.level), ".jpg")
-            with replacing(copies[photo]) as temporary:
-                temporary.write_bytes(data)
-        yield PhotoResult(str(photo), faces)
+    predict = partial(_predict_photo, predictor, copies, selection)
+    if workers == 1:
+        yield from map(predict, photos)
+    else:
+        yield from map_in_order(ThreadPoolExecutor(workers), predict, photos, 2 * workers)
+
+
+def _predict_photo(
+    predictor: Predictor, copies: Mapping[Path, Path], selection: FaceSelection, photo: Path
+) -> PhotoResult:
+    try:
+        if photo == STDIN:
+            image = load_image(read_stdin(MAX_BYTES + 1), name="standard input")
+        else:
+            image = load_image(photo)
+    except ImageError as error:
+        return PhotoResult(str(photo), [], str(error))
+    faces = _predict(predictor, image, selection)
+    if photo in copies:
+        data = encode_image(draw_faces(image, faces, selection.level), ".jpg")
+        with replacing(copies[photo]) as temporary:
+            temporary.write_bytes(data)
+    return PhotoResult(str(photo), faces)
 
 
 def open_video(source: str | Path, every: float = 0.0) -> Video:

@@ -92,6 +92,14 @@ class DetectedFace:
         angle = roll(self.landmarks)
         return round(angle) if abs(angle) > MAX_ROLL else 0
 
+    def scaled(self, across: float, down: float) -> "DetectedFace":
+        """Return the face in a photo that is so many times as wide and as high."""
+        if across == down == 1:
+            return self
+        factors = np.array([across, down])
+        x, y, width, height = (np.array(self.box).reshape(2, 2) * factors).ravel().tolist()
+        return DetectedFace((x, y, width, height), self.landmarks * factors, self.score)
+
     def is_inside(self, photo: Image) -> bool:
         """Return whether an H x W x 3 photo can show the face, so that its crop is not empty.
 
@@ -170,10 +178,6 @@ class FaceDetector(Forkable):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FaceDetector, (self._model, self._min_face, *self._options)
-
-    def copy(self) -> "FaceDetector":
-        """Return another detector of the same file. Each is fastest with photos of one size."""
-        return FaceDetector(self._path, 0.0, *self._options)
 
     @property
     def engine(self) -> str:

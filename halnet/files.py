@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO
 
 from halnet.errors import ConfigError
 
@@ -99,11 +99,33 @@ def write_text(path: Path, text: str) -> None:
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
     """Return rows as CSV text. Lines end with a line feed, and a missing value is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer = csv_writer(text, columns)
     if header:
         writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def csv_writer(file: TextIO, columns: Sequence[str]) -> "csv.DictWriter[str]":
+    """Return a writer of CSV rows, with which lines end with a line feed.
+
+    It leaves out values that are in none of the columns. `file` is open with `newline=""`.
+    """
+    return csv.DictWriter(_LineFeeds(file), columns, extrasaction="ignore")
+
+
+class _LineFeeds:
+    """A file in which the lines of the csv module end with a line feed.
+
+    The module ends them with both characters here. If it wrote a line feed, it would leave a
+    carriage return in a field unquoted, which ends a line for those who read the file.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def check_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import chain, takewhile
 from pathlib import Path
@@ -16,13 +16,18 @@ from halnet.batches import (
     predict_photos,
     predict_video,
 )
+from halnet.cores import find_cores
 from halnet.errors import ConfigError, ImageError
 from halnet.faces import Detector
 from halnet.photos.photo_files import LeftOut, PhotoSearch, search_photos
 from halnet.predictor import Predictor
 from halnet.result_files import ResultFile, is_stdout, model_name
+from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
+from halnet.upright import open_detector
 from halnet.videos.video import display_name, is_video
+
+MANY = 4  # photos for each core: with fewer, one photo after the other is not slower
 
 OnProgress = Callable[[int, int], None]  # called with the items done and all items (0: unknown)
 OpenProgress = Callable[[str], AbstractContextManager[OnProgress]]  # called with a label
@@ -44,6 +49,9 @@ class PredictConfig:
     csv: Path | None = None  # file for one row for each face; "-": standard output
     jsonl: Path | None = None  # file for one JSON object for each photo or frame; "-" likewise
     resume: bool = False  # True: continue these files and skip the photos that they already hold
+    # Photos that are processed at the same time. None: one for each usable core if there are many
+    # photos, with one thread each, unless the number of threads is given.
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.resume and self.csv is None and self.jsonl is None:
@@ -91,14 +99,15 @@ def run_prediction(
     copies = plan_videos(videos, config.draw) if config.draw else {}
     seen: set[_Kind] = set()
     complete = True
+    workers = _count_workers(config, len(search.photos))
     with ExitStack() as stack:
-        predictor = stack.enter_context(_open_predictor(config))
+        predictor = stack.enter_context(_open_predictor(config, workers))
         files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]
         done = frozenset.intersection(*(file.done for file in files)) if files else frozenset()
         search.photos = [photo for photo in search.photos if str(photo) not in done]
         videos = [video for video in videos if display_name(video) not in done]
         on_start(predictor.spec, len(done))
-        for job in _plan_jobs(config, predictor, search, videos, copies):
+        for job in _plan_jobs(config, predictor, search, videos, copies, workers):
             kinds = set()
             with open_progress(job.label) as on_progress:
                 for index, result in enumerate(job.results, 1):
@@ -151,10 +160,11 @@ def _plan_jobs(
     search: PhotoSearch,
     videos: Sequence[str],
     copies: Mapping[str | Path, Path],
+    workers: int,
 ) -> Iterator[_Job]:
     if search.photos or search.failed:
         errors = [PhotoResult(str(path), [], error) for path, error in search.failed]
-        results = predict_photos(predictor, search.photos, config.draw, config.selection)
+        results = predict_photos(predictor, search.photos, config.draw, config.selection, workers)
         total = len(errors) + len(search.photos)
         yield _Job("photos", total, chain(errors, results), video=False)
     for name in videos:
@@ -175,20 +185,28 @@ def _until(seconds: float, results: Iterable[PhotoResult]) -> Iterator[PhotoResu
     return takewhile(lambda result: (result.time or 0.0) <= seconds, results)
 
 
-def _open_predictor(config: PredictConfig) -> Predictor:
+def _count_workers(config: PredictConfig, photos: int) -> int:
+    """Return how many photos are processed at the same time."""
+    if config.workers is not None:
+        return config.workers
+    if config.options.threads is not None or callable(config.detector):
+        return 1
+    cores = find_cores().usable
+    return cores if photos >= MANY * cores else 1
+
+
+def _open_predictor(config: PredictConfig, workers: int) -> Predictor:
     """Return the predictor, after a check of what else would fail with the first photo."""
-    options = config.options
+    options = replace(config.options, calls=workers)
+    if workers > 1 and options.threads is None:
+        options = replace(options, threads=1)
+    detector = config.detector
     predictor = Predictor(
-        config.model,
-        runtime=options.runtime,
-        device=options.device,
-        threads=options.threads,
-        mode=options.mode,
-        detector=config.detector,
+        open_model(config.model, options),
+        detector=detector if callable(detector) else open_detector(detector, options.threads),
         min_face=config.min_face,
     )
     predictor.spec.metadata.calibration.interval(0.0, 1.0, config.selection.level)
-    _ = predictor.detector
     return predictor
 
 

@@ -14,7 +14,6 @@ from halnet.errors import ConfigError, DetectorError, HalnetError, ImageError
 from halnet.faces import (
     DetectedFace,
     Detector,
-    FaceDetector,
     check_min_face,
     largest_first,
 )
@@ -22,7 +21,7 @@ from halnet.photos.images import Image, Photo, load_image
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec, check_crops
-from halnet.upright import UprightDetector
+from halnet.upright import open_detector
 
 Photos = list[Any] | tuple[Any, ...]  # several of `Photo`
 
@@ -73,10 +72,9 @@ class Predictor(Closing):
                 f"found {type(detector).__name__}"
             )
         self._min_face = check_min_face(min_face)
+        self._threads = threads
         self._detector = (
-            UprightDetector(FaceDetector(detector))
-            if isinstance(detector, str | Path)
-            else detector
+            open_detector(detector, threads) if isinstance(detector, str | Path) else detector
         )
         if model is None or isinstance(model, str | Path):
             model = open_model(model, RuntimeOptions(runtime, device, threads, mode))
@@ -97,7 +95,7 @@ class Predictor(Closing):
         Raises DetectorError if there is no valid YuNet file and none can be downloaded.
         """
         if self._detector is None:
-            self._detector = UprightDetector(FaceDetector(None))
+            self._detector = open_detector(threads=self._threads)
         return self._detector
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -61,10 +61,12 @@ class _OpenVino:
         core = import_openvino("face detection").Core()
         network = core.read_model(model)
         network.reshape([1, 3, -1, -1])
+        streams = max(1, thread_count(None) // threads)  # calls that are made at the same time
         config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": streams * threads,
+            "NUM_STREAMS": streams,
         }
         self._compiled = core.compile_model(network, "CPU", config)
 

@@ -40,7 +40,7 @@ class OpenVINORuntime(RuntimeBase):
         core = ov.Core()
         name = _choose_device(core, options.device)
         network, metadata = _read(core, Path(model))
-        config = compile_config(name, _precision(metadata, name), options.mode, options.threads)
+        config = compile_config(name, _precision(metadata, name), options)
         with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
             self._compiled: Any = core.compile_model(network, name, config)
         self._queue: Any = (
@@ -51,7 +51,9 @@ class OpenVINORuntime(RuntimeBase):
             "openvino",
             ov.get_version().split("-")[0],
             name,
-            self._compiled.get_property("INFERENCE_NUM_THREADS") if _is_cpu(name) else 0,
+            self._compiled.get_property("INFERENCE_NUM_THREADS") // options.calls
+            if _is_cpu(name)
+            else 0,
             str(model),
             metadata,
             _batch_limits(network),
@@ -88,14 +90,16 @@ class OpenVINORuntime(RuntimeBase):
         return join_outputs(parts)
 
 
-def compile_config(device: str, precision: str, mode: str, threads: int | None) -> dict[str, Any]:
+def compile_config(device: str, precision: str, options: RuntimeOptions) -> dict[str, Any]:
     """Return the properties that a model is compiled with. `precision` is f32 or f16."""
     config: dict[str, Any] = {
-        "PERFORMANCE_HINT": mode.upper(),
+        "PERFORMANCE_HINT": options.mode.upper(),
         "INFERENCE_PRECISION_HINT": precision,
     }
     if _is_cpu(device):
-        config["INFERENCE_NUM_THREADS"] = thread_count(threads)
+        config["INFERENCE_NUM_THREADS"] = thread_count(options.threads) * options.calls
+        if options.calls > 1:  # otherwise, one call would wait for the other
+            config["NUM_STREAMS"] = options.calls
     return config
 
 

@@ -13,13 +13,14 @@ from halnet.errors import ArtifactError
 from halnet.json_text import parse_json
 
 SIDECAR_SUFFIX = ".json"
+LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface; the first is preferred
 
 
 @dataclass(frozen=True)
 class Sidecar:
     """The content of a sidecar."""
 
-    library: str  # "tensorrt_rtx" or "tensorrt"
+    library: str  # one of LIBRARIES
     version: str  # version of the library; no other version can load the engine
     capabilities: tuple[str, ...]  # compute capabilities of the GPUs, such as ("SM86",)
     batches: tuple[int, int, int]  # minimum, optimal and maximum batch size
@@ -37,9 +38,11 @@ class Sidecar:
         path = sidecar_path(engine)
         try:
             values = parse_json(path.read_text(encoding="utf-8"))
+            if values["library"] not in LIBRARIES:  # it is imported later
+                raise ValueError("no library that builds engines")
             minimum, optimal, maximum = (int(value) for value in values["batches"])
             return cls(
-                library=str(values["library"]),
+                library=values["library"],
                 version=str(values["version"]),
                 capabilities=tuple(str(value) for value in values["capabilities"]),
                 batches=(minimum, optimal, maximum),

@@ -78,8 +78,12 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def test_good_photos_get_ages_and_bad_ones_an_error(predictor: Predictor, folder: Path) -> None:
-    first, cut, second, wall = predict_photos(predictor, find_photos([folder]))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_good_photos_get_ages_and_bad_ones_an_error(
+    workers: int, predictor: Predictor, folder: Path
+) -> None:
+    photos = find_photos([folder])
+    first, cut, second, wall = predict_photos(predictor, photos, workers=workers)
     assert [face.box for face in first.faces] == [LARGE, SMALL]
     assert first.faces[0].age == pytest.approx(age(64), abs=0.01)
     assert second.faces[0].age == pytest.approx(age(128), abs=0.01)

@@ -1,3 +1,5 @@
+import csv
+import io
 import os
 import stat
 import time
@@ -37,6 +39,13 @@ def test_csv_text_quotes_values_and_leaves_missing_ones_empty() -> None:
     rows = [{"name": "a,b", "age": 30, "other": 1}, {"name": 'say "x"'}]
     assert csv_text(("name", "age"), rows) == 'name,age\n"a,b",30\n"say ""x""",\n'
     assert csv_text(("name", "age"), rows[:1], header=False) == '"a,b",30\n'
+
+
+@pytest.mark.parametrize("value", ["a\rb", "a\r", "a\r\n", "a\nb", "\r", '"\r\n"'])
+def test_csv_text_keeps_line_ends_in_a_value(value: str) -> None:
+    text = csv_text(("name", "age"), [{"name": "x", "age": value}])
+    assert text.startswith("name,age\nx,")
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["name", "age"], ["x", value]]
 
 
 def mode(path: Path) -> int:

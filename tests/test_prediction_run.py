@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet import DetectedFace
+from halnet import DetectedFace, prediction_run
 from halnet.batches import FaceSelection, PhotoResult
+from halnet.cores import Cores
 from halnet.errors import ArtifactError, ConfigError, DetectorError
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
+from halnet.runtimes.fake import FakeRuntime
 from halnet.videos.video import Frame
 
 LANDMARKS = np.array([[45, 45], [65, 45], [55, 55], [47, 65], [63, 65]], np.float32)
@@ -276,3 +278,47 @@ def test_what_cannot_work_fails_before_the_work(
         run_prediction(config, on_start=lambda spec, skipped: started.append(spec))
     assert not started
     assert not Path("ages.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("photos", "values", "workers", "threads"),
+    [
+        (8, {}, 2, 1),
+        (7, {}, 1, 2),  # too few: one after the other, with all cores for each
+        (8, {"options": RuntimeOptions(threads=2)}, 1, 2),
+        (8, {"options": RuntimeOptions(threads=2), "workers": 3}, 3, 2),
+        (1, {"workers": 3}, 3, 1),
+        (8, {"detector": detect}, 1, 2),  # another detector may not allow it
+    ],
+)
+def test_many_photos_are_processed_on_all_cores(
+    photos: int,
+    values: dict[str, Any],
+    workers: int,
+    threads: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: dict[str, Any] = {}
+
+    def open_model(model: Path, options: RuntimeOptions) -> FakeRuntime:
+        found["calls"], found["threads"] = options.calls, options.threads or 2
+        return FakeRuntime(model, options)
+
+    def open_detector(path: Path | None, threads: int | None) -> Any:
+        found["threads of the detector"] = threads or 2
+        return detect
+
+    monkeypatch.setattr(prediction_run, "find_cores", lambda: Cores(2, 2))
+    monkeypatch.setattr(prediction_run, "open_model", open_model)
+    monkeypatch.setattr(prediction_run, "open_detector", open_detector)
+    for index in range(photos):
+        Path("bare", f"{index}.png").write_bytes(Path("a.png").read_bytes())
+    config = PredictConfig(("bare",), **{"model": Path("x.fake"), **values})
+    results: list[PhotoResult] = []
+    assert run_prediction(config, results.append) is RunOutcome.COMPLETE
+    assert [result.photo for result in results] == [f"bare/{index}.png" for index in range(photos)]
+    expected = {"calls": workers, "threads": threads, "threads of the detector": threads}
+    if "detector" in values:
+        del expected["threads of the detector"]
+    assert found == expected

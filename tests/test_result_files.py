@@ -166,6 +166,7 @@ def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
         b"\xff\xfe.jpg",
         b'a "b", c.jpg',
         b"two\r\nlines\r.jpg",
+        b"one line\r.jpg",
         "\N{GREEK SMALL LETTER PHI}.jpg".encode(),
     ]
     results = [PhotoResult(os.fsdecode(name), [face(30)]) for name in names]

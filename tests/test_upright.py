@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,9 @@ import pytest
 from halnet.alignment import TEMPLATE, roll
 from halnet.artifact import bundled
 from halnet.faces import DetectedFace, FaceDetector
+from halnet.looks import LOOK_SIDE
 from halnet.photos.images import Image, load_image
-from halnet.upright import LOOK_SIDE, UprightDetector
+from halnet.upright import UprightDetector
 
 
 def turn(photo: Image, degrees: float) -> tuple[Image, np.ndarray]:
@@ -59,13 +61,55 @@ def test_a_certain_upright_face_costs_nothing() -> None:
     assert not look.photos
 
 
-def test_a_doubtful_face_that_looks_upright_is_kept_as_it_is() -> None:
-    face = face_at(150, 200, score=0.8)
-    upright = face_at(LOOK_SIDE / 2 + 3, LOOK_SIDE / 2, score=0.9)
-    find, look = Counted([face]), Counted([upright], [], [face_at(56, 56, score=0.7)])
+MIDDLE = LOOK_SIDE / 2
+
+
+def test_a_doubtful_face_that_looks_upright_costs_one_look() -> None:
+    face, rival = face_at(150, 200, score=0.8), face_at(MIDDLE - 30, MIDDLE, score=0.95)
+    find, look = Counted([face]), Counted([rival, face_at(MIDDLE + 3, MIDDLE, score=0.9)])
     assert UprightDetector(find, look)(PHOTO) == (face,)
-    assert len(look.photos) == 6, "upright, 30 and 90 degrees each way, and upside down"
-    assert {photo.shape for photo in look.photos} == {(LOOK_SIDE, LOOK_SIDE, 3)}
+    assert [photo.shape for photo in look.photos] == [(LOOK_SIDE, LOOK_SIDE, 3)]
+
+
+def test_a_face_that_stays_doubtful_is_upright_if_all_other_looks_are_worse() -> None:
+    face = face_at(150, 200, score=0.8)
+    upright = face_at(MIDDLE, MIDDLE, score=0.85)
+    rival = face_at(MIDDLE + 2 * LOOK_SIDE, MIDDLE + LOOK_SIDE, score=0.84)  # the seventh look
+    find, look = Counted([face]), Counted([upright], [rival, upright])
+    assert UprightDetector(find, look)(PHOTO) == (face,)
+    assert look.photos[1].shape == (3 * LOOK_SIDE, 4 * LOOK_SIDE, 3)
+    worse = replace(upright, score=0.83)
+    find, look = Counted([face], [face_at(150, 200)]), Counted([worse], [rival, worse])
+    (turned,) = UprightDetector(find, look)(PHOTO)
+    assert abs(roll(turned.landmarks)) == pytest.approx(180, abs=1e-3)
+
+
+def find_below_spot(picture: Image) -> list[DetectedFace]:
+    """Find a face in each look with a white spot above it; it is wrong if turned by over 20."""
+    rows, columns = (side // LOOK_SIDE for side in picture.shape[:2])
+    found = []
+    for row in range(rows):
+        for column in range(columns):
+            x, y = column * LOOK_SIDE, row * LOOK_SIDE
+            look = picture[y : y + LOOK_SIDE, x : x + LOOK_SIDE]
+            down, across = np.argwhere(look[:, :, 0] > 100).mean(axis=0) - (LOOK_SIDE - 1) / 2
+            degrees = math.degrees(math.atan2(across, -down))
+            centre = x + MIDDLE, y + MIDDLE
+            good = abs(degrees) < 20
+            face = face_at(*centre, degrees, 0.9) if good else face_at(*centre, 0, 0.8)
+            # As large as a look shows a face.
+            found.append(replace(face, box=(centre[0] - 20, centre[1] - 25, 41, 49)))
+    return found
+
+
+@pytest.mark.parametrize("degrees", range(30, 360, 30))
+def test_a_doubtful_face_is_looked_at_in_all_directions(degrees: int) -> None:
+    angle = math.radians(degrees)
+    spot = round(150 + 80 * math.sin(angle)), round(200 - 80 * math.cos(angle))
+    photo = cv2.circle(PHOTO.copy(), spot, 8, (255, 255, 255), -1)
+    find = Counted([face_at(150, 200, score=0.8)])
+    (face,) = UprightDetector(find, find_below_spot)(photo)
+    assert roll(face.landmarks) % 360 == pytest.approx(degrees, abs=3)
 
 
 def test_a_photo_without_a_face_is_tried_in_three_turns() -> None:
@@ -80,6 +124,15 @@ def test_a_photo_without_a_face_is_tried_in_three_turns() -> None:
     # A photo that must be turned clockwise shows a face that is turned the other way.
     assert roll(face.landmarks) == pytest.approx(-90, abs=1e-3)
     assert face.box == pytest.approx((150 - 60, 399 - 200 - 50, 120, 100))
+
+
+def test_faces_of_a_large_photo_are_in_its_own_pixels() -> None:
+    face = face_at(150, 200)
+    find = Counted([face])
+    (found,) = UprightDetector(find, Counted())(np.zeros((1280, 960, 3), np.uint8))
+    assert find.photos[0].shape == (640, 480, 3)
+    assert found.box == (200, 280, 200, 240)
+    np.testing.assert_allclose(found.landmarks, 2 * face.landmarks)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

@@ -110,6 +110,7 @@ def main(
             weights=weights,
             threads=threads,
             device=device,
+            workers=1,
         )
         assert result is not None
         config = EvaluateConfig(

@@ -33,6 +33,12 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 )
 @click.option("--model", type=Path, help="Model file. Default: the one that comes with halnet.")
 @runtime_options("runtime", "device", "threads")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Number of photos that are processed at the same time. Default: one for each core, with "
+    "one thread each, if there are many photos and --threads is not given; otherwise 1.",
+)
 @detector_option()
 @click.option(
     "--faces",
@@ -96,6 +102,7 @@ def command(
     listing: Path | None,
     model: Path | None,
     options: RuntimeOptions,
+    workers: int | None,
     detector: Path | None,
     faces: str,
     min_face: float,
@@ -139,6 +146,7 @@ def command(
         csv=csv,
         jsonl=jsonl,
         resume=resume,
+        workers=workers,
     )
     if as_json and (is_stdout(csv) or is_stdout(jsonl)):
         raise click.UsageError("--json prints to standard output; name a file for the results")

@@ -7,9 +7,8 @@ faces, the face with the smallest error is used. If even that error is large, th
 
 import multiprocessing
 import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -28,6 +27,7 @@ from halnet.datasets.source_photo import RejectedPhoto, SourceItem, age_text
 from halnet.errors import DatasetError, ImageError
 from halnet.faces import FaceDetector
 from halnet.files import replacing
+from halnet.parallel import map_in_order
 from halnet.photos.images import Image, encode_image, load_image
 
 CHUNK = 16  # number of photos that a worker process takes at a time
@@ -82,25 +82,15 @@ def crop_photos(
         workers, multiprocessing.get_context("spawn"), _start_worker, (True,)
     )
     remaining = iter(photos)
-    under_way: deque[Future[list[PreparedPhoto]]] = deque()
-
-    def submit() -> None:
-        if chunk := list(islice(remaining, CHUNK)):
-            under_way.append(pool.submit(_crop_chunk, crop, chunk))
-
+    chunks = iter(lambda: list(islice(remaining, CHUNK)), [])
     try:
-        for _ in range(QUEUE * workers):
-            submit()
-        while under_way:
-            yield from under_way.popleft().result()
-            submit()
+        for results in map_in_order(pool, partial(_crop_chunk, crop), chunks, QUEUE * workers):
+            yield from results
     except BrokenProcessPool as error:
         raise DatasetError(
             "expected all worker processes to finish, found that one was killed, perhaps because "
             "memory ran out; run the same command again, with fewer --workers"
         ) from error
-    finally:  # workers finish the photos that they have begun, so no file is half-written
-        pool.shutdown(cancel_futures=True)
 
 
 def _crop_chunk(
@@ -174,7 +164,7 @@ def _start_worker(ignore_interrupt: bool = False) -> None:
 @cache
 def _detector(model: Path) -> FaceDetector:
     """Return the detector of this process. It cannot be pickled."""
-    return FaceDetector(model)
+    return FaceDetector(model, threads=1)
 
 
 def _write_crop(path: Path, crop: Image) -> None:

@@ -20,7 +20,7 @@ from halnet.datasets.partition import Partition, make_partition
 from halnet.datasets.prepared_dataset import INDEX_FILE, REJECTS_FILE, SUMMARY_FILE
 from halnet.datasets.record import GROUP_PREFIX
 from halnet.datasets.split import SPLIT_FILE, SPLITS
-from halnet.files import NAME_ERRORS, replacing, write_text
+from halnet.files import NAME_ERRORS, csv_writer, replacing, write_text
 
 INDEX_COLUMNS = (
     *("source", "age_low", "age_high", "sex", "person", "split", "score", "faces"),
@@ -131,7 +131,7 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator["csv.DictWriter[str]"
         replacing(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors=NAME_ERRORS, newline="") as file,
     ):
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer = csv_writer(file, columns)
         writer.writeheader()
         yield writer
 

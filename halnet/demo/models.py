@@ -8,7 +8,6 @@ import streamlit as st
 
 from halnet.demo.server import DemoConfig
 from halnet.errors import HalnetError
-from halnet.faces import FaceDetector
 from halnet.predictor import Predictor
 from halnet.runtimes.backends import (
     bundled_model,
@@ -18,7 +17,7 @@ from halnet.runtimes.backends import (
     runtimes_for,
 )
 from halnet.runtimes.base import RuntimeOptions
-from halnet.upright import UprightDetector
+from halnet.upright import UprightDetector, open_detector
 
 BUNDLED_NAME = "bundled"  # name of the bundled model on the page
 
@@ -71,7 +70,7 @@ def _open(path: str, options: RuntimeOptions, detector: str | None, modified: in
 
 @st.cache_resource(show_spinner="Loading the face detector")
 def _load_detector(path: str | None) -> UprightDetector:
-    return UprightDetector(FaceDetector(path))
+    return open_detector(path)
 
 
 def open_or_report(choice: Choice, config: DemoConfig) -> Predictor | None:

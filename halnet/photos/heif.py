@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from itertools import islice
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.photos.image_formats import AVIF, HEIC
+from halnet.photos.image_formats import AVIF, HEIC, MAX_PARTS
 
 Picture = NDArray[np.uint8]
 CheckSize = Callable[[int, int], None]
@@ -36,9 +37,12 @@ def decode_heif(data: bytes, kind: str, check_size: CheckSize) -> Picture | None
     ValueError for a damaged file.
     """
     header = _header(data)
-    sizes = [header[match.end() + 4 : match.end() + 12] for match in re.finditer(_SIZE, header)]
+    found = islice(re.finditer(_SIZE, header), MAX_PARTS + 1)
+    sizes = [header[match.end() + 4 : match.end() + 12] for match in found]
     if not sizes:
         raise ValueError("the header states no size")
+    if len(sizes) > MAX_PARTS:
+        raise ValueError("the header states too many sizes")
     for size in sizes:  # of the photo, its tiles and its thumbnails
         check_size(int.from_bytes(size[:4], "big"), int.from_bytes(size[4:], "big"))
     if _pillow_reads(kind):
@@ -54,7 +58,8 @@ def decode_heif(data: bytes, kind: str, check_size: CheckSize) -> Picture | None
 def _header(data: bytes) -> bytes:
     """Return the box "meta" of a file, or nothing if there is none."""
     start = 0
-    while len(head := data[start : start + 8]) == 8:
+    for _ in range(MAX_PARTS):
+        head = data[start : start + 8]
         length = int.from_bytes(head[:4], "big")
         if head[4:] == b"meta":
             return data[start : start + length]

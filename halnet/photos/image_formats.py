@@ -1,11 +1,15 @@
 """Image formats: what a file is by its first bytes, and its width and height from its header."""
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 
 HEAD = 64  # bytes at the beginning of a file that are enough for `find_format`
 JPEG = "JPEG"
 HEIC, AVIF = "HEIC", "AVIF"  # formats that need a library which may be missing
+# Segments of a JPEG file, chunks of a PNG file, or boxes of a HEIC file that are looked at. Large
+# photos have a few thousand; a file that was made to do harm can have millions.
+MAX_PARTS = 100_000
 
 _PNG, _WEBP, _BMP = "PNG", "WebP", "BMP"
 _MAGIC = {  # the first bytes of each format
@@ -24,6 +28,7 @@ _BRANDS = {  # of the files that consist of boxes, as videos do
     b"crx ": "camera raw",
 }
 UNREAD = frozenset({*_MAGIC.values(), *_BRANDS.values()} - {JPEG, _PNG, HEIC, AVIF})
+_MARKER = re.compile(rb"\xff([^\0\1\xd0-\xd7\xff])")  # of a JPEG segment; the others have no length
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes; "BM" alone may be the beginning of a text
 
 
@@ -92,21 +97,21 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (marker, offset of the length field) of each JPEG segment before the compressed data.
+    """Yield (marker, offset of the length field) of each JPEG segment up to the end of the photo.
 
-    The last one is the start of the first scan (0xDA), unless it is missing. Raises IndexError or
-    struct.error if the file ends before it.
+    As libjpeg does, it skips what lies between segments: padding, and the compressed data after the
+    start of a scan (0xDA). The last one is the end of the photo (0xD9), unless it is missing.
     """
     offset = 2
-    while data[offset] == 0xFF:
-        marker = data[offset + 1]
-        if marker == 0xFF:  # padding
-            offset += 1
-            continue
-        yield marker, offset + 2
-        if marker == 0xDA:
+    for _ in range(MAX_PARTS):
+        found = _MARKER.search(data, offset)
+        if found is None:
             return
-        offset += 2 + struct.unpack(">H", data[offset + 2 : offset + 4])[0]
+        marker, offset = found[1][0], found.end()
+        yield marker, offset
+        if marker == 0xD9:
+            return
+        offset += int.from_bytes(data[offset : offset + 2], "big")
 
 
 _SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {

@@ -11,14 +11,24 @@ from numpy.typing import NDArray
 
 from halnet.errors import ImageError
 from halnet.photos.heif import EXTRA, decode_heif
-from halnet.photos.image_formats import AVIF, HEAD, HEIC, JPEG, UNREAD, find_format, image_size
-from halnet.photos.jpeg_scan import decode_jpeg
+from halnet.photos.image_formats import (
+    AVIF,
+    HEAD,
+    HEIC,
+    JPEG,
+    MAX_PARTS,
+    UNREAD,
+    find_format,
+    image_size,
+)
+from halnet.photos.jpeg_scan import count_scans, decode_jpeg
 from halnet.photos.photo_objects import BinaryFile, PilImage, read_object
 
 Image = NDArray[np.uint8]
 Photo = str | Path | bytes | Image | BinaryFile | PilImage  # what `load_image` reads
 
 MAX_PIXELS = 100_000_000  # a 100-megapixel photo decodes to 300 MB
+MAX_SCANNED = 20 * MAX_PIXELS  # pixels times scans of a progressive JPEG photo, which has about 10
 MAX_BYTES = 200_000_000  # a larger file is not read at all
 # How the names of photos end. What a file is, is decided by its content.
 SUFFIXES = frozenset(
@@ -48,7 +58,8 @@ def load_image(source: Photo, name: str = "the image bytes") -> Image:
     gives its first frame. Width and height are read from the header and checked before anything is
     decoded. `name` stands for the bytes in error messages.
 
-    Raises ImageError for anything else, and for a photo with more than MAX_PIXELS pixels.
+    Raises ImageError for anything else, and for a photo with more than MAX_PIXELS pixels, or more
+    than MAX_SCANNED in all of its scans.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -125,6 +136,8 @@ def _decode_raster(data: bytes, name: str) -> Image | None:
     if size is None:
         raise ImageError(f"{name}: not a {FORMATS} image, or its header is damaged")
     _check_pixels(*size, name)
+    if kind == JPEG:
+        _check_scans(count_scans(data), *size, name)
     try:
         if kind == JPEG:
             return decode_jpeg(data, _decode_pixels)
@@ -146,6 +159,14 @@ def _check_pixels(width: int, height: int, name: str) -> None:
         )
 
 
+def _check_scans(scans: int, width: int, height: int, name: str) -> None:
+    if scans * width * height > MAX_SCANNED:
+        raise ImageError(
+            f"{name}: {scans} scans of {width} x {height} pixels are more than the "
+            f"{MAX_SCANNED:,} pixels allowed; save the photo again as JPEG"
+        )
+
+
 def _is_truncated(data: bytes) -> bool:
     """Return whether the end of a PNG, WebP or BMP file is missing."""
     if data.startswith(b"\x89PNG"):
@@ -161,8 +182,9 @@ def _has_png_end(data: bytes) -> bool:
     OpenCV allocates as much memory as a chunk is said to have, even if the file is shorter.
     """
     offset = 8
-    while len(kind := data[offset + 4 : offset + 8]) == 4:
-        if kind == b"IEND":
-            return True
+    for _ in range(MAX_PARTS):
+        kind = data[offset + 4 : offset + 8]
+        if len(kind) < 4 or kind == b"IEND":
+            return kind == b"IEND"
         offset += 12 + int.from_bytes(data[offset : offset + 4], "big")
     return False

@@ -7,7 +7,6 @@ use them. Only files that look damaged are decoded a second time.
 """
 
 import re
-import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +18,7 @@ Picture = NDArray[np.uint8]
 Decode = Callable[[bytes], Picture | None]
 
 END = b"\xff\xd9"  # the marker at the end of a file
+SCAN = 0xDA  # the marker at the start of a scan
 FILL = 128  # the gray value of pixels whose data are lost
 ZEROS = bytes(256)  # longer than the zeros in almost all intact files
 ZERO_RUNS = re.compile(rb"\0{256,}")
@@ -39,13 +39,7 @@ def decode_jpeg(data: bytes, decode: Decode) -> Picture | None:
     end = data.find(END, start)
     if end >= 0:
         return _decode_whole(data, start, end, decode)
-    # Zeros at the end fill up the file, or some or all of them are the data of a flat area.
-    content = len(data.rstrip(b"\0"))
-    for end in (content, min(content + FEW, len(data)), len(data)):
-        picture = _decode_whole(data[:end] + END, start, end, decode, is_suspicious=True)
-        if picture is not None:
-            return picture
-    return None
+    return _decode_whole(data + END, start, len(data), decode, is_suspicious=True)
 
 
 def _decode_whole(
@@ -66,9 +60,15 @@ def _decode_whole(
     if _changes(picture, decode, data[:end].rstrip(b"\xff") + FILLER + data[end:]):
         return None
     if has_zeros and not is_gray:  # the zeros of a gray picture may be its data
-        zeros = max(ZERO_RUNS.finditer(data, start, end), key=lambda run: len(run[0])).end()
-        if not _changes(picture, decode, data[: zeros - FEW] + FILLER + data[zeros:]):
-            return None  # the last zeros belong to no pixel
+        run = max(ZERO_RUNS.finditer(data, start, end), key=lambda run: len(run[0]))
+        first, last = (
+            data[:place] + FILLER + data[run.end() :]
+            for place in (run.start() + FEW, run.end() - FEW)
+        )
+        # Data are lost if the last zeros belong to no pixel, but the first ones do. In a fine
+        # progressive file, the zeros of a flat area may be too small a part of its colour to count.
+        if not _changes(picture, decode, last) and _changes(picture, decode, first):
+            return None
     return picture
 
 
@@ -77,13 +77,15 @@ def _changes(picture: Picture, decode: Decode, data: bytes) -> bool:
     return other is None or not np.array_equal(other, picture)
 
 
+def count_scans(data: bytes) -> int:
+    """Return the number of scans: 1, or about 10 in a progressive file. Each is of all pixels."""
+    return sum(marker == SCAN for marker, _ in jpeg_segments(data))
+
+
 def _scan_start(data: bytes) -> int:
     """Return where the first scan starts; the end of the file if it has none."""
-    try:
-        *_, (marker, start) = jpeg_segments(data)
-    except (struct.error, IndexError, ValueError):
-        return len(data)
-    return start if marker == 0xDA else len(data)
+    starts = (start for marker, start in jpeg_segments(data) if marker == SCAN)
+    return next(starts, len(data))
 
 
 def _ends_gray(picture: Picture) -> bool:

@@ -50,7 +50,7 @@ def image(tmp_path: Path) -> Image:
 @pytest.fixture
 def crop(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crop:
     """Crops photos of `source` with a detector that finds the large face, then the small one."""
-    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model: two_faces)
+    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model, threads: two_faces)
     return partial(crop_photo, tmp_path / "source", tmp_path / "out", tmp_path / "yunet")
 
 
@@ -131,7 +131,7 @@ def test_photos_are_read_only_as_they_are_needed(image: Image, tmp_path: Path) -
 def test_a_photo_without_a_face_is_rejected(
     image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model: no_faces)
+    monkeypatch.setattr("halnet.datasets.cropping.FaceDetector", lambda model, threads: no_faces)
     source, out, model = tmp_path / "source", tmp_path / "out", tmp_path / "yunet"
     assert crop_photo(source, out, model, PHOTO).reject == "no face found"
     assert not out.exists()

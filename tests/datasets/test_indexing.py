@@ -87,3 +87,8 @@ def test_file_names_that_are_not_utf_8_keep_their_bytes(name: str, tmp_path: Pat
     reject = "no face found" if name == "rejects.csv" else ""
     write_index(tmp_path, ORIGIN, [*PHOTOS, replace(PHOTOS[0], source=source, reject=reject)])
     assert b"Zo\xeb.jpg," in (tmp_path / name).read_bytes()
+
+
+def test_file_names_keep_their_line_ends(tmp_path: Path) -> None:
+    write_index(tmp_path, ORIGIN, [*PHOTOS, replace(PHOTOS[0], source="a\rb.jpg")])
+    assert PreparedDataset(tmp_path).records[-1].source == "a\rb.jpg"

@@ -96,6 +96,8 @@ def test_two_programs_that_record_at_the_same_time_lose_nothing(tmp_path: Path) 
         '{"artifacts": {"a.onnx": {"sha256": "", "parity": []}}}',
         '{"artifacts": {"../a.onnx": {"sha256": "", "parity": {}}}}',
         '{"artifacts": {"..": {"sha256": "", "parity": {}}}}',
+        '{"artifacts": {"a\\u0000b": {"sha256": "", "parity": {}}}}',
+        f'{{"artifacts": {{"{"a" * 256}": {{"sha256": "", "parity": {{}}}}}}}}',
         "[" * 100_000,
         "\xff",
     ],

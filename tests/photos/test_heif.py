@@ -10,6 +10,7 @@ import pytest
 from halnet.errors import ImageError
 from halnet.photos import heif, images
 from halnet.photos.heif import can_read_heif
+from halnet.photos.image_formats import MAX_PARTS
 from halnet.photos.images import load_image
 
 pil = pytest.importorskip("PIL.Image")
@@ -69,6 +70,26 @@ def test_the_pixels_are_counted_before_decoding(kind: str, monkeypatch: pytest.M
     monkeypatch.setattr(heif, "_decode_with_pillow", lambda data, kind: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="pixels are more than the 2,000 allowed"):
         load_image(data)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_very_many_boxes_are_not_looked_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(kind)
+    monkeypatch.setattr(heif, "MAX_PARTS", 2)  # the boxes ftyp and meta
+    assert load_image(data).size
+    monkeypatch.setattr(heif, "MAX_PARTS", 1)
+    with pytest.raises(ImageError, match="damaged"):
+        load_image(data)
+
+
+def test_very_many_sizes_in_a_header_are_not_looked_at() -> None:
+    photo = encode("HEIC")
+    start = photo[: photo.index(b"meta") - 4]
+    for count, problem in ((0, "no size"), (MAX_PARTS + 1, "too many sizes")):
+        sizes = b"ispe" * count
+        data = start + (len(sizes) + 8).to_bytes(4, "big") + b"meta" + sizes
+        with pytest.raises(ValueError, match=problem):
+            heif.decode_heif(data, "HEIC", lambda width, height: None)
 
 
 @pytest.mark.usefixtures("without_pillow")

@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from halnet.photos.image_formats import UNREAD, find_format, image_size
+from halnet.photos.image_formats import UNREAD, find_format, image_size, jpeg_segments
 
 
 def boxes(brand: bytes, *others: bytes) -> bytes:
@@ -44,3 +44,11 @@ def test_both_headers_of_bmp_state_the_size() -> None:
     new = b"BM" + bytes(12) + struct.pack("<Iii", 40, 30, -20)
     old = b"BM" + bytes(12) + struct.pack("<IHH", 12, 30, 20)
     assert image_size(new) == image_size(old) == (30, 20)
+
+
+def test_segments_of_a_jpeg_are_found_behind_padding_and_in_all_scans() -> None:
+    frame = b"\xc0\0\x0b\x08\0\x14\0\x1e\1\1\x11\0"
+    scan = b"\xff\xda\0\3\xda" + b"data\xff\0\xff\xd0data"
+    data = b"\xff\xd8" + b"\xff" * 100_000 + frame + scan + scan + b"\xff\xd9" + scan
+    assert [marker for marker, _ in jpeg_segments(data)] == [0xC0, 0xDA, 0xDA, 0xD9]
+    assert image_size(data) == (30, 20)

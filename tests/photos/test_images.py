@@ -8,7 +8,7 @@ import pytest
 
 from halnet.errors import ImageError
 from halnet.photos import images
-from halnet.photos.image_formats import image_size
+from halnet.photos.image_formats import MAX_PARTS, image_size
 from halnet.photos.images import encode_image, load_image
 
 RED, BLUE = (200, 30, 20), (20, 30, 200)
@@ -205,6 +205,31 @@ def test_the_number_of_pixels_is_checked_before_decoding() -> None:
     bomb += struct.pack(">I", zlib.crc32(chunk)) + b"\x00" * 200
     with pytest.raises(ImageError, match=r"60000 x 60000 pixels are more than the 100,000,000"):
         load_image(bomb)
+
+
+def test_a_jpeg_with_very_many_scans_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scan goes over all pixels, and takes only a few bytes."""
+    data = cv2.imencode(".jpg", half_and_half(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()
+    last = data.rindex(b"\xff\xda")
+    monkeypatch.setattr(images, "MAX_SCANNED", 64 * 40 * 15)
+    for added, ending in ((5, b""), (0, data[last:] * 100)):  # what follows the photo is not a scan
+        assert load_image(data[:-2] + data[last:-2] * added + b"\xff\xd9" + ending).size
+    with pytest.raises(ImageError, match="16 scans of 64 x 40 pixels are more than the 38,400"):
+        load_image(data[:-2] + data[last:-2] * 6 + b"\xff\xd9")
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "end"),
+    [
+        (b"\xff\xd8", b"\xff\xe0\0\2", encode(half_and_half(), ".jpg")[2:]),
+        (encode(half_and_half())[:33], b"\0\0\0\0teXt\0\0\0\0", encode(half_and_half())[33:]),
+    ],
+)
+def test_very_many_parts_of_a_file_are_not_looked_at(start: bytes, part: bytes, end: bytes) -> None:
+    """They would take seconds, for nothing."""
+    assert load_image(start + end).shape == (40, 64, 3)
+    with pytest.raises(ImageError, match="damaged"):
+        load_image(start + part * MAX_PARTS + end)
 
 
 @pytest.mark.parametrize("source", [encode(half_and_half(), ".jpg"), half_and_half()])

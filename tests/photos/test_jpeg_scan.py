@@ -16,6 +16,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "optimised": {"optimize": True},
     "progressive": {"progressive": True},
+    "progressive, fine": {"progressive": True, "quality": 95},
     "restarts": {"restart_marker_rows": 1},
 }
 
@@ -34,7 +35,7 @@ def portrait(border: int) -> np.ndarray:
 @pytest.fixture(scope="module", params=WAYS)
 def jpeg(request: pytest.FixtureRequest) -> bytes:
     data = io.BytesIO()
-    pil.fromarray(portrait(500)).save(data, "JPEG", quality=30, **WAYS[request.param])
+    pil.fromarray(portrait(500)).save(data, "JPEG", **{"quality": 30, **WAYS[request.param]})
     return data.getvalue()
 
 
@@ -74,15 +75,27 @@ def test_a_flat_picture_is_not_taken_for_a_damaged_one() -> None:
         assert decode_jpeg(data.getvalue(), decode) is not None
 
 
-def test_an_intact_photo_is_decoded_once() -> None:
-    calls: list[int] = []
+class Count:
+    """Decodes files, and counts how often."""
 
-    def count(data: bytes) -> Picture | None:
-        calls.append(len(data))
+    calls = 0
+
+    def __call__(self, data: bytes) -> Picture | None:
+        self.calls += 1
         return decode(data)
 
+
+def test_an_intact_photo_is_decoded_once() -> None:
+    count = Count()
     assert decode_jpeg(bundled("portrait.jpg").read_bytes(), count) is not None
-    assert len(calls) == 1
+    assert count.calls == 1
+
+
+def test_a_damaged_photo_is_decoded_four_times_at_most(jpeg: bytes) -> None:
+    """Each time takes a second for the largest photos."""
+    count = Count()
+    assert decode_jpeg(jpeg[: len(jpeg) // 3] + bytes(len(jpeg)), count) is None
+    assert count.calls <= 4
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\0"])
