@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import click
 
+from halnet.reporting.markdown import markdown_table
+
 
 def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table in Markdown; each row has one cell for each column."""
-    for row in (columns, ["---"] * len(columns), *rows):
-        click.echo(f"| {' | '.join(row)} |")
+    click.echo(markdown_table(columns, rows))

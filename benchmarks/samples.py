@@ -6,9 +6,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from halnet.alignment import MARGIN, align, inner_crop
 from halnet.artifact import bundled
-from halnet.faces import DetectedFace
+from halnet.faces.alignment import MARGIN, align, inner_crop
+from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image, load_image
 from halnet.runtimes.base import Crops
 

@@ -76,7 +76,7 @@ def verify(
     compared, and what `Verifier` raises.
     """
     verifier = Verifier(config, on_progress)
-    paths = _expand(artifacts)
+    paths = expand_folders(artifacts)
     verifier.prepare()
     compared: dict[Path, Parity] = {}
     skipped: dict[Path, HalnetError] = {}
@@ -98,8 +98,11 @@ def _to_text(errors: Mapping[Path, HalnetError]) -> dict[Path, str]:
     return {path: str(error) for path, error in errors.items()}
 
 
-def _expand(artifacts: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """Return the path of each artifact, and whether the manifest of a folder lists it."""
+def expand_folders(artifacts: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """Return the path of each artifact, and whether the manifest of a folder lists it.
+
+    Raises ArtifactError for a folder whose manifest is damaged or lists no artifact.
+    """
     paths: list[tuple[Path, bool]] = []
     for path in artifacts:
         if (path / MANIFEST_FILE).exists():

@@ -7,7 +7,8 @@ from typing import Any
 
 from halnet.errors import ConfigError
 
-# Photos of one of several datasets. With fewer, its MAE and its 99th percentile change by chance.
+# Photos of one of several datasets. With fewer, the bound below is no better than the largest
+# shift, and the MAE changes by chance.
 MIN_SET = 299
 
 
@@ -39,7 +40,7 @@ class Budget:
     """How far ages may shift on the validation split."""
 
     mae: float = 0.05  # years, limit of abs(delta MAE)
-    p99: float = 2.0  # years, limit of the 99th percentile of abs(delta age)
+    p99: float = 2.0  # years, limit of the 99th percentile of abs(delta age), for other photos too
 
     def __post_init__(self) -> None:
         for name, value in (("mae", self.mae), ("p99", self.p99)):
@@ -49,24 +50,18 @@ class Budget:
     def allows(self, shift: AgeShift) -> bool:
         """Return whether a shift is within the budget, for all photos and for each large dataset.
 
-        Of all photos together, the upper bound of the percentile is compared with the limit, so
-        that the limit holds for other photos too. Of a dataset, the percentile is. A few hundred
-        photos have no better bound than their largest shift, which would be another limit.
-
         An unknown change of the MAE counts as 0.
         """
         return self.find_excess(shift) is None
 
-    def find_excess(self, shift: AgeShift) -> tuple[str, float, float | None] | None:
+    def find_excess(self, shift: AgeShift) -> tuple[str, AgeShift] | None:
         """Return the first part of a shift that exceeds the budget; None if it is within it.
 
-        The values are the name of a dataset, or "" for all photos together, what was compared with
-        the limit of the percentile, and the change of the MAE, in years.
+        The part has the name of a dataset, or "" for all photos together.
         """
-        compared = {"": shift.p99_bound, **{name: s.p99 for name, s in shift.by_set.items()}}
         for name, part in {"": shift, **shift.by_set}.items():
-            if not (compared[name] <= self.p99 and abs(part.delta_mae or 0.0) <= self.mae):
-                return name, compared[name], part.delta_mae
+            if not (part.p99_bound <= self.p99 and abs(part.delta_mae or 0.0) <= self.mae):
+                return name, part
         return None
 
 

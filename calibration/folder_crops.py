@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import MARGIN, align
 from halnet.batches import predict_photos
 from halnet.calibration.crops import (
     MIN_PHOTOS,
@@ -23,6 +22,7 @@ from halnet.datasets.crop_hash import describe_crop, hash_description
 from halnet.datasets.record import Record
 from halnet.datasets.twins import find_twins_between
 from halnet.errors import ConfigError
+from halnet.faces.alignment import MARGIN, align
 from halnet.network.checkpoint import Checkpoint
 from halnet.photos.images import load_image
 from halnet.photos.photo_files import find_photos

@@ -59,15 +59,14 @@ def search(
 
 def _explain_failure(budget: Budget, last: Step) -> str:
     """Return the error message for a budget that is not met with one layer quantized."""
-    excess = budget.find_excess(last.shift)
-    assert excess is not None
-    name, years, delta = excess
+    name, shift = budget.find_excess(last.shift) or ("", last.shift)
     where = f" on {name}" if name else ""
+    delta = shift.delta_mae
     change = "" if delta is None else f"a change of {delta:+.3f} years and "
     return (
         "no INT8 model meets the budget with 95 % confidence: expected the MAE to change by at "
         f"most {budget.mae:g} years and 99 % of ages to shift by at most {budget.p99:g} years, "
-        f"found {change}a shift of {years:.2f} years{where} with only one layer "
+        f"found {change}a shift of {shift.p99_bound:.2f} years{where} with only one layer "
         "quantized; "
         "allow more with --max-mae-delta and --max-p99, or fine-tune the model with halnet train "
         "--quantize int8"

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halnet.alignment import CROP_SIZE
 from halnet.calibration.crops import CalibrationCrops
+from halnet.faces.alignment import CROP_SIZE
 from halnet.network.checkpoint import Checkpoint
 from halnet.network.model import AgeNet
 from halnet.runtimes.base import Crops

@@ -15,9 +15,8 @@ from halnet.export.config import ExportConfig
 from halnet.export.exported import Checked, Exported, Staged, Verdict, put_in_place
 from halnet.export.formats import FORMATS
 from halnet.export.manifest import check_manifest
-from halnet.packages import import_library
+from halnet.packages import import_library, import_onnxruntime
 from halnet.placing import check_target, staging
-from halnet.packages import import_onnxruntime
 
 if TYPE_CHECKING:
     from halnet.export.int8 import Int8

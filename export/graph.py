@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halnet.alignment import CROP_SIZE
+from halnet.faces.alignment import CROP_SIZE
 from halnet.network.attention import CoordinateAttention
 from halnet.network.folding import fold_batch_norms
 from halnet.network.model import AgeNet

@@ -7,11 +7,11 @@ import onnx
 import torch
 from torch import nn
 
-from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
 from halnet.export.graph import HalfNet
+from halnet.faces.alignment import CROP_SIZE
 from halnet.network.model import AgeNet
 
 OPSET = 18  # the oldest that PyTorch's exporter writes; every runtime here reads it

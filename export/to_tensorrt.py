@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, Metadata
 from halnet.errors import ArtifactError, ConfigError
 from halnet.export.config import Target
 from halnet.export.zero_points import check_zero_points
+from halnet.faces.alignment import CROP_SIZE
 from halnet.runtimes.cuda import pick_gpu
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 from halnet.runtimes.trt import import_tensorrt

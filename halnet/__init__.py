@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from halnet.faces import DetectedFace, Detector, FaceDetector
+    from halnet.faces.detected import DetectedFace, Detector
+    from halnet.faces.yunet import FaceDetector
     from halnet.predictor import Predictor
     from halnet.results import Ages, Face
     from halnet.runtimes.backends import open_runtime
@@ -24,10 +25,10 @@ __all__ = [
 
 _MODULES = {
     "Ages": "halnet.results",
-    "DetectedFace": "halnet.faces",
-    "Detector": "halnet.faces",
+    "DetectedFace": "halnet.faces.detected",
+    "Detector": "halnet.faces.detected",
     "Face": "halnet.results",
-    "FaceDetector": "halnet.faces",
+    "FaceDetector": "halnet.faces.yunet",
     "Predictor": "halnet.predictor",
     "RuntimeOptions": "halnet.runtimes.base",
     "open_runtime": "halnet.runtimes.backends",

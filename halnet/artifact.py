@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from halnet.ages import AGE_MAX, AGE_MIN, CALIBRATION_KINDS, LEGAL_AGE, AgeCalibration
-from halnet.alignment import CROP_SIZE, TEMPLATE
 from halnet.errors import ArtifactError
-from halnet.faces import YUNET_NAME
+from halnet.faces.alignment import CROP_SIZE, TEMPLATE
+from halnet.faces.yunet_file import YUNET_NAME
 from halnet.json_text import parse_json
 
 FORMAT_VERSION = 2  # of the metadata; 1, with a single dataset, is read too

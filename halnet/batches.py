@@ -15,9 +15,10 @@ from typing import Any
 from halnet.ages import LEVEL
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
+from halnet.faces.photo_view import PhotoView
 from halnet.files import replacing
 from halnet.parallel import map_in_order
-from halnet.photos.images import MAX_BYTES, Image, encode_image, load_image
+from halnet.photos.images import MAX_BYTES, Image, encode_image
 from halnet.photos.photo_files import read_stdin
 from halnet.predictor import Predictor
 from halnet.results import FORMAT, Face
@@ -79,14 +80,14 @@ def _predict_photo(
 ) -> PhotoResult:
     try:
         if photo == STDIN:
-            image = load_image(read_stdin(MAX_BYTES + 1), name="standard input")
+            view = PhotoView(read_stdin(MAX_BYTES + 1), name="standard input")
         else:
-            image = load_image(photo)
+            view = PhotoView(photo)
+        faces = _predict(predictor, view, selection)
     except ImageError as error:
         return PhotoResult(str(photo), [], str(error))
-    faces = _predict(predictor, image, selection)
     if photo in copies:
-        data = encode_image(draw_faces(image, faces, selection.level), ".jpg")
+        data = encode_image(draw_faces(view.image(), faces, selection.level), ".jpg")
         with replacing(copies[photo]) as temporary:
             temporary.write_bytes(data)
     return PhotoResult(str(photo), faces)
@@ -147,7 +148,9 @@ def plan_videos(videos: Sequence[str | Path], folder: Path) -> dict[str | Path, 
     return copies
 
 
-def _predict(predictor: Predictor, image: Image, selection: FaceSelection) -> list[Face]:
+def _predict(
+    predictor: Predictor, image: Image | PhotoView, selection: FaceSelection
+) -> list[Face]:
     found = predictor.detect(image)
     return predictor.predict_faces(image, found[:1] if selection.largest else found)
 

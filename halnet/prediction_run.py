@@ -18,13 +18,13 @@ from halnet.batches import (
 )
 from halnet.cores import find_cores
 from halnet.errors import ConfigError, ImageError
-from halnet.faces import Detector
+from halnet.faces.detected import Detector
+from halnet.faces.upright import open_detector
 from halnet.photos.photo_files import LeftOut, PhotoSearch, search_photos
 from halnet.predictor import Predictor
 from halnet.result_files import ResultFile, is_stdout, model_name
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
-from halnet.upright import open_detector
 from halnet.videos.video import display_name, is_video
 
 MANY = 4  # photos for each core: with fewer, one photo after the other is not slower

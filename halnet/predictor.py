@@ -6,22 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import numpy as np
-
-from halnet.alignment import align
 from halnet.closing import Closing
 from halnet.errors import ConfigError, DetectorError, HalnetError, ImageError
-from halnet.faces import (
-    DetectedFace,
-    Detector,
-    check_min_face,
-    largest_first,
-)
-from halnet.photos.images import Image, Photo, load_image
+from halnet.faces.detected import DetectedFace, Detector, check_min_face
+from halnet.faces.photo_view import PhotoView
+from halnet.faces.upright import open_detector
+from halnet.photos.images import Image, Photo
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec, check_crops
-from halnet.upright import open_detector
 
 Photos = list[Any] | tuple[Any, ...]  # several of `Photo`
 
@@ -38,7 +31,7 @@ class Predictor(Closing):
     - `model`: a model file, or an open `Runtime`. Default: the model that comes with halnet.
     - `runtime`, `device`, `threads`, `mode`: how to run a model file; see `RuntimeOptions`.
     - `detector`: a face detector (any callable, see `Detector`), or the path of a YuNet file.
-      Default: YuNet, which is downloaded on first use (see `halnet.faces.yunet_path`).
+      Default: YuNet, which is downloaded on first use (see `halnet.faces.yunet_file.yunet_path`).
     - `min_face`: faces with a box narrower than this, in pixels, are left out.
     - `flip`: whether each crop is averaged with its mirror image. This reduces the error a little
       and takes twice the time.
@@ -101,7 +94,7 @@ class Predictor(Closing):
     def __reduce__(self) -> tuple[Any, ...]:
         self.check_open()
         options: dict[str, Any] = {"detector": self._detector, "flip": self._flip}
-        options["min_face"] = self._min_face
+        options |= {"min_face": self._min_face, "threads": self._threads}
         return partial(type(self), **options), (self._runtime,)
 
     @overload
@@ -149,10 +142,10 @@ class Predictor(Closing):
         return results
 
     def _predict(self, photo: Photo) -> list[Face]:
-        image = load_image(photo)
-        return self.predict_faces(image, self.detect(image))
+        view = PhotoView(photo)
+        return self.predict_faces(view, self.detect(view))
 
-    def detect(self, image: Image) -> tuple[DetectedFace, ...]:
+    def detect(self, image: Image | PhotoView) -> tuple[DetectedFace, ...]:
         """Return the faces of an H x W x 3 uint8 RGB photo, the largest box first.
 
         Faces that are narrower than `min_face`, and those that are mostly outside of the photo, are
@@ -161,10 +154,9 @@ class Predictor(Closing):
         after close().
         """
         self.check_open()
-        image = load_image(image)  # an array stays as it is, after it was checked
-        return largest_first(self.detector(image), image, self._min_face)
+        return _view(image).detect(self.detector, self._min_face)
 
-    def predict_faces(self, image: Image, faces: Sequence[DetectedFace]) -> list[Face]:
+    def predict_faces(self, image: Image | PhotoView, faces: Sequence[DetectedFace]) -> list[Face]:
         """Return the ages of faces that were found in an H x W x 3 uint8 RGB photo, in order.
 
         Raises DetectorError for a face whose landmarks are far outside of the photo, and
@@ -173,14 +165,16 @@ class Predictor(Closing):
         self.check_open()
         if not faces:
             return []
+        view = _view(image)
+        width, height = view.size
         for face in faces:
-            if not face.is_inside(image):
+            if not face.is_inside(width, height):
                 raise DetectorError(
                     "landmarks of a detected face: expected places inside the photo of "
-                    f"{image.shape[1]} x {image.shape[0]} pixels, found {face.landmarks.tolist()}; "
+                    f"{width} x {height} pixels, found {face.landmarks.tolist()}; "
                     "give x and y in pixels of this photo"
                 )
-        ages = self.predict_crops(np.stack([align(image, face.landmarks) for face in faces]))
+        ages = self.predict_crops(view.crops([face.landmarks for face in faces]))
         return [
             Face(
                 age=float(ages.age[i]),
@@ -219,3 +213,7 @@ class Predictor(Closing):
         """Release the model."""
         super().close()
         self._runtime.close()
+
+
+def _view(image: Image | PhotoView) -> PhotoView:
+    return image if isinstance(image, PhotoView) else PhotoView(image)

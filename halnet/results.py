@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.ages import LEVEL, AgeCalibration, Floats, mean_and_stddev
-from halnet.alignment import Landmarks
+from halnet.faces.alignment import Landmarks
 
 FORMAT = 2  # version of the results in files; those of version 1 do not state it
 

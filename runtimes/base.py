@@ -16,6 +16,7 @@ from halnet.closing import Closing
 from halnet.errors import ArtifactError, ConfigError, HalnetError
 from halnet.forking import Forkable
 from halnet.results import Outputs, join_outputs
+from halnet.runtimes.device_clock import DeviceClock, DeviceTimes, read_marks
 
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
 
@@ -38,17 +39,20 @@ class RuntimeOptions:
     """How to run a model: with which runtime, on which device.
 
     A named runtime or device is used, or an error says why that is not possible. If a field is
-    "auto", halnet chooses. Raises ConfigError if `threads` is below 1.
+    "auto", halnet chooses. Raises ConfigError if `threads` or `calls` is below 1.
     """
 
     runtime: str = "auto"  # "auto", or a name in `halnet.runtimes.BACKENDS`
     device: str = "auto"  # "auto", "cpu", or another device of the runtime, such as "cuda:1", "gpu"
     threads: int | None = None  # CPU threads of one inference; None: one for each usable core
     mode: str = "latency"  # "latency" for single calls, "throughput" for many crops in one call
+    calls: int = 1  # calls that threads of the program make at the same time, as a rule
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads: expected at least 1, found {self.threads}")
+        for name in ("threads", "calls"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: expected at least 1, found {value}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class Runtime(Protocol):
         """Return the outputs for N x 224 x 224 x 3 uint8 RGB crops. N is at least 1."""
         ...
 
+    def time_on_device(self, images: Crops) -> DeviceTimes | None:
+        """Run crops once and return the times by the clock of the GPU; None if there is none."""
+        ...
+
     def close(self) -> None:
         """Release the model. A second call does nothing."""
         ...
@@ -98,6 +106,8 @@ class RuntimeBase(Forkable, Closing):
     """
 
     spec: RuntimeSpec
+    _clock: DeviceClock | None = None  # `_open` sets it where the device has a clock
+    _marks: list[Any] | None = None  # of the run that is being timed; None: no run is
 
     def __init__(self, model: Any, options: RuntimeOptions = RuntimeOptions()) -> None:
         """Open a model, which is a path or what else the back end accepts."""
@@ -137,9 +147,32 @@ class RuntimeBase(Forkable, Closing):
             _check_outputs(self.spec.model, parts[-1], len(part))
         return join_outputs(parts, len(crops))
 
+    def time_on_device(self, images: Crops) -> DeviceTimes | None:
+        """Run crops once and return the times by the clock of the GPU; None if there is none.
+
+        Only one thread at a time may call this. Raises what `run` raises.
+        """
+        self.check_open()
+        if self._clock is None:
+            return None
+        self._marks = []
+        try:
+            self.run(images)
+            return read_marks(self._clock, self._marks)
+        finally:
+            self._marks = None
+
     def _infer(self, crops: Crops) -> Outputs:
-        """Return the outputs for C-contiguous crops, as many as the model accepts at once."""
+        """Return the outputs for C-contiguous crops, as many as the model accepts at once.
+
+        Where there is a `_clock`, this calls `_mark` at each of the moments in `MARKS`.
+        """
         raise NotImplementedError
+
+    def _mark(self) -> None:
+        """Mark this moment if the run is being timed."""
+        if self._clock is not None and self._marks is not None:
+            self._marks.append(self._clock.mark())
 
 
 def check_crops(images: Crops) -> Crops:

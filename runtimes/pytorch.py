@@ -44,6 +44,7 @@ class PyTorchRuntime(RuntimeBase):
         # `to` moves a module in place, but the loaded checkpoint of a caller must not move.
         network = checkpoint.model if on_cpu else deepcopy(checkpoint.model).to(target)
         self._torch = torch
+        self._clock = _Clock(torch, target) if target.type == "cuda" else None
         self._device = target
         self._network: Any = network.eval()
         self.spec = RuntimeSpec(
@@ -78,9 +79,32 @@ class PyTorchRuntime(RuntimeBase):
             torch.autocast(self._device.type, enabled=False),
             torch.backends.cudnn.flags(allow_tf32=False),
         ):
+            self._mark()
             batch = torch.from_numpy(crops).to(self._device)
+            self._mark()
             outputs = dict(zip(OUTPUT_NAMES, self._network(batch), strict=True))
-        return Outputs(**{name: np.asarray(value.cpu()) for name, value in outputs.items()})
+            self._mark()
+        found = Outputs(**{name: np.asarray(value.cpu()) for name, value in outputs.items()})
+        self._mark()
+        return found
+
+
+class _Clock:
+    """The clock of the GPU, read by events in PyTorch's stream."""
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        self._torch, self._device = torch, device
+
+    def mark(self) -> Any:
+        """Return an event that the GPU passes when the work before it is done."""
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record(self._torch.cuda.current_stream(self._device))
+        return event
+
+    def between(self, first: Any, second: Any) -> float:
+        """Return the milliseconds between two events, the second of which is waited for."""
+        second.synchronize()
+        return float(first.elapsed_time(second))
 
 
 def devices() -> list[str]:

@@ -7,7 +7,7 @@ that it was built for this version of the library and this GPU.
 import ctypes
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.ages import AGES
-from halnet.alignment import CROP_SIZE
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.faces.alignment import CROP_SIZE
 from halnet.packages import import_library
 from halnet.results import Outputs
 from halnet.runtimes.base import (
@@ -30,9 +30,7 @@ from halnet.runtimes.base import (
     RuntimeSpec,
 )
 from halnet.runtimes.cuda import Gpu, find_gpus, pick_gpu
-from halnet.runtimes.sidecar import Sidecar, sidecar_path
-
-LIBRARIES = ("tensorrt_rtx", "tensorrt")  # modules with the same interface; the first is preferred
+from halnet.runtimes.sidecar import LIBRARIES, Sidecar, sidecar_path
 
 
 class TensorRTRuntime(RuntimeBase):
@@ -72,6 +70,7 @@ class TensorRTRuntime(RuntimeBase):
         self._context = _context(trt, self._engine)
         minimum, _, maximum = sidecar.batches
         self._buffers: _Buffers | None = _Buffers(cuda, self._context, gpu.index, maximum)
+        self._clock = self._buffers.clock
         self._lock = threading.Lock()
         self.spec = RuntimeSpec(
             "tensorrt",
@@ -90,14 +89,43 @@ class TensorRTRuntime(RuntimeBase):
         if self._buffers is not None:
             if not self.is_forked:  # CUDA does not work in a forked process
                 self._buffers.free()
-            self._buffers = None
+            self._buffers = self._clock = None
             self._context = self._engine = self._runtime = None
 
     def _infer(self, crops: Crops) -> Outputs:
         with self._lock:
             self.check_open()
             assert self._buffers is not None
-            return self._buffers.run(crops)
+            return self._buffers.run(crops, self._mark)
+
+
+class _Clock:
+    """The clock of the GPU, read by events in the stream of all operations."""
+
+    def __init__(self, cuda: Any, stream: Any) -> None:
+        self._cuda, self._stream = cuda, stream
+
+    def mark(self) -> Any:
+        """Return an event that the GPU passes when the work before it is done."""
+        event = _Event(self._cuda)
+        _check(self._cuda.cudaEventRecord(event.handle, self._stream))
+        return event
+
+    def between(self, first: "_Event", second: "_Event") -> float:
+        """Return the milliseconds between two events that the GPU has passed."""
+        return float(_check(self._cuda.cudaEventElapsedTime(first.handle, second.handle)))
+
+
+class _Event:
+    """A CUDA event, which is destroyed with this object."""
+
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
+        self.handle = _check(cuda.cudaEventCreate())
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self._cuda.cudaEventDestroy(self.handle)
 
 
 class _Buffers:
@@ -106,6 +134,7 @@ class _Buffers:
     def __init__(self, cuda: Any, context: Any, gpu: int, maximum: int) -> None:
         self._cuda, self._context, self._gpu = cuda, context, gpu
         self._stream = _check(cuda.cudaStreamCreate())
+        self.clock = _Clock(cuda, self._stream)
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             INPUT_NAME: ((maximum, CROP_SIZE, CROP_SIZE, 3), np.uint8),
             "age": ((maximum,), np.float32),
@@ -122,23 +151,30 @@ class _Buffers:
             self._device[name] = int(_check(cuda.cudaMalloc(size)))
             context.set_tensor_address(name, self._device[name])
 
-    def run(self, crops: Crops) -> Outputs:
-        """Copy the crops to the device, run the engine, and copy the outputs back."""
+    def run(self, crops: Crops, mark: Callable[[], None]) -> Outputs:
+        """Copy the crops to the device, run the engine, and copy the outputs back.
+
+        `mark` is called at each of the moments in `halnet.runtimes.device_clock.MARKS`.
+        """
         cuda, count = self._cuda, len(crops)
         _check(cuda.cudaSetDevice(self._gpu))  # each thread has its own current device
         self._host[INPUT_NAME][:count] = crops
+        mark()
         self._copy(INPUT_NAME, count, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
         if not self._context.set_input_shape(INPUT_NAME, crops.shape):
             raise ArtifactError(
                 f"TensorRT refused a batch of {count} crops, which the engine was not built for; "
                 "export the checkpoint again"
             )
+        mark()
         if not self._context.execute_async_v3(int(self._stream)):
             raise RuntimeUnavailableError(
                 "TensorRT could not run the engine; the messages that it printed say why"
             )
+        mark()
         for name in OUTPUT_NAMES:
             self._copy(name, count, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
+        mark()
         _check(cuda.cudaStreamSynchronize(self._stream))
         return Outputs(*(self._host[name][:count].copy() for name in OUTPUT_NAMES))
 

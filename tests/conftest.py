@@ -21,7 +21,7 @@ from halnet.datasets.origin import Origin
 from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.preparing import prepare
 from halnet.errors import DetectorError, HalnetError
-from halnet.faces import yunet_path
+from halnet.faces.yunet_file import yunet_path
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
@@ -351,8 +351,8 @@ def write_video() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def portrait_crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the crop of the bundled portrait, 1 x 224 x 224 x 3 uint8 RGB."""
-    from halnet.alignment import align
     from halnet.benchmarks.samples import portrait
+    from halnet.faces.alignment import align
 
     image, face = portrait()
     path = tmp_path_factory.mktemp("portrait") / "crop.npy"

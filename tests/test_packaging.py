@@ -21,21 +21,23 @@ FOLDERS = {
     "halnet.export": "export",
     "halnet.benchmarks": "benchmarks",
 }
-CORE_FOLDERS = ("photos", "videos")
+CORE_FOLDERS = ("faces", "photos", "videos")
 # The core. A module may import the modules of the lines above its own line, and no others.
 CORE = (
     ("errors",),
-    ("cache", "cores", "forking", "photos.photo_objects"),
+    ("cache", "cores", "forking", "parallel", "photos.photo_objects"),
     ("ages", "closing", "files", "json_text", "packages", "photos.image_formats"),
-    ("photos.heif", "photos.jpeg_scan", "placing"),
+    ("faces.yunet_file", "photos.heif", "photos.jpeg_scan", "placing"),
     ("photos.images",),
-    ("age_calibration", "alignment", "videos.video"),
-    ("faces", "photos.photo_files", "results", "videos.live_video", "videos.video_file"),
+    ("age_calibration", "faces.alignment", "faces.yunet_engines", "videos.video"),
+    ("faces.detected", "faces.yunet_output"),
+    ("faces.looks", "faces.photo_view", "faces.yunet"),
+    ("faces.upright", "photos.photo_files", "results", "videos.live_video", "videos.video_file"),
     ("artifact", "drawing", "tracking"),
     ("trained_on",),
 )
 # From photos to faces with ages. These modules may import the runtimes.
-PREDICTION = (("upright",), ("predictor",), ("batches",), ("result_files",), ("prediction_run",))
+PREDICTION = (("predictor",), ("batches",), ("result_files",), ("prediction_run",))
 # Modules of evaluation that may import the runtimes too.
 EVALUATORS = ("accuracy", "parity", "robustness", "robustness_plot")
 # The parts that the modules of each part may import, in addition to their own part.
@@ -47,12 +49,13 @@ MAY_IMPORT = {
     "prediction": {"core", "runtimes"},
     "evaluation": {"core", "datasets"},
     "evaluators": {"core", "datasets", "runtimes", "prediction", "evaluation"},
+    "reporting": {"core", "evaluation"},
     "training": {"core", "network", "datasets", "evaluation"},
     "calibration": {"core", "network", "datasets", "runtimes", "prediction"},
     "export": {"core", "network", "datasets", "runtimes", "calibration", "evaluation"},
     "benchmarks": {
         *("core", "network", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
-        *("training", "calibration", "export"),
+        *("training", "calibration", "export", "reporting"),
     },
     "demo": {"core", "runtimes", "prediction"},
 }
@@ -70,6 +73,7 @@ EXTRAS = {
     "tensorrt_rtx",
     "sklearn",
     "matplotlib",
+    "jinja2",
 }
 
 
@@ -243,10 +247,10 @@ def test_running_a_checkpoint_loads_no_training_library() -> None:
 
 PUBLIC = {
     "Ages": "halnet.results",
-    "DetectedFace": "halnet.faces",
-    "Detector": "halnet.faces",
+    "DetectedFace": "halnet.faces.detected",
+    "Detector": "halnet.faces.detected",
     "Face": "halnet.results",
-    "FaceDetector": "halnet.faces",
+    "FaceDetector": "halnet.faces.yunet",
     "Predictor": "halnet.predictor",
     "RuntimeOptions": "halnet.runtimes.base",
     "__version__": "halnet",

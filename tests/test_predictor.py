@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from halnet import Ages, DetectedFace, Detector, Face, Predictor
-from halnet.alignment import align
 from halnet.artifact import bundled, sha256_file
 from halnet.benchmarks.samples import portrait, sample_crops
 from halnet.errors import ConfigError, DetectorError, ImageError
+from halnet.faces.alignment import align
+from halnet.faces.upright import UprightDetector
 from halnet.runtimes.fake import FakeRuntime
-from halnet.upright import UprightDetector
 
 SMALL = (0.0, 0.0, 20.0, 20.0)  # box of the second face
 

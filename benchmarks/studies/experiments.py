@@ -141,7 +141,7 @@ def count_gmac(model: Any) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from halnet.alignment import CROP_SIZE
+    from halnet.faces.alignment import CROP_SIZE
 
     crop = torch.zeros(1, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -22,9 +22,8 @@ from halnet.export.samples import find_samples
 from halnet.export.to_onnx import write_onnx
 from halnet.export.to_openvino import save_openvino, write_openvino
 from halnet.network.checkpoint import Checkpoint
-from halnet.packages import import_library
+from halnet.packages import import_library, import_openvino
 from halnet.runtimes.base import Crops
-from halnet.packages import import_openvino
 
 NNCF_PHOTOS = 300  # NNCF's default number of photos
 ONNX_NAME, OPENVINO_NAME = (FORMATS[name].file_names["int8"] for name in ("onnx", "openvino"))

@@ -19,15 +19,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import Landmarks, Matrix, roll
 from halnet.benchmarks.markdown import print_markdown
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record, exact_records
-from halnet.faces import DetectedFace, Detector, FaceDetector
+from halnet.faces.alignment import Landmarks, Matrix, roll
+from halnet.faces.detected import DetectedFace, Detector
+from halnet.faces.upright import UprightDetector
+from halnet.faces.yunet import FaceDetector
 from halnet.photos.images import Image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
-from halnet.upright import UprightDetector
 
 STEP = 30  # degrees
 COLUMNS = (

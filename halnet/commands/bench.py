@@ -1,27 +1,32 @@
 """`halnet bench` and `halnet-bench`."""
 
-import json
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+import textwrap
 from pathlib import Path
 
 import click
 
-from halnet.artifact import label_model
-from halnet.benchmarks.speed import BenchConfig, Timing, bench, cpu_name
-from halnet.commands.options import RUNTIMES, join_names, json_option, runtime_options
-from halnet.commands.output import print_table
-from halnet.cores import describe_threads, find_cores
-from halnet.errors import ArtifactError, HalnetError, RuntimeUnavailableError
-from halnet.runtimes.backends import (
-    bundled_model,
-    bundled_runtime,
-    bundled_runtimes,
-    installed,
-    open_model,
+from halnet.benchmarks.bench_report import BenchReport
+from halnet.benchmarks.bench_run import BenchRun, run_bench
+from halnet.benchmarks.bench_sections import describe_report, find_sections
+from halnet.benchmarks.board import read_board
+from halnet.benchmarks.machine import MAX_LOAD, WAIT_LIMIT
+from halnet.benchmarks.model_errors import DataConfig
+from halnet.benchmarks.report_files import FILES, check_report_folder, to_csv, write_report
+from halnet.benchmarks.speed import SECONDS, BenchConfig
+from halnet.commands.options import (
+    RUNTIMES,
+    FiniteRange,
+    join_names,
+    json_option,
+    runtime_options,
+    split_option,
 )
-from halnet.runtimes.base import Runtime, RuntimeOptions
+from halnet.commands.output import print_table
+from halnet.files import write_text
+from halnet.placing import check_target
+from halnet.runtimes.base import RuntimeOptions
+
+HEAD_WIDTH = 16  # characters of a line of a column's head
 
 
 @click.command("bench")
@@ -45,109 +50,155 @@ from halnet.runtimes.base import Runtime, RuntimeOptions
     "--runs",
     default=BenchConfig.runs,
     show_default=True,
-    help="Number of timed runs of each model.",
+    help="Least number of timed runs of each model.",
+)
+@click.option(
+    "--seconds",
+    default=SECONDS,
+    show_default=True,
+    type=FiniteRange(0),
+    help="Least time that the timed runs of each model take together.",
 )
 @click.option(
     "--warmup",
     default=BenchConfig.warmup,
     show_default=True,
-    help="Number of runs before the timed runs of each model.",
+    type=click.IntRange(0),
+    help="Least number of runs of each model before the timed runs. More follow until the time of "
+    "a run is stable. 0: no warm-up.",
+)
+@click.option(
+    "--starts",
+    default=BenchRun.starts,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How often each model is started in a process of its own, to measure the time to the "
+    "first age and the peak memory. 0: not at all.",
+)
+@click.option(
+    "--data",
+    type=Path,
+    multiple=True,
+    help="Folder of a prepared dataset, which halnet prepare wrote. The MAE and the share of true "
+    "ages inside the 90 % interval of each model stand beside its times. Name several datasets by "
+    "repeating the option.",
+)
+@split_option
+@click.option(
+    "--limit",
+    default=DataConfig.limit,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Largest number of photos of each dataset, spread evenly. 0: all of them.",
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    help=f"Wait until the load of the machine is at most {MAX_LOAD:.0%} of its cores, for "
+    f"{WAIT_LIMIT / 60:.0f} minutes at most.",
 )
 @json_option()
+@click.option("--csv", "csv_file", type=Path, help="Write a row for each model into this CSV file.")
+@click.option(
+    "--report",
+    "report_folder",
+    type=Path,
+    help=f"Write the report into this folder, as {join_names(FILES, 'and')}. The page needs the "
+    "extra report, and no network.",
+)
+@click.option(
+    "--against",
+    type=Path,
+    help="JSON file of an earlier report. The times are compared with those in it.",
+)
+@click.option(
+    "--board",
+    type=Path,
+    help="Time nothing: print one table in Markdown of all reports (JSON files) in this folder.",
+)
 def command(
     models: tuple[Path, ...],
     runtimes: tuple[str, ...],
     options: RuntimeOptions,
     batch: int,
     runs: int,
+    seconds: float,
     warmup: int,
+    starts: int,
+    data: tuple[Path, ...],
+    split: str,
+    limit: int,
+    wait: bool,
     as_json: bool,
+    csv_file: Path | None,
+    report_folder: Path | None,
+    against: Path | None,
+    board: Path | None,
 ) -> int:
     """Time MODELS side by side (default: the one that comes with halnet on all installed runtimes).
 
-    The runtimes take turns on the same crops. In each turn, a runtime makes one run that is not
-    timed and then several runs that all count. A run goes from aligned crops in memory to ages in
-    memory, without the decoding of photos and the face detection. A model that was exported for a
-    fixed number of crops computes so many in each run, and the end of the output says so.
+    A folder that halnet export wrote stands for all artifacts that its manifest.json lists. Of
+    these, a model is skipped if its runtime is missing on this machine. If they were made from a
+    checkpoint that comes with halnet, and PyTorch is installed, it is timed too, so that the others
+    are compared with it.
 
-    If one of several models is missing or damaged, or does not run here, the others are timed, and
-    the exit status is 1.
+    The models take turns on the same crops. In each turn, a model makes one run that is not timed
+    and then several runs that all count. A run goes from aligned crops in memory to ages in memory,
+    without the decoding of photos and the face detection. A model that was exported for a fixed
+    number of crops computes so many in each run, and the output says so. The output also warns of
+    times that are too uncertain to be compared.
+
+    If one of several models is missing or damaged, or was named by itself and does not run here,
+    the others are timed, and the exit status is 1.
     """
-    config = BenchConfig(batch, runs, warmup)
-    with ExitStack() as stack:
-        opened, failed = _open(_pairs(models, runtimes, options.device), options, stack)
-        timings = bench(opened, config)
+    if board is not None:
+        if models:
+            raise click.UsageError("--board times nothing: leave out the models.")
+        return _print_board(board)
+    if csv_file is not None:
+        check_target(csv_file)
+    if report_folder is not None:
+        check_report_folder(report_folder)
+    config = BenchRun(
+        models,
+        runtimes,
+        options,
+        BenchConfig(batch, runs, warmup, seconds),
+        starts,
+        DataConfig(data, split, limit),
+        wait,
+        against,
+    )
+    report = run_bench(config, lambda text: click.echo(text, err=True))
+    if csv_file is not None:
+        write_text(csv_file, to_csv(report))
+    if report_folder is not None:
+        write_report(report_folder, report)
+        click.echo(f"{report_folder} has {join_names(FILES, 'and')}", err=True)
     if as_json:
-        values = {
-            "cpu": cpu_name(),
-            "cores": asdict(find_cores()),
-            "timings": [t.to_dict() for t in timings],
-            "failed": [
-                {"model": label_model(model), "runtime": name, "error": str(error)}
-                for (model, name), error in failed.items()
-            ],
-        }
-        click.echo(json.dumps(values))
+        click.echo(report.to_json(), nl=False)
     else:
-        print_timings(timings)
-        if any(timing.threads for timing in timings):  # 0 on a GPU
-            click.echo(f"On the CPU: {describe_threads(options.threads)}")
-        for (model, name), error in failed.items():
-            click.echo(f"{label_model(model)} (runtime {name}): not timed: {error}")
-    return 1 if failed else 0
+        print_report(report)
+    return 1 if report.failed else 0
 
 
-def _open(
-    pairs: Sequence[tuple[Path, str]], options: RuntimeOptions, stack: ExitStack
-) -> tuple[list[Runtime], dict[tuple[Path, str], HalnetError]]:
-    """Open models with runtimes; return those that could be opened, and why others could not.
-
-    Raises ArtifactError or RuntimeUnavailableError with all reasons if none could be opened.
-    """
-    opened: list[Runtime] = []
-    failed: dict[tuple[Path, str], HalnetError] = {}
-    for model, name in pairs:
-        try:
-            runtime = open_model(model, replace(options, runtime=name))
-        except (ArtifactError, RuntimeUnavailableError) as error:
-            failed[model, name] = error
-        else:
-            opened.append(stack.enter_context(runtime))
-    if not opened:
-        errors = list(failed.values())
-        raise type(errors[0])("; ".join(dict.fromkeys(map(str, errors))))
-    return opened, failed
+def _print_board(folder: Path) -> int:
+    found = read_board(folder)
+    click.echo(found.to_markdown(), nl=False)
+    for line in found.failed:
+        click.echo(f"halnet: {line}", err=True)
+    return 1 if found.failed else 0
 
 
-def _pairs(models: Sequence[Path], runtimes: Sequence[str], device: str) -> list[tuple[Path, str]]:
-    """Return each model with the name of each runtime that it is timed on."""
-    if models:
-        return [(model, name) for model in models for name in runtimes or ("auto",)]
-    names = runtimes or installed(bundled_runtimes(), device) or [bundled_runtime(device)]
-    return [(bundled_model(name), name) for name in names]
-
-
-def print_timings(timings: Sequence[Timing]) -> None:
-    """Print the table of a benchmark."""
-    columns = [
-        *("model", "runtime", "provider", "threads"),
-        *("median,\nms", "90th percentile,\nms", "99th percentile,\nms", "crops\nper second"),
-    ]
-    rows = [
-        [
-            timing.model,
-            f"{timing.runtime} {timing.version}",
-            timing.provider,
-            str(timing.threads),
-            f"{timing.p50:.2f}",
-            f"{timing.p90:.2f}",
-            f"{timing.p99:.2f}",
-            f"{timing.frames_per_second:.0f}",
-        ]
-        for timing in timings
-    ]
-    first = timings[0]
-    title = f"{cpu_name()}: {first.runs} runs of each model, batch size {first.batch}, in turns"
-    print_table(columns, rows, title)
-    for note in dict.fromkeys(timing.note for timing in timings if timing.note):
-        click.echo(note)
+def print_report(report: BenchReport) -> None:
+    """Print the sections of a benchmark's report: warnings, text and tables, without pictures."""
+    click.echo(describe_report(report))
+    for section in find_sections(report):
+        click.echo(f"\n{section.title.upper()}")
+        for warning in section.warnings:
+            click.echo(f"Warning: {warning}")
+        for paragraph in section.text:
+            click.echo(paragraph)
+        for table in section.tables:
+            heads = [textwrap.fill(column, HEAD_WIDTH) for column in table.columns]
+            print_table(heads, table.texts, table.title)

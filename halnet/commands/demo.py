@@ -7,7 +7,7 @@ import click
 from halnet.commands.options import detector_option, threads_option
 from halnet.demo.server import DemoConfig, serve
 from halnet.errors import ConfigError
-from halnet.faces import yunet_path
+from halnet.faces.yunet_file import yunet_path
 from halnet.packages import is_installed, needs
 
 

@@ -13,7 +13,7 @@ import click
 
 from halnet.datasets.split import SPLITS
 from halnet.evaluation.figures import DARK, LIGHT
-from halnet.faces import YUNET_VARIABLE
+from halnet.faces.yunet_file import YUNET_VARIABLE
 from halnet.runtimes.backends import BACKENDS
 from halnet.runtimes.base import RuntimeOptions
 

@@ -20,15 +20,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import MARGIN, align
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.source_photo import RejectedPhoto, SourceItem, age_text
 from halnet.errors import DatasetError, ImageError
-from halnet.faces import FaceDetector
+from halnet.faces.alignment import MARGIN
+from halnet.faces.photo_view import PhotoView
+from halnet.faces.yunet import FaceDetector
 from halnet.files import replacing
 from halnet.parallel import map_in_order
-from halnet.photos.images import Image, encode_image, load_image
+from halnet.photos.images import Image, encode_image
 
 CHUNK = 16  # number of photos that a worker process takes at a time
 QUEUE = 8  # number of chunks for each worker that are under way, so that memory stays flat
@@ -113,13 +114,14 @@ def crop_photo(source: Path, out: Path, model: Path, photo: SourceItem) -> Prepa
         photo.split,
     )
     try:
-        image = load_image(source / photo.source)
+        view = PhotoView(source / photo.source)
+        faces = view.detect(_detector(model))
         expected = None if photo.read_landmarks is None else _checked(photo.read_landmarks())
     except (ImageError, DatasetError) as error:
         reason = str(error).replace(f"{source}/", "").removeprefix(f"{photo.source}: ")
         return replace(result, reject=reason)
-    result = replace(result, width=image.shape[1], height=image.shape[0])
-    faces = _detector(model)(image)
+    width, height = view.size
+    result = replace(result, width=width, height=height)
     if not faces:
         return replace(result, reject="no face found")
     face, distance = faces[0], None
@@ -130,7 +132,7 @@ def crop_photo(source: Path, out: Path, model: Path, photo: SourceItem) -> Prepa
     result = replace(result, score=round(face.score, 4), faces=len(faces), landmark_error=distance)
     if distance is not None and distance > MAX_LANDMARK_ERROR:
         return replace(result, reject="no detected face is the annotated one")
-    crop = align(image, face.landmarks, MARGIN)
+    (crop,) = view.crops([face.landmarks], MARGIN)
     _write_crop(crop_path(out, photo.source), crop)
     left, right = face.landmarks[:2].astype(float)
     return replace(

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import PREPARED_SIZE, inner_crop
 from halnet.artifact import INPUT, sha256_file
 from halnet.cache import cache_folder
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.record import Record, read_index, spread
 from halnet.datasets.split import SPLIT_FILE, SPLITS, read_split
 from halnet.errors import ConfigError, DatasetError
+from halnet.faces.alignment import PREPARED_SIZE, inner_crop
 from halnet.files import replacing
 from halnet.json_text import parse_json
 from halnet.photos.images import Image

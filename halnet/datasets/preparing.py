@@ -31,7 +31,7 @@ from halnet.datasets.source_photo import Listing
 from halnet.datasets.sources import DATASETS
 from halnet.datasets.split import SPLIT_FILE, parse_shares, read_split
 from halnet.errors import ConfigError
-from halnet.faces import yunet_path
+from halnet.faces.yunet_file import yunet_path
 from halnet.files import check_folder, locked
 
 JOURNAL_FILE = "progress.jsonl"  # exists during the work

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from halnet.alignment import align
 from halnet.batches import PhotoResult
 from halnet.demo.models import Choice, open_or_report
 from halnet.demo.settings import Settings
 from halnet.demo.widgets import NUMBER_FORMATS, PHOTO_TYPES, count_text, face_row
 from halnet.errors import ImageError
+from halnet.faces.alignment import align
 from halnet.photos.images import Image, encode_image, load_image
 from halnet.predictor import Predictor
 from halnet.result_files import NO_FACE, model_name, to_csv

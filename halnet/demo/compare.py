@@ -10,7 +10,7 @@ from halnet.demo.models import Choice, open_predictor
 from halnet.demo.settings import Settings
 from halnet.demo.widgets import AGE, NO_FACE_FOUND, ask_photo, draw_photo, interval_head
 from halnet.errors import HalnetError
-from halnet.faces import DetectedFace
+from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image
 from halnet.results import Face
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from halnet.demo.server import DemoConfig
 from halnet.errors import HalnetError
+from halnet.faces.upright import UprightDetector, open_detector
 from halnet.predictor import Predictor
 from halnet.runtimes.backends import (
     bundled_model,
@@ -17,7 +18,6 @@ from halnet.runtimes.backends import (
     runtimes_for,
 )
 from halnet.runtimes.base import RuntimeOptions
-from halnet.upright import UprightDetector, open_detector
 
 BUNDLED_NAME = "bundled"  # name of the bundled model on the page
 

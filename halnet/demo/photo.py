@@ -4,7 +4,6 @@ import pandas as pd
 import streamlit as st
 
 from halnet.ages import LEGAL_AGE
-from halnet.alignment import align
 from halnet.demo.charts import age_chart, describe
 from halnet.demo.models import open_or_report
 from halnet.demo.settings import Settings
@@ -17,6 +16,7 @@ from halnet.demo.widgets import (
     face_row,
     interval_head,
 )
+from halnet.faces.alignment import align
 from halnet.photos.images import Image
 from halnet.results import Face
 

@@ -22,7 +22,7 @@ class DemoConfig:
     """Which models the page offers, and at which address it is served."""
 
     models: tuple[str, ...] = ()  # paths of model files, or of folders that contain model files
-    detector: str | None = None  # path of a YuNet file; None: see `halnet.faces.yunet_path`
+    detector: str | None = None  # path of a YuNet file; None: see `yunet_path`
     threads: int | None = None  # threads of one inference on a CPU; None: one for each core
     address: str = "127.0.0.1"
     port: int = 8501

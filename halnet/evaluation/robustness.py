@@ -7,7 +7,6 @@ from zlib import crc32
 import numpy as np
 
 from halnet.ages import Floats
-from halnet.alignment import inner_crop
 from halnet.datasets.prepared_dataset import BATCH, OnProgress, no_progress
 from halnet.datasets.record import Record
 from halnet.errors import ConfigError
@@ -23,6 +22,7 @@ from halnet.evaluation.metrics import without_nan
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.rates import Rate
 from halnet.evaluation.unseen import UnseenPhotos, list_empty
+from halnet.faces.alignment import inner_crop
 from halnet.photos.images import Image
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.base import RuntimeSpec

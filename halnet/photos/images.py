@@ -1,8 +1,10 @@
 """Images: from a path or the bytes of a file to upright RGB pixels of limited size."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,12 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".heic", ".heif", ".avif"}
 )
 FORMATS = "JPEG, PNG, WebP or BMP"
+REDUCED = {  # what width and height are divided by, and the flag of OpenCV for it
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
 @contextmanager
@@ -46,6 +54,41 @@ def quiet_opencv(level: int = cv2.utils.logging.LOG_LEVEL_ERROR) -> Iterator[Non
         yield
     finally:
         cv2.utils.logging.setLogLevel(before)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPhoto:
+    """A photo whose file was read and whose header was checked, before its pixels are decoded."""
+
+    sides: tuple[int, int]  # pixels: width and height in the file, in any order
+    scales: tuple[int, ...]  # what `decode` can divide width and height by; 1 is one of them
+    _decode: Callable[[int], Image]
+
+    def decode(self, scale: int = 1) -> Image:
+        """Return the photo as upright H x W x 3 uint8 RGB, made smaller by one of `scales`.
+
+        Raises ImageError if the pixels are damaged.
+        """
+        return self._decode(scale)
+
+
+def open_photo(source: Photo, name: str = "the image bytes") -> OpenedPhoto:
+    """Return a photo, ready to be decoded. The arguments are those of `load_image`.
+
+    Only JPEG files can be decoded to smaller pictures, which saves most of the time.
+
+    Raises ImageError for what is no photo, and for one that is too large.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _open_file(_read(path), str(path))
+    if not isinstance(source, np.ndarray | bytes | bytearray | memoryview):
+        source = read_object(
+            source, MAX_BYTES, lambda width, height: _check_pixels(width, height, "PIL image")
+        )
+    if isinstance(source, np.ndarray):
+        return _opened(_check_array(source))
+    return _open_file(bytes(source), name)
 
 
 def load_image(source: Photo, name: str = "the image bytes") -> Image:
@@ -61,16 +104,7 @@ def load_image(source: Photo, name: str = "the image bytes") -> Image:
     Raises ImageError for anything else, and for a photo with more than MAX_PIXELS pixels, or more
     than MAX_SCANNED in all of its scans.
     """
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        return _decode(_read(path), str(path))
-    if not isinstance(source, np.ndarray | bytes | bytearray | memoryview):
-        source = read_object(
-            source, MAX_BYTES, lambda width, height: _check_pixels(width, height, "PIL image")
-        )
-    if isinstance(source, np.ndarray):
-        return _check_array(source)
-    return _decode(bytes(source), name)
+    return open_photo(source, name).decode()
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
@@ -104,11 +138,22 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str) -> Image:
+def _opened(image: Image) -> OpenedPhoto:
+    """Return an opened photo for pixels that are decoded already."""
+    return OpenedPhoto(image.shape[1::-1], (1,), lambda scale: image)
+
+
+def _open_file(data: bytes, name: str) -> OpenedPhoto:
     if not data:
         raise ImageError(f"{name}: the file is empty")
     kind = find_format(data[:HEAD])
-    image = _decode_heif(data, kind, name) if kind in (HEIC, AVIF) else _decode_raster(data, name)
+    if kind in (HEIC, AVIF):
+        return _opened(_whole(_decode_heif(data, kind, name), name))
+    return _open_raster(data, kind, name)
+
+
+def _whole(image: Image | None, name: str) -> Image:
+    """Return an image; ImageError if there is none, because its data are damaged."""
     if image is None:
         raise ImageError(f"{name}: the image data is damaged or cut off")
     return image
@@ -126,9 +171,9 @@ def _decode_heif(data: bytes, kind: str, name: str) -> Image | None:
     return image
 
 
-def _decode_raster(data: bytes, name: str) -> Image | None:
-    """Return the pixels of a JPEG, PNG, WebP or BMP file; None if it is damaged."""
-    kind, size = find_format(data[:HEAD]), image_size(data)
+def _open_raster(data: bytes, kind: str, name: str) -> OpenedPhoto:
+    """Return a JPEG, PNG, WebP or BMP file, after a check of its header."""
+    size = image_size(data)
     if kind in UNREAD:
         raise ImageError(
             f"{name}: a photo in the format {kind}, which is not read; save it as JPEG"
@@ -138,17 +183,26 @@ def _decode_raster(data: bytes, name: str) -> Image | None:
     _check_pixels(*size, name)
     if kind == JPEG:
         _check_scans(count_scans(data), *size, name)
-    try:
-        if kind == JPEG:
-            return decode_jpeg(data, _decode_pixels)
-        return None if _is_truncated(data) else _decode_pixels(data)
-    except cv2.error as error:
-        raise ImageError(f"{name}: cannot be decoded: {error.err}") from error
+
+    def decode(scale: int) -> Image:
+        pixels = partial(_decode_pixels, flag=REDUCED[scale])
+        try:
+            if kind == JPEG:
+                return _whole(decode_jpeg(data, pixels), name)
+            return _whole(None if _is_truncated(data) else pixels(data), name)
+        except cv2.error as error:
+            raise ImageError(f"{name}: cannot be decoded: {error.err}") from error
+
+    return OpenedPhoto(size, tuple(REDUCED) if kind == JPEG else (1,), decode)
 
 
-def _decode_pixels(data: bytes) -> Image | None:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return None if image is None else np.asarray(image, np.uint8)
+def _decode_pixels(data: bytes, flag: int) -> Image | None:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if image is None:
+        return None
+    if flag != cv2.IMREAD_COLOR_RGB:  # OpenCV decodes smaller pictures as BGR only
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
+    return np.asarray(image, np.uint8)
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import MARGIN, PREPARED_SIZE, TEMPLATE, Matrix, similarity
 from halnet.evaluation.degradations import DEGRADATIONS
+from halnet.faces.alignment import MARGIN, PREPARED_SIZE, TEMPLATE, Matrix, similarity
 from halnet.photos.images import Image
 from halnet.training.config import TrainConfig
 

@@ -5,9 +5,9 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from halnet.alignment import CROP_SIZE
 from halnet.errors import ConfigError
 from halnet.evaluation.degradations import DEGRADATIONS
+from halnet.faces.alignment import CROP_SIZE
 from halnet.json_text import parse_json
 from halnet.network.config import NetworkConfig
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from halnet.alignment import CROP_SIZE, PREPARED_SIZE, inner_crop
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
+from halnet.faces.alignment import CROP_SIZE, PREPARED_SIZE, inner_crop
 from halnet.files import replacing
 from halnet.photos.images import Image
 from halnet.training.augmentation import NO_CHANGES, PhotoChanges, augment, change_photo

@@ -1,7 +1,7 @@
 import numpy as np
 
-from halnet.alignment import align
 from halnet.benchmarks.samples import portrait, sample_crops
+from halnet.faces.alignment import align
 
 
 def test_the_crops_are_all_different_and_contain_the_plain_one() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from halnet.benchmarks import soak
 from halnet.benchmarks.samples import portrait
 from halnet.benchmarks.soak import DAMAGES, Answer, answer, by_threads, one_by_one
-from halnet.faces import DetectedFace
+from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.runtimes.fake import FakeRuntime

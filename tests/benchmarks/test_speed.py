@@ -1,22 +1,18 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from halnet.benchmarks import speed
-from halnet.benchmarks.speed import BenchConfig, bench
+from halnet.benchmarks.speed import TURNS, BenchConfig, bench
 from halnet.errors import ConfigError
 from halnet.results import Outputs
 from halnet.runtimes.base import BatchLimits
+from halnet.runtimes.device_clock import DeviceTimes
 from halnet.runtimes.fake import FakeRuntime
-
-X86 = "model name\t: A CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
-ARM = "Features\t: fp asimd asimddp i8mm\n"
 
 
 class Clock:
-    """A clock that only the runtimes move."""
+    """A clock that only the runtimes move, in seconds."""
 
     now = 0.0
 
@@ -27,33 +23,71 @@ class Clock:
 class TimedRuntime(FakeRuntime):
     """Takes 2 ms for a run, and 50 ms for every tenth; records in a diary whose turn it was."""
 
-    def __init__(self, clock: Clock, diary: list[str], name: str) -> None:
+    def __init__(self, clock: Clock, diary: list[str], name: str, factor: float = 1.0) -> None:
         super().__init__()
-        self.clock, self.diary, self.name = clock, diary, name
+        self.clock, self.diary, self.name, self.factor = clock, diary, name, factor
         self.batches: set[int] = set()
 
     def run(self, images: np.ndarray) -> Outputs:
         self.diary.append(self.name)
         self.batches.add(len(images))
-        self.clock.now += 0.050 if self.diary.count(self.name) % 10 == 0 else 0.002
+        slow = self.diary.count(self.name) % 10 == 0
+        self.clock.now += self.factor * (0.050 if slow else 0.002)
         return Outputs(*(np.zeros(1, np.float32),) * 3)
 
 
-def test_every_timed_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_timed_run_counts() -> None:
     clock, diary = Clock(), []
-    monkeypatch.setattr("time.perf_counter", clock)
     runtimes = [TimedRuntime(clock, diary, name) for name in "ab"]
-    first, second = bench(runtimes, BenchConfig(batch=4, runs=100, warmup=3))
+    config = BenchConfig(batch=4, runs=200, warmup=0, seconds=0)
+    first, second = bench(runtimes, config, clock)
     assert runtimes[0].batches == {4}
-    # 3 runs to warm up, then ten turns of one run that does not count and ten that do.
-    # These are 113 runs, 11 of which take 50 ms.
-    assert diary.count("a") == diary.count("b") == 113
-    assert first.runs == second.runs == 100
+    # 20 turns of one run that does not count and ten that do.
+    turns = "".join(diary)
+    assert turns == ("a" * 11 + "b" * 11) * TURNS
+    # Of these 220 runs, 22 take 50 ms. Two of them, the 100th and the 210th, begin a turn.
+    assert first.runs == second.runs == 200
+    mean = (180 * 2 + 20 * 50) / 200
+    assert first.mean == pytest.approx(mean)
+    assert first.frames_per_second == pytest.approx(4 * 1000 / mean)
     assert first.p50 == pytest.approx(2)
     assert first.p99 == pytest.approx(50)
-    assert 300 < first.frames_per_second < 1000
-    turns = "".join(diary[6:])
-    assert turns.startswith("a" * 11 + "b" * 11 + "a" * 11)
+    assert first.variation == pytest.approx(np.std([2] * 9 + [50]) / mean)
+    assert first.turns == pytest.approx([2] * TURNS)
+
+
+def test_a_fast_runtime_runs_until_its_time_is_over_and_a_slow_one_until_its_runs_are() -> None:
+    clock, diary = Clock(), []
+    fast, slow = TimedRuntime(clock, diary, "a"), TimedRuntime(clock, diary, "b", 100)
+    config = BenchConfig(runs=20, warmup=0, seconds=1.0)
+    first, second = bench([fast, slow], config, clock)
+    assert second.runs == 20
+    assert first.runs * first.mean >= 1000, "milliseconds"
+    assert first.runs * first.mean < 2000, "no turn is longer than its share and one run"
+    assert len(first.turns) == len(second.turns) == TURNS
+
+
+def test_each_runtime_is_warmed_up_before_the_first_turn() -> None:
+    clock, diary = Clock(), []
+    runtimes = [TimedRuntime(clock, diary, name) for name in "ab"]
+    first, _ = bench(runtimes, BenchConfig(runs=1, warmup=35, seconds=0), clock)
+    assert first.warm_up.stable
+    assert first.warm_up.runs == 40, "in blocks of ten"
+    assert "".join(diary) == "a" * 40 + "b" * 40 + "aabb"
+
+
+def test_the_clock_of_the_device_is_read_in_each_turn() -> None:
+    class OnDevice(FakeRuntime):
+        times = iter(DeviceTimes(compute, 2 * compute) for compute in (1.0, 5.0, 2.0))
+
+        def time_on_device(self, images: np.ndarray) -> DeviceTimes:
+            return next(self.times)
+
+    config = BenchConfig(runs=3, warmup=0, seconds=0)
+    on_device, on_cpu = bench([OnDevice(), FakeRuntime()], config)
+    assert on_device.device == DeviceTimes(2.0, 4.0)
+    assert on_cpu.device is None
+    assert on_device.to_dict()["device"] == {"compute": 2.0, "total": 4.0}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +114,7 @@ def test_a_batch_that_is_filled_up_is_stated(
 
     runtime = Fixed()
     runtime.spec = replace(runtime.spec, batch_limits=limits, model="deploy/a.onnx")
-    (timing,) = bench([runtime], BenchConfig(batch, runs=1, warmup=0))
+    (timing,) = bench([runtime], BenchConfig(batch, runs=1, warmup=0, seconds=0))
     assert sum(inferred) == 2 * computed, "one run is not timed, and one is"
     assert (timing.computed, timing.to_dict()["computed"]) == (computed, computed)
     assert timing.model == "deploy/a.onnx"
@@ -97,28 +131,13 @@ def test_numbers_of_crops_and_runs_must_be_positive(name: str) -> None:
         BenchConfig(**{name: 0})
 
 
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["warmup", "seconds"])
+def test_warm_up_and_seconds_must_not_be_negative(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: expected at least 0"):
+        BenchConfig(**{name: value})
+
+
 def test_no_runtimes_cannot_be_timed() -> None:
     with pytest.raises(ConfigError, match="at least one runtime, found none"):
         bench([], BenchConfig())
-
-
-@pytest.mark.parametrize(
-    ("text", "features"),
-    [(X86, ["AVX2", "AVX-512", "VNNI"]), (ARM, ["dot product", "I8MM"]), ("", [])],
-)
-def test_instructions_for_fast_integers(
-    text: str, features: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    monkeypatch.setattr(speed, "CPU_INFO", path)
-    assert speed.cpu_features() == features
-
-
-def test_the_name_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(speed, "CPU_INFO", path)
-    monkeypatch.setattr("platform.processor", lambda: "arm")
-    assert speed.machine() == "arm", "this system has no such file"
-    path.write_text(X86)
-    assert speed.machine() == "A CPU, AVX2, AVX-512, VNNI"

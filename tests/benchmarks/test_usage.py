@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from halnet.benchmarks.usage import open_files, resident_memory
+from halnet.benchmarks.usage import open_files, peak_memory, resident_memory
 
 USES_50_MB = """
 import mmap
@@ -45,3 +45,28 @@ def test_open_files_are_counted(tmp_path: Path) -> None:
 def test_a_process_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(OSError, match="No such file"):
         resident_memory(2**30)
+
+
+def test_the_peak_is_that_of_the_program_not_of_the_one_that_started_it() -> None:
+    """This process has more memory than the other one, which has released what it used."""
+    used = """
+import mmap, os
+from halnet.benchmarks.usage import peak_memory, resident_memory
+before = peak_memory(os.getpid())
+block = mmap.mmap(-1, 50 << 20)
+for first_byte_of_page in range(0, len(block), mmap.PAGESIZE):
+    block[first_byte_of_page] = 1
+block.close()
+print(before, peak_memory(os.getpid()), resident_memory(os.getpid()))
+"""
+    kept = bytearray(b"x" * (300 << 20))
+    done = subprocess.run([sys.executable, "-c", used], capture_output=True, text=True, check=True)
+    before, peak, after = map(float, done.stdout.split())
+    assert len(kept) > 0
+    assert before < 100
+    assert peak - before == pytest.approx(50, abs=5)
+    assert peak - after > 40
+
+
+def test_the_peak_of_a_process_that_does_not_exist_is_not_known() -> None:
+    assert peak_memory(2**30) is None

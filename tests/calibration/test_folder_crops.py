@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import TEMPLATE, align
 from halnet.artifact import bundled
 from halnet.batches import PhotoResult
 from halnet.calibration import folder_crops
@@ -18,6 +17,7 @@ from halnet.calibration.folder_crops import find_calibration_crops
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset, crop_path
 from halnet.errors import ConfigError, DatasetError
+from halnet.faces.alignment import TEMPLATE, align
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.photos.images import load_image
 

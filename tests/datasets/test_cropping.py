@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import MARGIN, TEMPLATE, align
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.cropping import PreparedPhoto, crop_photo, crop_photos, landmark_error
 from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.source_photo import RejectedPhoto, SourceItem, SourcePhoto
 from halnet.errors import DatasetError
-from halnet.faces import DetectedFace
+from halnet.faces.alignment import MARGIN, TEMPLATE, align
+from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image
 
 LARGE, SMALL = TEMPLATE + 100, TEMPLATE / 2  # landmarks of two faces in one photo

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import MARGIN, align
 from halnet.benchmarks.samples import portrait
 from halnet.datasets.aaf import list_aaf
 from halnet.datasets.csv_source import CsvColumns
@@ -22,7 +21,9 @@ from halnet.datasets.preparing import prepare
 from halnet.datasets.split import read_split
 from halnet.datasets.utkface import list_utkface
 from halnet.errors import ConfigError, DatasetError
-from halnet.faces import DetectedFace, FaceDetector
+from halnet.faces.alignment import MARGIN, align
+from halnet.faces.detected import DetectedFace
+from halnet.faces.yunet import FaceDetector
 from halnet.files import locked
 from halnet.photos.images import load_image
 
@@ -333,7 +334,7 @@ def test_a_run_without_yunet(source: Path, tmp_path: Path, monkeypatch: pytest.M
     """The same on machines without YuNet: a fake detector finds a face in the middle."""
 
     class Middle(FaceDetector):
-        def __init__(self, model: object) -> None:
+        def __init__(self, model: object, threads: int) -> None:
             pass
 
         def __call__(self, image: np.ndarray) -> tuple[DetectedFace, ...]:

@@ -14,7 +14,7 @@ from halnet.datasets.preparing import prepare
 from halnet.datasets.repair import Damage, find_damage
 from halnet.datasets.split import read_split
 from halnet.errors import DatasetError
-from halnet.faces import DetectedFace
+from halnet.faces.detected import DetectedFace
 
 N = 24
 LANDMARKS = np.array([[24, 30], [40, 30], [32, 40], [26, 50], [38, 50]], np.float32)

@@ -12,11 +12,11 @@ pytest.importorskip("streamlit")
 from av import VideoFrame
 
 from halnet.ages import LEVEL
-from halnet.alignment import TEMPLATE
 from halnet.demo.live import LiveView
 from halnet.drawing import draw_faces, draw_note
 from halnet.errors import DetectorError
-from halnet.faces import DetectedFace
+from halnet.faces.alignment import TEMPLATE
+from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.runtimes.fake import FakeRuntime

@@ -18,6 +18,7 @@ from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
 ENGINE = b"an engine"
 PROFILE = (1, 2, 4)  # minimum, optimal and maximum batch size; the tests have more crops
+COPY, COMPUTE = 1.0, 10.0  # milliseconds of the device for one copy, and for one inference
 SHAPES = {"image": (224, 224, 3), "age": (), "stddev": (), "probabilities": (101,)}
 
 
@@ -32,6 +33,8 @@ class FakeCuda(ModuleType):
         self.chosen: list[int] = []
         self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
         self.status = 0  # what allocations return
+        self.events: dict[int, float] = {}  # events that exist: when each was recorded, in ms
+        self.time = 0.0  # of the device, in ms
 
     def _allocate(self, size: int) -> tuple[int, int]:
         block = ctypes.create_string_buffer(size)
@@ -62,6 +65,24 @@ class FakeCuda(ModuleType):
         assert stream in self.streams
         return (0,)
 
+    def cudaEventCreate(self) -> tuple[int, int]:  # noqa: N802
+        event = next(self._numbers)
+        self.events[event] = -1.0
+        return 0, event
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream in self.streams
+        self.events[event] = self.time
+        return (0,)
+
+    def cudaEventElapsedTime(self, first: int, second: int) -> tuple[int, float]:  # noqa: N802
+        assert 0 <= self.events[first] <= self.events[second]
+        return 0, self.events[second] - self.events[first]
+
+    def cudaEventDestroy(self, event: int) -> tuple[int]:  # noqa: N802
+        del self.events[event]  # KeyError: destroyed twice, or never created
+        return (0,)
+
     def cudaMemcpyAsync(  # noqa: N802
         self, to: int, source: int, size: int, kind: int, stream: int
     ) -> tuple[int]:
@@ -70,13 +91,15 @@ class FakeCuda(ModuleType):
         for address in (to, source):
             assert size <= len(self.memory[address])
         ctypes.memmove(to, source, size)
+        self.time += COPY
         return (0,)
 
 
 class FakeContext:
     """Computes what FakeRuntime computes, on the memory at the given addresses."""
 
-    def __init__(self, calls: list[int]) -> None:
+    def __init__(self, calls: list[int], cuda: FakeCuda) -> None:
+        self.cuda = cuda
         self.addresses: dict[str, int] = {}
         self.shape: tuple[int, ...] = ()
         self.calls = calls
@@ -94,6 +117,7 @@ class FakeContext:
         assert isinstance(stream, int)
         count = self.shape[0]
         self.calls.append(count)
+        self.cuda.time += COMPUTE
         outputs = FakeRuntime().run(self._array("image", np.uint8).copy())
         for name in ("age", "stddev", "probabilities"):
             self._array(name, np.float32)[:] = getattr(outputs, name)[:count]
@@ -125,7 +149,7 @@ class FakeEngine:
 
     def create_execution_context(self, settings: SimpleNamespace) -> FakeContext:
         self._trt.settings.append(settings)
-        return FakeContext(self._trt.calls)
+        return FakeContext(self._trt.calls, self._trt.cuda)
 
 
 class FakeTensorRT(ModuleType):
@@ -133,8 +157,9 @@ class FakeTensorRT(ModuleType):
 
     __version__ = "9.8.7"
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: FakeCuda) -> None:
         super().__init__("tensorrt_rtx")
+        self.cuda = cuda
         self.calls: list[int] = []  # crops of each execution
         self.settings: list[SimpleNamespace] = []
         self.dtypes = {"image": "uint8"}
@@ -161,7 +186,8 @@ class FakeTensorRT(ModuleType):
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Replace TensorRT, CUDA and the GPUs by fakes."""
-    found = SimpleNamespace(trt=FakeTensorRT(), cuda=FakeCuda())
+    driver = FakeCuda()
+    found = SimpleNamespace(trt=FakeTensorRT(driver), cuda=driver, copy=COPY, compute=COMPUTE)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
     monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", ModuleType("cuda.bindings"))

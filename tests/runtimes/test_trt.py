@@ -11,6 +11,7 @@ import pytest
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.base import BatchLimits
+from halnet.runtimes.device_clock import DeviceTimes
 from halnet.runtimes.fake import FakeRuntime
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 
@@ -46,6 +47,21 @@ def test_outputs_are_copies_and_all_memory_is_released(
         runtime.run(crops)
 
 
+def test_the_clock_of_the_gpu_measures_the_model_with_and_without_transfers(
+    fakes: SimpleNamespace, engine: Path, crops: np.ndarray
+) -> None:
+    """Five crops are two inferences. Each has one copy to the GPU and three copies from it."""
+    with open_runtime(engine) as runtime:
+        runtime.run(crops)
+        assert not fakes.cuda.events, "a run that is not timed needs no events"
+        whole = fakes.compute + 4 * fakes.copy
+        assert runtime.time_on_device(crops) == DeviceTimes(2 * fakes.compute, 2 * whole)
+        assert runtime.time_on_device(crops[:1]) == DeviceTimes(fakes.compute, whole)
+        assert not fakes.cuda.events, "events are destroyed"
+    with pytest.raises(ConfigError, match=r"TensorRTRuntime: used after close\(\)"):
+        runtime.time_on_device(crops)
+
+
 def test_the_requested_gpu_is_used(fakes: SimpleNamespace, engine: Path, crops: np.ndarray) -> None:
     with open_runtime(engine, device="cuda:0") as runtime:
         assert runtime.spec.provider == "cuda:0 (GPU of the tests)"
@@ -68,6 +84,8 @@ def test_the_requested_gpu_is_used(fakes: SimpleNamespace, engine: Path, crops: 
         ({"engine_sha256": "0"}, "expected the engine that halnet.engine.json describes"),
         ({"library": "tensorrt"}, "needs tensorrt, which is not installed; pip install tensorrt"),
         ({"batches": [1, 2]}, "damaged; export the checkpoint again"),
+        ({"library": "json"}, "damaged; export the checkpoint again"),  # it is not imported
+        ({"library": "."}, "damaged; export the checkpoint again"),
         ({"properties": {}}, r"found no halnet\.\* metadata"),
     ],
 )

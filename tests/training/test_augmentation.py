@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import TEMPLATE, align
 from halnet.evaluation import degradations
+from halnet.faces.alignment import TEMPLATE, align
 from halnet.training import augmentation
 from halnet.training.augmentation import (
     PhotoChanges,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from halnet.benchmarks.studies.turned_photos import nearest, turn
-from halnet.faces import DetectedFace
+from halnet.faces.detected import DetectedFace
 
 
 @pytest.mark.parametrize("angle", [0, 30, 90, 180, 210, 270])

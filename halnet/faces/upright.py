@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from halnet.alignment import Matrix, roll
-from halnet.faces import DetectedFace, Detector, FaceDetector, shrink
-from halnet.looks import look_at, move_back
+from halnet.faces.alignment import Matrix, roll
+from halnet.faces.detected import DETECTION_SIDE, DetectedFace, Detector, shrink
+from halnet.faces.looks import look_at, move_back
+from halnet.faces.yunet import FaceDetector
 from halnet.photos.images import Image
 
 CERTAIN = 0.915  # score from which a face that reads as upright is believed: 97 % of upright faces
@@ -28,6 +29,8 @@ class UprightDetector:
     `find` does both.
     """
 
+    detection_side = DETECTION_SIDE
+
     def __init__(self, find: Detector, look: Detector | None = None) -> None:
         self._find = find
         self._look = look or find
@@ -38,8 +41,11 @@ class UprightDetector:
         The box of a face on its side has the width and the height that the face has there.
         """
         small = shrink(photo)
+        faces = self._detect(small)
+        if small is photo:
+            return tuple(faces)
         factors = np.divide(photo.shape[1::-1], small.shape[1::-1])
-        return tuple(face.scaled(*factors) for face in self._detect(small))
+        return tuple(face.scaled(*factors) for face in faces)
 
     def _detect(self, photo: Image) -> Sequence[DetectedFace]:
         """Return the faces of a photo that YuNet does not shrink."""

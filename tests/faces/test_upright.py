@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import TEMPLATE, roll
 from halnet.artifact import bundled
-from halnet.faces import DetectedFace, FaceDetector
-from halnet.looks import LOOK_SIDE
+from halnet.faces.alignment import TEMPLATE, roll
+from halnet.faces.detected import DetectedFace
+from halnet.faces.looks import LOOK_SIDE
+from halnet.faces.upright import UprightDetector
+from halnet.faces.yunet import FaceDetector
 from halnet.photos.images import Image, load_image
-from halnet.upright import UprightDetector
 
 
 def turn(photo: Image, degrees: float) -> tuple[Image, np.ndarray]:
@@ -98,7 +99,7 @@ def find_below_spot(picture: Image) -> list[DetectedFace]:
             good = abs(degrees) < 20
             face = face_at(*centre, degrees, 0.9) if good else face_at(*centre, 0, 0.8)
             # As large as a look shows a face.
-            found.append(replace(face, box=(centre[0] - 20, centre[1] - 25, 41, 49)))
+            found.append(replace(face, box=(centre[0] - 21, centre[1] - 26, 42, 51)))
     return found
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.yunet_engines import STRIDES, Blob, Heads
+from halnet.faces.yunet_engines import STRIDES, Blob, Heads
 
 SIZE_STEP = 32  # pixels: width and height of what YuNet gets are multiples of this
 # Pixels. With a side of 32 pixels, OpenCV before 5 leaves results of YuNet at what was in the

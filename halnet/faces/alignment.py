@@ -32,9 +32,9 @@ TEMPLATE: NDArray[np.float64] = np.array(
     [[84, 96], [140, 96], [112, 128], [89, 161], [135, 161]], np.float64
 )
 TEMPLATE.setflags(write=False)
-_CENTRED = TEMPLATE - TEMPLATE.mean(axis=0)
-# 10 x 2: from five x and y to the cosine and the sine of the roll, both times the same factor.
-_TO_ROLL = np.column_stack([_CENTRED.ravel(), (_CENTRED[:, ::-1] * (-1, 1)).ravel()])
+_CENTRED: list[tuple[float, float]] = [
+    (x, y) for x, y in (TEMPLATE - TEMPLATE.mean(axis=0)).tolist()
+]
 
 
 def align(image: Image, landmarks: Landmarks, margin: int = 0) -> Image:
@@ -90,8 +90,12 @@ def roll(landmarks: Landmarks) -> float:
 
     `landmarks` is 5 x 2, x and y in pixels, in the order of the template. The face is upright at 0.
     """
-    # The angle of the similarity to the template, without its scale and its translation.
-    cosine, sine = np.asarray(landmarks, np.float64).ravel() @ _TO_ROLL
+    # The angle of the similarity to the template, without its scale and its translation. For five
+    # places, numpy would take several times as long.
+    cosine = sine = 0.0
+    for (x, y), (across, down) in zip(np.asarray(landmarks).tolist(), _CENTRED, strict=True):
+        cosine += across * x + down * y
+        sine += across * y - down * x
     return math.degrees(math.atan2(sine, cosine))
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.alignment import MARGIN, TEMPLATE, align, inner_crop, similarity
+from halnet.faces.alignment import MARGIN, TEMPLATE, align, inner_crop, similarity
 
 
 def dots(points: np.ndarray, size: int, radius: int) -> np.ndarray:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.alignment import Matrix, roll
-from halnet.faces import DetectedFace, Detector
+from halnet.faces.alignment import Matrix, roll
+from halnet.faces.detected import DetectedFace, Detector
 from halnet.photos.images import Image
 
 LOOK_SIDE = 128  # pixels: width and height of a look

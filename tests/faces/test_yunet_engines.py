@@ -11,10 +11,10 @@ from onnx import helper
 
 from halnet.benchmarks.samples import portrait
 from halnet.errors import ConfigError, DetectorError, RuntimeUnavailableError
-from halnet.faces import FaceDetector
+from halnet.faces.yunet import FaceDetector
+from halnet.faces.yunet_engines import ENGINES, free_sizes, open_engine
+from halnet.faces.yunet_output import NMS_THRESHOLD, SCORE_THRESHOLD, find_rows, to_blob
 from halnet.photos.images import Image, quiet_opencv
-from halnet.yunet_engines import ENGINES, free_sizes, open_engine
-from halnet.yunet_output import NMS_THRESHOLD, SCORE_THRESHOLD, find_rows, to_blob
 
 PHOTO, _ = portrait()
 

@@ -1,0 +1,1 @@
+"""Peers: other packages that estimate ages, timed and judged on the same photos as halnet."""

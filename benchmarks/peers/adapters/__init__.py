@@ -1,0 +1,1 @@
+"""Adapters: the scripts that run a peer in an environment of its own."""
