@@ -200,14 +200,11 @@ def _open_predictor(config: PredictConfig, workers: int) -> Predictor:
     options = replace(config.options, calls=workers)
     if workers > 1 and options.threads is None:
         options = replace(options, threads=1)
-    detector = config.detector
-    predictor = Predictor(
-        open_model(config.model, options),
-        detector=detector if callable(detector) else open_detector(detector, options.threads),
-        min_face=config.min_face,
-    )
-    predictor.spec.metadata.calibration.interval(0.0, 1.0, config.selection.level)
-    return predictor
+    model, detector = open_model(config.model, options), config.detector
+    model.spec.metadata.calibration.interval(0.0, 1.0, config.selection.level)
+    if not callable(detector):
+        detector = open_detector(detector, options.threads)
+    return Predictor(model, detector=detector, min_face=config.min_face)
 
 
 def _open_files(config: PredictConfig, spec: RuntimeSpec) -> Iterator[ResultFile]:

@@ -108,9 +108,9 @@ class Predictor(Closing):
     ) -> list[list[Face] | HalnetError]: ...
 
     @overload
-    def __call__(self, photo: Photo) -> list[Face]: ...
+    def __call__(self, photo: Photo | PhotoView) -> list[Face]: ...
 
-    def __call__(self, photo: Photo | Photos, *, errors: str = "raise") -> Any:
+    def __call__(self, photo: Photo | PhotoView | Photos, *, errors: str = "raise") -> Any:
         """Return the faces of a photo with their ages, the largest first.
 
         A photo is a path, the bytes of an image file, a file object that is open for reading bytes,
@@ -141,8 +141,8 @@ class Predictor(Closing):
                 results.append(error)
         return results
 
-    def _predict(self, photo: Photo) -> list[Face]:
-        view = PhotoView(photo)
+    def _predict(self, photo: Photo | PhotoView) -> list[Face]:
+        view = _view(photo)
         return self.predict_faces(view, self.detect(view))
 
     def detect(self, image: Image | PhotoView) -> tuple[DetectedFace, ...]:
@@ -215,5 +215,5 @@ class Predictor(Closing):
         self._runtime.close()
 
 
-def _view(image: Image | PhotoView) -> PhotoView:
-    return image if isinstance(image, PhotoView) else PhotoView(image)
+def _view(photo: Photo | PhotoView) -> PhotoView:
+    return photo if isinstance(photo, PhotoView) else PhotoView(photo)

@@ -14,11 +14,10 @@ from halnet.demo.models import Choice, open_or_report
 from halnet.demo.settings import Settings
 from halnet.demo.widgets import NUMBER_FORMATS, PHOTO_TYPES, count_text, face_row
 from halnet.errors import ImageError
-from halnet.faces.alignment import align
-from halnet.photos.images import Image, encode_image, load_image
+from halnet.faces.photo_view import PhotoView
+from halnet.photos.images import Image, encode_image
 from halnet.predictor import Predictor
 from halnet.result_files import NO_FACE, model_name, to_csv
-from halnet.results import Face
 
 THUMBNAIL_SIDE = 64  # pixels
 BATCH = "batch"  # key of the Batch in the session of the user
@@ -77,20 +76,18 @@ def _update(batch: Batch, predictor: Predictor, files: list[Any]) -> None:
 def _predict(predictor: Predictor, file: Any) -> UploadResult:
     name: str = file.name
     try:
-        image = load_image(file.getvalue(), name=name)
+        view = PhotoView(file.getvalue(), name=name)
+        faces = predictor(view)
     except ImageError as error:
         return UploadResult(PhotoResult(name, [], str(error)), [])
-    faces = predictor(image)
-    return UploadResult(PhotoResult(name, faces), [_thumbnail(image, face) for face in faces])
+    crops = view.crops([face.landmarks for face in faces]) if faces else ()
+    return UploadResult(PhotoResult(name, faces), [_thumbnail(crop) for crop in crops])
 
 
-def _thumbnail(image: Image, face: Face) -> str:
-    """Return the data URL of a JPEG that shows a face."""
-    small = cv2.resize(
-        align(image, face.landmarks),
-        (THUMBNAIL_SIDE, THUMBNAIL_SIDE),
-        interpolation=cv2.INTER_AREA,
-    )
+def _thumbnail(crop: Image) -> str:
+    """Return the data URL of a JPEG that shows the crop of a face."""
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     data = encode_image(np.asarray(small, np.uint8), ".jpg")
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 

@@ -11,7 +11,7 @@ from halnet.demo.settings import Settings
 from halnet.demo.widgets import AGE, NO_FACE_FOUND, ask_photo, draw_photo, interval_head
 from halnet.errors import HalnetError
 from halnet.faces.detected import DetectedFace
-from halnet.photos.images import Image
+from halnet.faces.photo_view import PhotoView
 from halnet.results import Face
 
 REFERENCE = "pytorch"  # this runtime comes first, so that the others are compared with it
@@ -31,11 +31,11 @@ class _Result:
 def show(settings: Settings) -> None:
     """Draw the mode."""
     st.caption("Every model predicts the age of the largest face on every installed runtime.")
-    image = ask_photo("compare", "Photo to compare")
-    if image is None:
+    view = ask_photo("compare", "Photo to compare")
+    if view is None:
         return
     with st.spinner("Running every model on every runtime"):
-        results = _run_all(image, settings)
+        results = _run_all(view, settings)
     if not results:
         st.warning(NO_FACE_FOUND)
         return
@@ -55,10 +55,10 @@ def show(settings: Settings) -> None:
             f"highest age differ by {max(ages) - min(ages):.3f} years."
         )
     if faces:
-        st.image(draw_photo(image, faces[:1], settings.level), width=420)
+        st.image(draw_photo(view.image(), faces[:1], settings.level), width=420)
 
 
-def _run_all(image: Image, settings: Settings) -> list[_Result]:
+def _run_all(view: PhotoView, settings: Settings) -> list[_Result]:
     """Return the result of each choice for the largest face; an empty list if there is no face."""
     choices = sorted(settings.choices, key=lambda choice: choice.runtime != REFERENCE)
     results: list[_Result] = []
@@ -67,8 +67,8 @@ def _run_all(image: Image, settings: Settings) -> list[_Result]:
         try:
             predictor = open_predictor(choice, settings.config)
             if detected is None:
-                detected = predictor.detect(image)[:1]
-            faces = predictor.predict_faces(image, detected)
+                detected = predictor.detect(view)[:1]
+            faces = predictor.predict_faces(view, detected)
         except HalnetError as error:
             results.append(_Result(choice, problem=str(error)))
             continue

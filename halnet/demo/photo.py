@@ -16,8 +16,7 @@ from halnet.demo.widgets import (
     face_row,
     interval_head,
 )
-from halnet.faces.alignment import align
-from halnet.photos.images import Image
+from halnet.faces.photo_view import PhotoView
 from halnet.results import Face
 
 
@@ -26,15 +25,15 @@ def show(settings: Settings) -> None:
     predictor = open_or_report(settings.choice, settings.config)
     if predictor is None:
         return
-    image = ask_photo("photo", "Photo")
-    if image is None:
+    view = ask_photo("photo", "Photo")
+    if view is None:
         return
     with st.spinner("Finding faces and predicting their ages"):
-        faces = predictor(image)
+        faces = predictor(view)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.image(
-            draw_photo(image, faces, settings.level),
+            draw_photo(view.image(), faces, settings.level),
             caption=f"{count_text(len(faces), 'face')}. Runtime: {settings.choice.runtime}.",
             width="stretch",
         )
@@ -42,7 +41,7 @@ def show(settings: Settings) -> None:
         if not faces:
             st.warning(NO_FACE_FOUND)
             return
-        _show_face(image, _choose_face(faces), settings.level)
+        _show_face(view, _choose_face(faces), settings.level)
     if len(faces) > 1:
         _show_table(faces, settings.level)
 
@@ -57,14 +56,15 @@ def _choose_face(faces: list[Face]) -> Face:
     return faces[index or 0]
 
 
-def _show_face(image: Image, face: Face, level: float) -> None:
+def _show_face(view: PhotoView, face: Face, level: float) -> None:
     low, high = face.interval(level)
     with st.container(horizontal=True):
         st.metric("Age, years", f"{face.age:.1f}")
         st.metric(interval_head(level), f"{low:.0f} to {high:.0f}")
     st.altair_chart(age_chart(face, level), width="stretch")
     st.caption(describe(face, level))
-    st.image(align(image, face.landmarks), caption="Input of the model", width=160)
+    (crop,) = view.crops([face.landmarks])
+    st.image(crop, caption="Input of the model", width=160)
 
 
 def _show_table(faces: list[Face], level: float) -> None:

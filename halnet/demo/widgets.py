@@ -8,7 +8,8 @@ import streamlit as st
 
 from halnet.drawing import draw_faces
 from halnet.errors import ImageError
-from halnet.photos.images import SUFFIXES, Image, load_image
+from halnet.faces.photo_view import PhotoView
+from halnet.photos.images import SUFFIXES, Image
 from halnet.results import Face
 
 # HEIC can be uploaded even if it cannot be read: the error message then names the cure.
@@ -25,8 +26,8 @@ NUMBER_FORMATS = {
 }
 
 
-def ask_photo(key: str, label: str) -> Image | None:
-    """Let the user upload or take a photo, and return it as H x W x 3 uint8 RGB.
+def ask_photo(key: str, label: str) -> PhotoView | None:
+    """Let the user upload or take a photo, and return it.
 
     Returns None as long as there is no photo. If the photo cannot be read, the error is shown.
     """
@@ -38,7 +39,9 @@ def ask_photo(key: str, label: str) -> Image | None:
     if file is None:
         return None
     try:
-        return load_image(file.getvalue(), name=file.name)
+        view = PhotoView(file.getvalue(), name=file.name)
+        view.image()  # which is an error if the photo is damaged
+        return view
     except ImageError as error:
         st.error(str(error), icon=":material/error:")
         return None

@@ -26,10 +26,11 @@ def stored_face(monkeypatch: pytest.MonkeyPatch) -> None:
     def detect(photo: np.ndarray) -> list[DetectedFace]:
         return [portrait()[1]] if photo.shape[:2] == (512, 512) and photo.std() > 5 else []
 
-    def load(model: Path | None) -> Detector:
-        return detect if model is None else FaceDetector(model)
+    def load(model: Path | None = None, threads: int | None = None) -> Detector:
+        return detect if model is None else FaceDetector(model, threads=threads)
 
-    monkeypatch.setattr("halnet.predictor.FaceDetector", load)
+    for module in ("predictor", "prediction_run"):
+        monkeypatch.setattr(f"halnet.{module}.open_detector", load)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from halnet.demo.live import VIEW
 from halnet.demo.server import APP
 from halnet.demo.widgets import AGE
 from halnet.drawing import draw_faces, draw_note
+from halnet.faces.photo_view import PhotoView
 from halnet.photos.images import load_image
 from halnet.results import Face
 
@@ -179,9 +180,9 @@ def test_a_batch_predicts_only_new_photos(monkeypatch: pytest.MonkeyPatch) -> No
     seen: list[int] = []
     detect = Predictor.detect
 
-    def count(self: Predictor, image: np.ndarray) -> Any:
-        seen.append(len(image))
-        return detect(self, image)
+    def count(self: Predictor, view: PhotoView) -> Any:
+        seen.append(view.size[0])
+        return detect(self, view)
 
     monkeypatch.setattr(Predictor, "detect", count)
     app = upload(open_page("Batch"), ("a.jpg", PORTRAIT), ("gray.png", gray_photo()))
