@@ -261,13 +261,13 @@ def test_training_from_a_prepared_folder_to_an_artifact(
     environment.run("halnet", "export", best, "--out", tmp_path / "deploy")
 
 
-def tested_combinations() -> set[str]:
+def combinations_in_tests() -> set[str]:
     source = Path(__file__).read_text(encoding="utf-8")
     return {EDGE, *ALONE, *re.findall(r'install\("([a-z,-]+)"\)', source)}
 
 
 def test_every_extra_is_tested() -> None:
-    tested = {extra for extras in tested_combinations() for extra in extras.split(",")}
+    tested = {extra for extras in combinations_in_tests() for extra in extras.split(",")}
     assert tested == set(ALL_EXTRAS) - {"dev"}
 
 
@@ -275,4 +275,4 @@ def test_every_documented_combination_is_tested() -> None:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         for extras in re.findall(r"pip install '(?:\.|halnet)\[([^\]]+)\]'", text):
-            assert extras in tested_combinations(), f"{document.name} names [{extras}]"
+            assert extras in combinations_in_tests(), f"{document.name} names [{extras}]"

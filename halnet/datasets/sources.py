@@ -44,5 +44,5 @@ DATASETS = {
     "fairface": DatasetKind(
         list_fairface, "70/10/20", licence="CC BY 4.0", terms="FairFace: CC BY 4.0"
     ),
-    "csv": DatasetKind(list_csv),
+    "csv": DatasetKind(list_csv, "80/10/10"),
 }

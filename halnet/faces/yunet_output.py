@@ -34,13 +34,15 @@ def find_rows(heads: Heads, width: int) -> Rows:
     confidences of a place, and of boxes that overlap, the one with the highest score is kept.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = np.concatenate([_decode(heads, stride, width // stride) for stride in STRIDES])
+        parts = [_decode(heads, stride, width // stride) for stride in STRIDES]
+    rows: Rows = np.concatenate(parts)
     rows = rows[np.abs(rows).max(axis=1, initial=0) < HUGE]  # which NaN is not either
     if len(rows) < 2:
         return rows
     boxes = rows[:, :4].astype(np.int32)  # OpenCV compares boxes of whole pixels
     kept = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 14].tolist(), SCORE_THRESHOLD, NMS_THRESHOLD)
-    return rows[np.asarray(kept, np.intp).ravel()]
+    rows = rows[np.asarray(kept, np.intp).ravel()]
+    return rows
 
 
 def _decode(heads: Heads, stride: int, columns: int) -> Rows:
