@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from halnet.artifact import size_artifact
-from halnet.benchmarks.speed import BenchConfig, bench
+from halnet.benchmarks.timing.speed import BenchConfig, bench
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.export import FORMATS, Exported
 from halnet.runtimes.backends import open_model

@@ -23,9 +23,9 @@ from pathlib import Path
 import click
 import cv2
 
+from halnet.benchmarks.machine import machine
 from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.samples import portrait
-from halnet.benchmarks.speed import machine
 from halnet.benchmarks.usage import open_files, resident_memory
 from halnet.errors import ImageError
 from halnet.predictor import Predictor

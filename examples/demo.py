@@ -7,9 +7,10 @@ from pathlib import Path
 
 from halnet import FaceDetector, Predictor
 from halnet.artifact import bundled, size_artifact
+from halnet.benchmarks.machine import cpu_name
 from halnet.benchmarks.parity import Verifier, VerifyConfig
 from halnet.benchmarks.samples import portrait
-from halnet.benchmarks.speed import BenchConfig, bench, cpu_name
+from halnet.benchmarks.timing.speed import BenchConfig, bench
 from halnet.commands.output import print_table
 from halnet.errors import DetectorError
 from halnet.export import ExportConfig, export

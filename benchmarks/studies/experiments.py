@@ -18,8 +18,8 @@ from typing import Any
 import click
 
 from halnet.benchmarks.markdown import print_markdown
-from halnet.benchmarks.speed import BenchConfig, bench
 from halnet.benchmarks.studies.experiment_rows import TABLES, Row, base_options
+from halnet.benchmarks.timing.speed import BenchConfig, bench
 from halnet.packages import needs
 
 

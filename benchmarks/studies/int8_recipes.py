@@ -19,9 +19,10 @@ import click
 import numpy as np
 
 from halnet.artifact import bundled, size_artifact
+from halnet.benchmarks.machine import machine
 from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.parity import Verifier, VerifyConfig
-from halnet.benchmarks.speed import BenchConfig, bench, machine
+from halnet.benchmarks.timing.speed import BenchConfig, bench
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.packages import needs

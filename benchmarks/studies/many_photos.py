@@ -21,8 +21,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from halnet.benchmarks.machine import machine
 from halnet.benchmarks.markdown import print_markdown
-from halnet.benchmarks.speed import machine
 from halnet.benchmarks.studies.processes import COMMAND, find_browser, served, wait_until
 from halnet.benchmarks.usage import resident_memory
 from halnet.errors import ConfigError

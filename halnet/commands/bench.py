@@ -1,18 +1,22 @@
 """`halnet bench` and `halnet-bench`."""
 
+import functools
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from halnet.benchmarks.bench_report import BenchReport
-from halnet.benchmarks.bench_run import BenchRun, run_bench
-from halnet.benchmarks.bench_sections import describe_report, find_sections
-from halnet.benchmarks.board import read_board
+from halnet.benchmarks.bench.board import read_board
+from halnet.benchmarks.bench.model_errors import DataConfig
+from halnet.benchmarks.bench.parts import PARTS
+from halnet.benchmarks.bench.report import BenchReport
+from halnet.benchmarks.bench.report_files import FILES, check_report_folder, to_csv, write_report
+from halnet.benchmarks.bench.run import BenchRun, run_bench
+from halnet.benchmarks.bench.sections import describe_report, find_sections
 from halnet.benchmarks.machine import MAX_LOAD, WAIT_LIMIT
-from halnet.benchmarks.model_errors import DataConfig
-from halnet.benchmarks.report_files import FILES, check_report_folder, to_csv, write_report
-from halnet.benchmarks.speed import SECONDS, BenchConfig
+from halnet.benchmarks.timing.speed import SECONDS, BenchConfig
 from halnet.commands.options import (
     RUNTIMES,
     FiniteRange,
@@ -27,6 +31,22 @@ from halnet.placing import check_target
 from halnet.runtimes.base import RuntimeOptions
 
 HEAD_WIDTH = 16  # characters of a line of a column's head
+
+
+def parts_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command an option for each part of a benchmark; it gets their names as `parts`."""
+
+    @functools.wraps(function)
+    def with_parts(*, all_parts: bool, **given: Any) -> int:
+        chosen = {name: given.pop(name) or all_parts for name in PARTS}
+        return function(**given, parts=tuple(name for name in PARTS if chosen[name]))
+
+    described: Callable[..., int] = with_parts
+    everything = f"The same as {join_names([f'--{name}' for name in PARTS], 'and')}."
+    described = click.option("--all", "all_parts", is_flag=True, help=everything)(described)
+    for name, part in reversed(PARTS.items()):
+        described = click.option(f"--{name}", is_flag=True, help=part.help)(described)
+    return described
 
 
 @click.command("bench")
@@ -97,6 +117,7 @@ HEAD_WIDTH = 16  # characters of a line of a column's head
     help=f"Wait until the load of the machine is at most {MAX_LOAD:.0%} of its cores, for "
     f"{WAIT_LIMIT / 60:.0f} minutes at most.",
 )
+@parts_options
 @json_option()
 @click.option("--csv", "csv_file", type=Path, help="Write a row for each model into this CSV file.")
 @click.option(
@@ -134,6 +155,7 @@ def command(
     report_folder: Path | None,
     against: Path | None,
     board: Path | None,
+    parts: tuple[str, ...],
 ) -> int:
     """Time MODELS side by side (default: the one that comes with halnet on all installed runtimes).
 
@@ -168,6 +190,7 @@ def command(
         DataConfig(data, split, limit),
         wait,
         against,
+        parts,
     )
     report = run_bench(config, lambda text: click.echo(text, err=True))
     if csv_file is not None:

@@ -10,8 +10,9 @@ import click
 
 from halnet.ages import LEVEL
 from halnet.benchmarks.advice import Int8Advice, advise_int8
+from halnet.benchmarks.machine import machine
 from halnet.benchmarks.parity import Verifier, VerifyConfig
-from halnet.benchmarks.speed import BenchConfig, machine
+from halnet.benchmarks.timing.speed import BenchConfig
 from halnet.calibration.budget import MIN_SET, Budget
 from halnet.calibration.methods import METHODS
 from halnet.commands.options import (

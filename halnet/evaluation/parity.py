@@ -197,13 +197,16 @@ def compare(reference: Reference, outputs: Outputs, spec: RuntimeSpec) -> Parity
         p99, maximum = float(np.percentile(part, 99)), float(part.max())
         if scores is None:
             return Comparison(len(part), p99, maximum)
-        before, after = (np.abs(predictions.error[chosen]) for predictions in scores)
+        before, after = scores
+        changes = np.abs(after.error[chosen]) - np.abs(before.error[chosen])
+        standard_error = float(np.std(changes) / np.sqrt(len(part)))
         return Comparison(
             len(part),
             p99,
             maximum,
-            *(_score(predictions, chosen) for predictions in scores),
-            standard_error=float(np.std(after - before) / np.sqrt(len(part))),
+            _score(before, chosen),
+            _score(after, chosen),
+            standard_error,
         )
 
     everything = np.ones(len(difference), bool)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from halnet.benchmarks.bench_report import BenchReport
+from halnet.benchmarks.bench.report import BenchReport
 from halnet.benchmarks.machine import Conditions, Machine
-from halnet.benchmarks.speed import BenchConfig, Timing
-from halnet.benchmarks.warm_up import WarmUp
+from halnet.benchmarks.timing.speed import BenchConfig, Timing
+from halnet.benchmarks.timing.warm_up import WarmUp
 from halnet.cores import Cores
 
 MACHINE = Machine(

@@ -8,7 +8,7 @@ import pytest
 
 from halnet.benchmarks import advice
 from halnet.benchmarks.advice import Int8Advice, advise_int8
-from halnet.benchmarks.speed import BenchConfig
+from halnet.benchmarks.timing.speed import BenchConfig
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.export import Exported
 from halnet.runtimes.base import BatchLimits, RuntimeOptions

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from halnet.benchmarks import machine, speed
+from halnet.benchmarks import machine
 from halnet.benchmarks.machine import Conditions, CpuTimes
 from halnet.cores import Cores
 
@@ -32,7 +32,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_instructions_for_fast_integers(text: str, features: list[str], files: Path) -> None:
     (files / "cpuinfo").write_text(text)
     assert machine.cpu_features() == features
-    assert speed.cpu_features() == features
 
 
 def test_the_name_of_the_machine(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from halnet.artifact import bundled
-from halnet.benchmarks.bench_report import read_report
+from halnet.benchmarks.bench.report import BenchReport, read_report
+from halnet.benchmarks.bench.run import BenchRun
+from halnet.commands import bench
 from halnet.cores import thread_count
+from halnet.errors import ConfigError
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -158,6 +161,34 @@ def test_bad_input_is_one_line(
     assert not out
     assert len(err.splitlines()) == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ((), ()),
+        (("--roof",), ("roof",)),
+        (("--profile", "--way"), ("way", "profile")),
+        (("--all",), ("way", "sweep", "roof", "profile")),
+    ],
+)
+def test_options_choose_the_parts(
+    options: tuple[str, ...],
+    parts: tuple[str, ...],
+    halnet: Halnet,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[BenchRun] = []
+
+    def refuse(config: BenchRun, on_step: object) -> BenchReport:
+        found.append(config)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(bench, "run_bench", refuse)
+    assert halnet("bench", MODEL, *options) == 2
+    assert "enough" in capsys.readouterr().err
+    assert [config.parts for config in found] == [parts]
 
 
 def test_a_board_times_no_models(halnet: Halnet, capsys: Capture, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""`halnet bench`: what is timed and judged, and the report of it."""

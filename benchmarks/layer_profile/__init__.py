@@ -1,0 +1,1 @@
+"""The profile of a model: how long each of its nodes takes."""

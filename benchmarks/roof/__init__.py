@@ -1,0 +1,1 @@
+"""The roof: the least time that a model can take on this machine."""
