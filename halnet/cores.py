@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from halnet.errors import ConfigError
+
 CONTROL_GROUPS = Path("/sys/fs/cgroup")  # where Linux shows the control groups (cgroups)
 MEMBERSHIP = Path("/proc/self/cgroup")  # the groups of this process
+MAX_THREADS = 1024  # of one inference
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,16 @@ def find_cores(groups: Path = CONTROL_GROUPS, membership: Path = MEMBERSHIP) -> 
     return Cores(pinned, present, "the CPU affinity" if pinned < present else "")
 
 
+def check_threads(threads: int | None) -> None:
+    """Raise ConfigError for a number of threads below 1, or so large that it stops a machine."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads: expected 1 to {MAX_THREADS}, found {threads}")
+
+
 def thread_count(threads: int | None) -> int:
-    """Return `threads`; for None, the number of usable cores."""
-    return threads or find_cores().usable
+    """Return `threads`; for None, the number of usable cores. Raises what `check_threads` does."""
+    check_threads(threads)
+    return find_cores().usable if threads is None else threads
 
 
 def describe_threads(threads: int | None = None) -> str:

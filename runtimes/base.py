@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from halnet.ages import N_AGES
 from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.closing import Closing
+from halnet.cores import check_threads
 from halnet.errors import ArtifactError, ConfigError, HalnetError
 from halnet.forking import Forkable
 from halnet.results import Outputs, join_outputs
@@ -39,7 +40,7 @@ class RuntimeOptions:
     """How to run a model: with which runtime, on which device.
 
     A named runtime or device is used, or an error says why that is not possible. If a field is
-    "auto", halnet chooses. Raises ConfigError if `threads` or `calls` is below 1.
+    "auto", halnet chooses. Raises ConfigError if `threads` or `calls` is out of its range.
     """
 
     runtime: str = "auto"  # "auto", or a name in `halnet.runtimes.BACKENDS`
@@ -49,10 +50,9 @@ class RuntimeOptions:
     calls: int = 1  # calls that threads of the program make at the same time, as a rule
 
     def __post_init__(self) -> None:
-        for name in ("threads", "calls"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}: expected at least 1, found {value}")
+        check_threads(self.threads)
+        if self.calls < 1:
+            raise ConfigError(f"calls: expected at least 1, found {self.calls}")
 
 
 @dataclass(frozen=True)

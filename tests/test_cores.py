@@ -8,6 +8,7 @@ import pytest
 
 from halnet import cores
 from halnet.cores import Cores, describe_threads, find_cores, thread_count
+from halnet.errors import ConfigError
 
 AFFINITY = "the CPU affinity"
 QUOTA = "the CPU quota of the control group"
@@ -87,3 +88,10 @@ def test_a_pinned_process_uses_the_cores_that_it_is_pinned_to(
         assert find_cores().usable == thread_count(None) == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**6])
+def test_a_number_of_threads_that_would_stop_the_machine_is_refused(threads: int) -> None:
+    with pytest.raises(ConfigError, match=f"^threads: expected 1 to 1024, found {threads}$"):
+        thread_count(threads)
+    assert thread_count(1024) == 1024

@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,7 @@ class _LinePrinter(Closing):
     def __init__(self, level: float, prints_faces: bool) -> None:
         self._level = level
         self._prints_faces = prints_faces
+        self._without: Counter[str] = Counter()  # results without an age, by the reason
 
     def start(self, spec: RuntimeSpec, skipped: int) -> None:
         """Print what runs to stderr."""
@@ -191,13 +193,21 @@ class _LinePrinter(Closing):
         """Print one line for each face, or one that says that there is none, or an error."""
         if self._prints_faces:
             _print_faces(result, self._level)
+        elif result.error is not None:
+            self._without["not read"] += 1
+        elif not result.faces and result.time is None:
+            self._without["without a face"] += 1
 
     def show_left_out(self, left_out: LeftOut) -> None:
         """Print what was left out of a folder to stderr."""
         click.echo(f"halnet: left out of {left_out.source}: {left_out}", err=True)
 
     def close(self) -> None:
-        """End what was printed."""
+        """Print how many photos are in the result files without an age."""
+        if self._without:
+            counts = ", ".join(f"{count} {reason}" for reason, count in self._without.items())
+            text = f"halnet: photos without an age: {counts}; the result file names them"
+            click.echo(text, err=True)
 
 
 class _JsonPrinter(_LinePrinter):

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from halnet.faces.alignment import TEMPLATE, Landmarks, align, similarity
 from halnet.faces.detected import DetectedFace, Detector, largest_first
@@ -31,11 +30,10 @@ class PhotoView:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright photo in pixels."""
-        across, down = self._photo.sides
-        height, width = self._decoded().shape[:2]
-        # EXIF orientation may exchange the sides that the header of the file states.
-        is_exchanged = (across - down) * (width - height) < 0
-        return (down, across) if is_exchanged else (across, down)
+        if not self._scale:
+            self._decode(max(self._photo.scales))
+        height, width = self._picture.shape[:2]
+        return width * self._scale, height * self._scale
 
     def image(self) -> Image:
         """Return the whole photo, H x W x 3 uint8 RGB. Raises ImageError if it is damaged."""
@@ -50,9 +48,8 @@ class PhotoView:
         wanted = getattr(detector, "detection_side", math.inf)
         scale = self._largest_scale(max(self._photo.sides) / wanted)
         image = self._decode(scale)
-        across, down = self._factors(image)
-        found = largest_first(detector(image), image, min_face / across)
-        return tuple(face.scaled(across, down) for face in found)
+        found = largest_first(detector(image), image, min_face / scale)
+        return tuple(face.scaled(scale, scale) for face in found)
 
     def crops(self, landmarks: Sequence[Landmarks], margin: int = 0) -> Image:
         """Return the aligned crops of faces, N x S x S x 3 uint8 RGB; see `align`.
@@ -60,28 +57,21 @@ class PhotoView:
         Each of `landmarks` is 5 x 2, x and y. Raises ImageError if the photo is damaged.
         """
         pixels = min(map(_pixels_per_pixel, landmarks))
-        image = self._decode(self._largest_scale(pixels))
-        factors = self._factors(image)
-        # The centre of a pixel of the whole photo, and what it is in the decoded one.
-        smaller = [(places + 0.5) / factors - 0.5 for places in landmarks]
-        return np.stack([align(image, places, margin) for places in smaller])
+        scale = self._largest_scale(pixels)
+        image = self._decode(scale)
+        if scale > 1:  # the centre of a pixel of the whole photo, and what it is in the decoded one
+            half = np.float32(0.5)
+            landmarks = [(places + half) / scale - half for places in landmarks]
+        return np.stack([align(image, places, margin) for places in landmarks])
 
     def _largest_scale(self, limit: float) -> int:
         return max(scale for scale in self._photo.scales if scale <= max(limit, 1))
-
-    def _factors(self, image: Image) -> NDArray[np.float32]:
-        """Return how many times the whole photo is as wide and as high as `image`."""
-        return np.divide(self.size, image.shape[1::-1]).astype(np.float32)
 
     def _decode(self, scale: int) -> Image:
         if scale != self._scale:
             self._picture = self._photo.decode(scale)
             self._scale = scale
         return self._picture
-
-    def _decoded(self) -> Image:
-        """Return the pixels that were decoded last."""
-        return self._decode(self._scale or max(self._photo.scales))
 
 
 def _pixels_per_pixel(landmarks: Landmarks) -> float:

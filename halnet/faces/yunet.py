@@ -36,8 +36,9 @@ class FaceDetector(Forkable):
     library that computes YuNet, onnxruntime, openvino or opencv; "auto" stands for the first of
     these that is installed. `threads` is the number of its threads; None: one for each core.
 
-    Raises ConfigError if `min_face` or `engine` is wrong, RuntimeUnavailableError if the library is
-    missing, and DetectorError if there is no valid YuNet file and none can be downloaded.
+    Raises ConfigError if `min_face`, `engine` or `threads` is wrong, RuntimeUnavailableError if the
+    library is missing, and DetectorError if there is no valid YuNet file and none can be
+    downloaded.
     """
 
     detection_side = DETECTION_SIDE  # see `Detector`

@@ -61,7 +61,7 @@ class OpenedPhoto:
     """A photo whose file was read and whose header was checked, before its pixels are decoded."""
 
     sides: tuple[int, int]  # pixels: width and height in the file, in any order
-    scales: tuple[int, ...]  # what `decode` can divide width and height by; 1 is one of them
+    scales: tuple[int, ...]  # what `decode` can divide both sides by, with no rest; 1 is one
     _decode: Callable[[int], Image]
 
     def decode(self, scale: int = 1) -> Image:
@@ -193,7 +193,9 @@ def _open_raster(data: bytes, kind: str, name: str) -> OpenedPhoto:
         except cv2.error as error:
             raise ImageError(f"{name}: cannot be decoded: {error.err}") from error
 
-    return OpenedPhoto(size, tuple(REDUCED) if kind == JPEG else (1,), decode)
+    # With a rest, the last pixels would be partly filling, on the side where EXIF puts them.
+    exact = (scale for scale in REDUCED if not (size[0] % scale or size[1] % scale))
+    return OpenedPhoto(size, tuple(exact) if kind == JPEG else (1,), decode)
 
 
 def _decode_pixels(data: bytes, flag: int) -> Image | None:

@@ -222,6 +222,8 @@ def test_each_face_becomes_a_row_and_an_object(halnet: Halnet, capsys: Capture) 
     out, err = capsys.readouterr()
     assert not out
     assert "photos: 6 of 6" in err
+    counts = "3 not read, 1 without a face"
+    assert f"halnet: photos without an age: {counts}; the result file names them" in err
     found = rows("out/ages.csv")
     assert [(r["photo"], r["face"], r["error"]) for r in found] == [
         ("a.jpg", "1", ""),

@@ -125,3 +125,8 @@ def test_numbers_that_no_face_has_are_left_out() -> None:
     (row,) = find_rows(heads, 64)
     assert row[2] == pytest.approx(8 * np.e)
     assert row[14] == pytest.approx(0.9)
+
+
+def test_a_wrong_number_of_threads_is_an_error(yunet: Path) -> None:
+    with pytest.raises(ConfigError, match="threads: expected 1 to 1024, found 0"):
+        FaceDetector(yunet, threads=0)
