@@ -367,7 +367,7 @@ class TrainConfig:
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
             values["shares"] = tuple(Share(**share) for share in values.get("shares", ()))
             return cls(**values)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # or of another type
             raise ConfigError(f"the training recipe is damaged: {error!r}") from error
 
 

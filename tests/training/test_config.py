@@ -47,6 +47,15 @@ def test_a_damaged_recipe_is_refused(text: str) -> None:
         TrainConfig.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("degradations", 0.5), ("stages", 3), ("sigma", "wide"), ("shares", 1)]
+)
+def test_a_recipe_with_values_of_another_type_is_refused(name: str, value: object) -> None:
+    values = json.loads(TrainConfig().to_json()) | {name: value}
+    with pytest.raises(ConfigError, match="training recipe is damaged"):
+        TrainConfig.from_json(json.dumps(values))
+
+
 def test_a_network_is_built_from_three_fields() -> None:
     config = TrainConfig(backbone="mobilenet_v1", head="ordinal", dropout=0.4)
     assert config.network == NetworkConfig("mobilenet_v1", "ordinal", 0.4)
