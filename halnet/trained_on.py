@@ -33,7 +33,7 @@ def decode_hashes(path: Path, text: str | None) -> Hashes | None:
         return None
     try:
         return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, TypeError) as error:  # or another type than text
         raise ArtifactError(
             f"{path}: expected hashes of the photos that the model was trained on, found damage "
             f"({error}); copy the file again"

@@ -129,7 +129,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, str]]:
         ) from error
     try:
         safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # checks offsets and lengths
-        return data, dict(_header(data).get("__metadata__", {}))
+        return data, _header(data).get("__metadata__") or {}
     except (safetensors.SafetensorError, ValueError) as error:
         if _is_pickle(data):
             raise ArtifactError(

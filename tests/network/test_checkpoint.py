@@ -134,6 +134,16 @@ def test_a_file_that_is_cut_off_or_no_checkpoint_is_refused(
         load_checkpoint(path)
 
 
+def test_a_header_without_metadata_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    data = checkpoint.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]) | {"__metadata__": None}).encode()
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes(len(header).to_bytes(8, "little") + header + data[start:])
+    with pytest.raises(ArtifactError, match="expected a HAL-Net model, found no halnet"):
+        load_checkpoint(bare)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     message = "the file cannot be read: No such file.*; name a checkpoint of halnet train"
     with pytest.raises(ArtifactError, match=message):
