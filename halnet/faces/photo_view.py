@@ -60,8 +60,8 @@ class PhotoView:
         scale = self._largest_scale(pixels)
         image = self._decode(scale)
         if scale > 1:  # the centre of a pixel of the whole photo, and what it is in the decoded one
-            half = np.float32(0.5)
-            landmarks = [(places + half) / scale - half for places in landmarks]
+            smaller = ((places + 0.5) / scale - 0.5 for places in landmarks)
+            landmarks = [places.astype(np.float32) for places in smaller]
         return np.stack([align(image, places, margin) for places in landmarks])
 
     def _largest_scale(self, limit: float) -> int:
