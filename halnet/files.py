@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
@@ -60,7 +59,7 @@ def follow(path: Path) -> Path:
 
 def temporary_name(path: Path, suffix: str = "") -> Path:
     """Return the path of a hidden file beside `path` that no other program uses."""
-    return path.with_name(f".halnet-{token_hex(8)}{suffix}")
+    return path.with_name(f".halnet-{os.urandom(8).hex()}{suffix}")
 
 
 def _create_like(target: Path, temporary: Path) -> int:

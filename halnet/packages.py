@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def installed_version(module: str) -> str | None:
         return None
     packages = _packages_with(module)
     if len(packages) == 1:
-        return version(packages[0])
+        return _version(packages[0])
     with suppress(ImportError, OSError, AttributeError):
         return str(import_module(module).__version__)
     return "unknown"
@@ -64,7 +63,13 @@ def _packages_with(module: str) -> list[str]:
 
 @cache
 def _packages() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    # It is imported here because it takes 10 ms, and most commands do not need it.
+    metadata = import_module("importlib.metadata")
+    return dict(metadata.packages_distributions())
+
+
+def _version(package: str) -> str:
+    return str(import_module("importlib.metadata").version(package))
 
 
 def check_opencv() -> None:
@@ -86,7 +91,7 @@ def check_opencv() -> None:
         found = f"cv2 {number} in {_folder(cv2)}"
         found += f", which has no {' and no '.join(lacking)}" if lacking else ""
     packages = _packages_with("cv2")
-    named = ", ".join(f"{package} {version(package)}" for package in packages)
+    named = ", ".join(f"{package} {_version(package)}" for package in packages)
     removal = f"pip uninstall {' '.join(packages)}, then " if packages else ""
     oldest = ".".join(map(str, OPENCV_VERSION))
     raise RuntimeUnavailableError(

@@ -4,10 +4,11 @@ A command parses its options, builds a frozen value and calls one library functi
 is 0 if all went well, 1 if a check failed, and 2 for wrong use or bad input, with one clear line.
 """
 
+import gc
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -95,14 +96,20 @@ def run(command: click.Command | str, args: list[str] | None = None, name: str =
 
 def main() -> None:
     """Entry point of `halnet`."""
-    sys.exit(run(group))
+    _exit(run(group))
 
 
 def export_main() -> None:
     """Entry point of `halnet-export`."""
-    sys.exit(run("export", name="halnet-export"))
+    _exit(run("export", name="halnet-export"))
 
 
 def bench_main() -> None:
     """Entry point of `halnet-bench`."""
-    sys.exit(run("bench", name="halnet-bench"))
+    _exit(run("bench", name="halnet-bench"))
+
+
+def _exit(status: int) -> NoReturn:
+    """End the process without a last search for garbage, which takes 20 ms."""
+    gc.freeze()
+    sys.exit(status)

@@ -1,0 +1,61 @@
+"""Worker of the study `versions`: one version of halnet in a process of its own.
+
+It is run as a file, with the folder of its version first in PYTHONPATH, and uses only what all
+versions have. It reads a JSON object from each line of standard input, and answers with one.
+
+- {"open": MODEL, "detector": FILE, "threads": N}: open a predictor that runs in ONNX Runtime.
+- {"photo": FILE, "runs": N}: the seconds of N runs, from the bytes of the file to ages, after one
+  run that does not count, and the ages.
+- {"crops": N, "runs": M}: the seconds of M runs of the model with N crops, after one run.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def measure(runs: int, run: Callable[[], Any]) -> list[float]:
+    """Return the seconds of each of several runs, after one run that does not count."""
+    run()
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    """Answer each line of standard input."""
+    from halnet import Predictor
+
+    predictor: Any = None
+    for line in sys.stdin:
+        task = json.loads(line)
+        answer: dict[str, Any] = {}
+        if "open" in task:
+            predictor = Predictor(
+                task["open"],
+                runtime="onnxruntime",
+                threads=task["threads"],
+                detector=task["detector"],
+            )
+        elif "photo" in task:
+            data = Path(task["photo"]).read_bytes()
+            answer["seconds"] = measure(task["runs"], lambda data=data: predictor(data))
+            answer["ages"] = [face.age for face in predictor(data)]
+        else:
+            crops = np.zeros((task["crops"], 224, 224, 3), np.uint8)
+            answer["seconds"] = measure(
+                task["runs"], lambda crops=crops: predictor.predict_crops(crops)
+            )
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
