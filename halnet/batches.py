@@ -4,7 +4,7 @@ A photo that cannot be read gives a result with an error, and the photos after i
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,8 +22,9 @@ from halnet.photos.images import MAX_BYTES, Image, encode_image
 from halnet.photos.photo_files import read_stdin
 from halnet.predictor import Predictor
 from halnet.results import FORMAT, Face
+from halnet.tracking import Tracker
 from halnet.videos.live_video import LiveVideo
-from halnet.videos.video import Video, display_name, is_live
+from halnet.videos.video import Frame, Video, display_name, is_live
 from halnet.videos.video_file import VideoFile, mp4_writer
 
 STDIN = Path("-")  # names the photo whose bytes are read from standard input
@@ -107,18 +108,27 @@ def predict_video(
     video: Video,
     copy: Path | None = None,
     selection: FaceSelection = FaceSelection(),
+    workers: int = 1,
+    tracker: Tracker | None = None,
 ) -> Iterator[PhotoResult]:
-    """Yield the result of each frame of a video, one after the other.
+    """Yield the result of each frame of a video, in order.
+
+    The ages of a face are averaged over the frames before, as `tracker` does it; by default, a new
+    `Tracker`. `workers` threads compute the frames of a file. The newest frame of a live source is
+    computed alone.
 
     If `copy` is a path, an MP4 video with boxes and ages is written there, whose frames have the
     same times. If a part of the video cannot be read, or if a live source stops, the last result
     has an error.
     """
+    tracker = Tracker() if tracker is None else tracker
     with ExitStack() as stack:
         write: Callable[[Image, float], None] | None = None
+        frames = _predict_frames(predictor, video, selection, 1 if video.live else workers)
+        stack.callback(frames.close)
         try:
-            for frame in video:
-                faces = _predict(predictor, frame.image, selection)
+            for frame, found in frames:
+                faces = tracker.update(found, frame.time)
                 if copy is not None:
                     if write is None:
                         write = stack.enter_context(mp4_writer(copy, frame.image))
@@ -126,6 +136,18 @@ def predict_video(
                 yield PhotoResult(video.name, faces, time=frame.time)
         except ImageError as error:
             yield PhotoResult(video.name, [], str(error))
+
+
+def _predict_frames(
+    predictor: Predictor, video: Video, selection: FaceSelection, workers: int
+) -> Generator[tuple[Frame, list[Face]]]:
+    def predict(frame: Frame) -> tuple[Frame, list[Face]]:
+        return frame, _predict(predictor, frame.image, selection)
+
+    if workers == 1:
+        yield from map(predict, video)
+    else:
+        yield from map_in_order(ThreadPoolExecutor(workers), predict, video, 2 * workers)
 
 
 def plan_videos(videos: Sequence[str | Path], folder: Path) -> dict[str | Path, Path]:

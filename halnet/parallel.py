@@ -16,15 +16,27 @@ def map_in_order(
     """Yield the result for each item, in the order of the items, which a pool computes.
 
     At most `ahead` items are taken before their results are asked for, so that memory stays flat.
-    An exception of `function` is raised in the place of the result. When the iterator ends or is
-    closed, the pool is shut down: workers finish the items that they have begun, and no others.
+    An exception of `function` is raised in the place of the result, and an exception of `items`
+    after the results of all items before it. When the iterator ends or is closed, the pool is shut
+    down: workers finish the items that they have begun, and no others.
     """
     remaining = iter(items)
     under_way: deque[Future[Result]] = deque()
+    failed: list[Exception] = []
+
+    def begin(count: int) -> None:
+        try:
+            under_way.extend(pool.submit(function, item) for item in islice(remaining, count))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
+            failed.append(error)
+
     try:
-        under_way.extend(pool.submit(function, item) for item in islice(remaining, ahead))
+        begin(ahead)
         while under_way:
             yield under_way.popleft().result()
-            under_way.extend(pool.submit(function, item) for item in islice(remaining, 1))
+            if not failed:
+                begin(1)
     finally:
         pool.shutdown(cancel_futures=True)
+    if failed:
+        raise failed[0]

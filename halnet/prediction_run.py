@@ -25,7 +25,8 @@ from halnet.predictor import Predictor
 from halnet.result_files import ResultFile, is_stdout, model_name
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
-from halnet.videos.video import display_name, is_video
+from halnet.tracking import FORGET_AFTER, HALF_LIFE, Tracker
+from halnet.videos.video import display_name, is_live, is_video
 
 MANY = 4  # photos for each core: with fewer, one photo after the other is not slower
 
@@ -44,13 +45,14 @@ class PredictConfig:
     min_face: float = 0.0  # pixels: narrower faces are dropped
     selection: FaceSelection = field(default_factory=FaceSelection)
     every: float = 0.0  # seconds from one frame of a video to the next; 0: every frame
+    smooth: float = HALF_LIFE  # seconds: half-life of the averages over the frames of a video
     seconds: float | None = None  # time after which a live source is closed; None: never
     draw: Path | None = None  # folder for copies with boxes and ages
     csv: Path | None = None  # file for one row for each face; "-": standard output
     jsonl: Path | None = None  # file for one JSON object for each photo or frame; "-" likewise
     resume: bool = False  # True: continue these files and skip the photos that they already hold
-    # Photos that are processed at the same time. None: one for each usable core if there are many
-    # photos, with one thread each, unless the number of threads is given.
+    # Photos or frames that are processed at the same time. None: one for each usable core if there
+    # are many photos or a video file, with one thread each, unless the number of threads is given.
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +63,11 @@ class PredictConfig:
                 "--csv and --jsonl: expected one of them on standard output, found both; name a "
                 "file for the other one"
             )
-        for name, seconds in (("every", self.every), ("seconds", self.seconds or 0.0)):
+        for name, seconds in (
+            ("every", self.every),
+            ("smooth", self.smooth),
+            ("seconds", self.seconds or 0.0),
+        ):
             if not 0 <= seconds < math.inf:
                 raise ConfigError(
                     f"{name}: expected a finite number of seconds from 0 up, found {seconds}"
@@ -99,7 +105,8 @@ def run_prediction(
     copies = plan_videos(videos, config.draw) if config.draw else {}
     seen: set[_Kind] = set()
     complete = True
-    workers = _count_workers(config, len(search.photos))
+    files_of_videos = [video for video in videos if not is_live(video)]
+    workers = _count_workers(config, len(search.photos), bool(files_of_videos))
     with ExitStack() as stack:
         predictor = stack.enter_context(_open_predictor(config, workers))
         files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]
@@ -175,7 +182,10 @@ def _plan_jobs(
             yield _Job("videos", 1, [failed], video=True)
             continue
         with video:
-            results = predict_video(predictor, video, copies.get(name), config.selection)
+            tracker = Tracker(config.smooth, max(FORGET_AFTER, 2 * config.every))
+            results = predict_video(
+                predictor, video, copies.get(name), config.selection, workers, tracker
+            )
             if video.live and config.seconds is not None:
                 results = _until(config.seconds, results)
             yield _Job(f"frames of {video.name}", len(video), results, video=True)
@@ -185,14 +195,14 @@ def _until(seconds: float, results: Iterable[PhotoResult]) -> Iterator[PhotoResu
     return takewhile(lambda result: (result.time or 0.0) <= seconds, results)
 
 
-def _count_workers(config: PredictConfig, photos: int) -> int:
-    """Return how many photos are processed at the same time."""
+def _count_workers(config: PredictConfig, photos: int, has_video: bool) -> int:
+    """Return how many photos or frames are processed at the same time."""
     if config.workers is not None:
         return config.workers
     if config.options.threads is not None or callable(config.detector):
         return 1
     cores = find_cores().usable
-    return cores if photos >= MANY * cores else 1
+    return cores if has_video or photos >= MANY * cores else 1
 
 
 def _open_predictor(config: PredictConfig, workers: int) -> Predictor:

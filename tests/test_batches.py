@@ -24,6 +24,7 @@ from halnet.errors import ConfigError, ImageError
 from halnet.photos.images import load_image
 from halnet.photos.photo_files import find_photos
 from halnet.runtimes.fake import FakeRuntime
+from halnet.tracking import Tracker
 from halnet.videos.video import Frame
 from halnet.videos.video_file import VideoFile
 
@@ -207,12 +208,29 @@ def test_two_photos_never_share_a_copy(predictor: Predictor, folder: Path, tmp_p
 
 def test_the_frames_of_a_video_get_ages_and_times(predictor: Predictor, film: Path) -> None:
     with VideoFile(film) as video:
-        results = list(predict_video(predictor, video))
+        results = list(predict_video(predictor, video, tracker=Tracker(half_life=0)))
     assert {result.photo for result in results} == {str(film)}
     assert [result.time for result in results] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert [len(result.faces) for result in results] == [2, 2, 0, 2, 2, 2]
     found = [result.faces[0].age for result in results if result.faces]
     assert found == pytest.approx([age(b) for b in (40, 60, 80, 100, 120)], abs=1.5)
+    assert [[face.track for face in result.faces] for result in results if result.faces] == [
+        [1, 2]
+    ] * 5
+
+
+def test_several_workers_give_the_same_ages_averaged_over_time(
+    predictor: Predictor, film: Path
+) -> None:
+    """The first frames count equally: after the second one, the age is their mean."""
+    found = []
+    for workers in (1, 3):
+        with VideoFile(film) as video:
+            results = list(predict_video(predictor, video, workers=workers))
+        found.append([(r.time, [(f.track, f.age, f.box) for f in r.faces]) for r in results])
+    assert found[0] == found[1]
+    first, second = (frame[1][0][1] for frame in found[0][:2])
+    assert (first, second) == pytest.approx((age(40), (age(40) + age(60)) / 2), abs=1.5)
 
 
 def test_a_copy_of_a_video_has_its_frames_with_boxes(
@@ -241,8 +259,9 @@ def test_a_copy_has_the_times_of_a_variable_frame_rate(
     assert [result.time for result in results] == pytest.approx(times, abs=1e-3)
 
 
+@pytest.mark.parametrize("workers", [1, 4])
 def test_what_was_read_of_a_cut_video_is_kept_and_drawn(
-    predictor: Predictor, write_video: Callable[..., Path], tmp_path: Path
+    workers: int, predictor: Predictor, write_video: Callable[..., Path], tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
     film = write_video(tmp_path / "film.avi", [noise] * 6, [i / 25 for i in range(6)], "mjpeg")
@@ -250,7 +269,7 @@ def test_what_was_read_of_a_cut_video_is_kept_and_drawn(
     film.write_bytes(data[: len(data) * 6 // 10])
     copy = tmp_path / "copy.mp4"
     with VideoFile(film) as video:
-        *kept, last = predict_video(predictor, video, copy)
+        *kept, last = predict_video(predictor, video, copy, workers=workers)
     assert 2 <= len(kept) <= 4
     assert all(result.error is None for result in kept)
     assert "the video is damaged or cut off" in str(last.error)

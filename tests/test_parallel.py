@@ -60,3 +60,15 @@ def test_items_that_nobody_asks_for_are_not_worked_on() -> None:
     threading.Timer(0.05, blocked.set).start()
     results.close()
     assert done == [0, 1]
+
+
+def test_an_exception_of_the_items_comes_after_all_results() -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise KeyError("the source is damaged")
+
+    results = map_in_order(ThreadPoolExecutor(2), str, items(), ahead=8)
+    found = []
+    with pytest.raises(KeyError, match="damaged"):
+        found.extend(results)  # `extend` keeps what came before the exception
+    assert found == ["1", "2", "3"]

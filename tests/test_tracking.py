@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from halnet.ages import AGES, AgeCalibration
+from halnet.errors import ConfigError
 from halnet.results import Face
 from halnet.tracking import Box, Tracker, overlap
 
@@ -62,3 +63,37 @@ def test_a_face_that_was_away_is_treated_as_a_new_one() -> None:
     assert tracker.update([face(40)], 0.9)[0].age == pytest.approx(30)  # it was missed in one frame
     assert tracker.update([face(60)], 2.0)[0].age == 60
     assert tracker.update([face(10, 200)], 2.1)[0].age == 10  # at another place
+
+
+def test_each_person_has_a_number() -> None:
+    tracker = Tracker()
+    numbers = [
+        [found.track for found in tracker.update(faces, time)]
+        for time, faces in (
+            (0.0, [face(20, 0), face(60, 300)]),
+            (0.1, [face(60, 310), face(20, 10), face(40, 700)]),
+            (0.2, []),
+            (0.3, [face(60, 320)]),
+            (1.5, [face(60, 320), face(20, 10)]),  # away for 1.2 and 1.4 seconds
+        )
+    ]
+    assert numbers == [[1, 2], [2, 1, 3], [], [2], [4, 5]]
+
+
+def test_a_face_may_be_away_for_as_long_as_the_frames_are_apart() -> None:
+    tracker = Tracker(forget_after=4.0)
+    assert [tracker.update([face(20)], time)[0].track for time in (0.0, 2.0, 6.0, 10.1)] == [
+        *(1, 1, 1, 2)
+    ]
+
+
+def test_without_smoothing_each_frame_keeps_its_ages() -> None:
+    tracker = Tracker(half_life=0)
+    found = [tracker.update([face(age)], i / 10)[0] for i, age in enumerate((20, 40, 30))]
+    assert [(face.age, face.track) for face in found] == [(20, 1), (40, 1), (30, 1)]
+
+
+@pytest.mark.parametrize("half_life", [-1.0, float("inf"), float("nan")])
+def test_a_half_life_is_a_finite_number(half_life: float) -> None:
+    with pytest.raises(ConfigError, match="smooth: expected a finite number"):
+        Tracker(half_life)

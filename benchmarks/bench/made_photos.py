@@ -27,12 +27,18 @@ class MadePhoto:
 def make_photos() -> tuple[MadePhoto, ...]:
     """Return a small photo with one face, and photos of 12 megapixels with one and with ten."""
     width, height = SMALL
-    part = portrait()[0][:height, LEFT : LEFT + width]
+    part = face_part()
     return (
         _make(f"{width} x {height}, 1 face", part, 1),
         _make("12 megapixels, 1 face", _tile(part, 1, 1), 1),
         _make("12 megapixels, 10 faces", _tile(part, 5, 2), 10),
     )
+
+
+def face_part() -> Image:
+    """Return the part of the portrait around the face, 340 x 300 x 3 uint8 RGB."""
+    width, height = SMALL
+    return portrait()[0][:height, LEFT : LEFT + width]
 
 
 def _make(name: str, image: Image, faces: int) -> MadePhoto:

@@ -7,6 +7,7 @@ from halnet.benchmarks.bench.profile_section import measure_profile
 from halnet.benchmarks.bench.roof_section import measure_roof
 from halnet.benchmarks.bench.sweep import measure_sweep
 from halnet.benchmarks.bench.timed_models import TimedModel
+from halnet.benchmarks.bench.video_section import measure_video
 from halnet.benchmarks.bench.way import measure_way
 from halnet.benchmarks.machine import MAX_OTHERS, find_cpu_times, share_of_others
 from halnet.errors import HalnetError
@@ -30,6 +31,13 @@ PARTS = {
         measure_way,
         "Time the whole way from a JPEG file to ages too, in stages, for made photos of several "
         "sizes. This needs YuNet.",
+    ),
+    "video": Part(
+        "Video",
+        "timing videos",
+        measure_video,
+        "Time videos of 1280 x 720 pixels with one face and with five too, and state how steady "
+        "the ages are. This needs YuNet and the extra video.",
     ),
     "sweep": Part(
         "Threads and batch size",

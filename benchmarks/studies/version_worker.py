@@ -30,31 +30,36 @@ def measure(runs: int, run: Callable[[], Any]) -> list[float]:
     return seconds
 
 
-def main() -> None:
-    """Answer each line of standard input."""
-    from halnet import Predictor
+class Worker:
+    """Answers tasks with one predictor."""
 
     predictor: Any = None
-    for line in sys.stdin:
-        task = json.loads(line)
-        answer: dict[str, Any] = {}
+
+    def answer(self, task: dict[str, Any]) -> dict[str, Any]:
+        """Do one task, and return what was measured."""
         if "open" in task:
-            predictor = Predictor(
-                task["open"],
-                runtime="onnxruntime",
-                threads=task["threads"],
-                detector=task["detector"],
+            from halnet import Predictor  # the version that PYTHONPATH names
+
+            model, detector, threads = (task[key] for key in ("open", "detector", "threads"))
+            self.predictor = Predictor(
+                model, runtime="onnxruntime", threads=threads, detector=detector
             )
-        elif "photo" in task:
+            return {}
+        if "photo" in task:
             data = Path(task["photo"]).read_bytes()
-            answer["seconds"] = measure(task["runs"], lambda data=data: predictor(data))
-            answer["ages"] = [face.age for face in predictor(data)]
-        else:
-            crops = np.zeros((task["crops"], 224, 224, 3), np.uint8)
-            answer["seconds"] = measure(
-                task["runs"], lambda crops=crops: predictor.predict_crops(crops)
-            )
-        print(json.dumps(answer), flush=True)
+            return {
+                "seconds": measure(task["runs"], lambda: self.predictor(data)),
+                "ages": [face.age for face in self.predictor(data)],
+            }
+        crops = np.zeros((task["crops"], 224, 224, 3), np.uint8)
+        return {"seconds": measure(task["runs"], lambda: self.predictor.predict_crops(crops))}
+
+
+def main() -> None:
+    """Answer each line of standard input."""
+    worker = Worker()
+    for line in sys.stdin:
+        print(json.dumps(worker.answer(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

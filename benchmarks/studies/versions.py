@@ -41,7 +41,7 @@ COLUMNS = ("what is timed", "other version, ms", "this version, ms", "ratio (95 
 
 
 class Version:
-    """One version of halnet: its source tree as an importable folder, and a process that runs it."""
+    """One version of halnet: a copy of its package, and a process that runs it."""
 
     def __init__(self, tree: Path, folder: Path, detector: Path, threads: int) -> None:
         """Copy the package of a source tree into `folder`, and start its process.
@@ -71,10 +71,11 @@ class Version:
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
         """Return the answer of the process to one task (see `version_worker`)."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None, "both are pipes"  # noqa: PT018
+        stdin.write(json.dumps(task) + "\n")
+        stdin.flush()
+        line = stdout.readline()
         if not line:
             raise ConfigError(
                 "expected an answer of each version, found that a process ended; its error is "
@@ -88,6 +89,7 @@ class Version:
         start = time.perf_counter()
         done = subprocess.run(
             [*COMMAND, *args, "--detector", str(self._detector)],
+            check=False,
             env=self._environment,
             cwd=self._folder,
             stdout=subprocess.DEVNULL,

@@ -37,8 +37,9 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Number of photos that are processed at the same time. Default: one for each core, with "
-    "one thread each, if there are many photos and --threads is not given; otherwise 1.",
+    help="Number of photos, or frames of a video file, that are processed at the same time. "
+    "Default: one for each core, with one thread each, if there are many photos or a video file "
+    "and --threads is not given; otherwise 1.",
 )
 @detector_option()
 @click.option(
@@ -68,6 +69,14 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     default=PredictConfig.every,
     help="For videos: seconds from one predicted frame to the next. Default: every frame of a "
     "file, and the newest frame of a live source.",
+)
+@click.option(
+    "--smooth",
+    type=FiniteRange(0),
+    default=PredictConfig.smooth,
+    show_default=True,
+    help="For videos: the ages of a face are averaged over the frames before, and a frame counts "
+    "half after so many seconds. 0: each frame has its own ages.",
 )
 @click.option(
     "--seconds",
@@ -109,6 +118,7 @@ def command(
     min_face: float,
     level: float,
     every: float,
+    smooth: float,
     seconds: float | None,
     draw: Path | None,
     as_json: bool,
@@ -124,7 +134,9 @@ def command(
     'halnet[video]'), the number of a camera ("0"), or the address of a stream ("rtsp://..."). Every
     frame of a video file is predicted, or one for each --every; if the file is damaged or cut off,
     this is reported after its good frames. A live source is predicted until it ends, until Ctrl-C,
-    or for --seconds, and a slow machine skips frames instead of falling behind.
+    or for --seconds, and a slow machine skips frames instead of falling behind. The faces of a
+    video are followed from frame to frame: each has a number, "track", and its ages are averaged
+    over time (--smooth).
 
     What is no photo is left out of a folder, and counted by the reason at the end. The exit status
     is 1 if a photo cannot be read, shows no face or is left out (all others are processed), and 2
@@ -142,6 +154,7 @@ def command(
         min_face=min_face,
         selection=selection,
         every=every,
+        smooth=smooth,
         seconds=seconds,
         draw=draw,
         csv=csv,

@@ -74,9 +74,26 @@ def round_activations(values: Tensor) -> Tensor:
 
     The integers are symmetric about zero, as in TensorRT. The scheme for CPUs is finer.
     """
-    scale = (values.detach().abs().amax() / LEVELS).clamp_min(SMALLEST_SCALE)
-    point = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_tensor_affine(values, scale, point, -LEVELS, LEVELS)
+    low, high = values.detach().aminmax()
+    scale = (torch.maximum(-low, high) / LEVELS).clamp_min(SMALLEST_SCALE)
+    rounded: Tensor = _Round.apply(values, scale)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+class _Round(torch.autograd.Function):
+    """Rounds to multiples of a scale, and passes gradients on as they are.
+
+    No value lies outside of the range, so that none is clipped. This takes a third of the time of
+    `torch.fake_quantize_per_tensor_affine`, which also stores which values it clips.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, scale: Tensor) -> Tensor:
+        return (values / scale.to(values.dtype)).round_().mul_(scale.to(values.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
 
 
 def _round_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
