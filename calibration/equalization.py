@@ -73,17 +73,7 @@ def equalize(proto: Any, crops: Crops) -> Any:
     equal = onnx.ModelProto()
     equal.CopyFrom(proto)
     weights = _weights(equal)
-    groups = [group for group in find_groups(equal) if group.scalable]
-    peaks = _measure_peaks(equal, [name for group in groups for name in group.tensors], crops)
-    for group in groups:
-        factors = _factors(
-            np.max([peaks[name] for name in group.tensors], axis=0),
-            [
-                numpy_helper.to_array(weights[node.input[1]])
-                for node in group.consumers
-                if not _is_depthwise(node, weights)
-            ],
-        )
+    for group, factors in find_factors(equal, crops):
         for node in group.producers:
             for name in node.input[1:]:  # weights and bias
                 _scale(weights[name], 1 / factors, axis=0)
@@ -91,6 +81,30 @@ def equalize(proto: Any, crops: Crops) -> Any:
             axis = 0 if _is_depthwise(node, weights) else 1
             _scale(weights[node.input[1]], factors, axis)
     return equal
+
+
+def find_factors(proto: Any, crops: Crops) -> list[tuple[Group, Channels]]:
+    """Return the groups of a traced graph that can be scaled, and what to divide channels by.
+
+    The ranges are measured on `crops`, N x 224 x 224 x 3 uint8 RGB.
+    """
+    weights = _weights(proto)
+    groups = [group for group in find_groups(proto) if group.scalable]
+    peaks = _measure_peaks(proto, [name for group in groups for name in group.tensors], crops)
+    return [
+        (
+            group,
+            _factors(
+                np.max([peaks[name] for name in group.tensors], axis=0),
+                [
+                    numpy_helper.to_array(weights[node.input[1]])
+                    for node in group.consumers
+                    if not _is_depthwise(node, weights)
+                ],
+            ),
+        )
+        for group in groups
+    ]
 
 
 def find_groups(proto: Any) -> list[Group]:

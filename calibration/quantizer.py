@@ -40,14 +40,32 @@ class Scheme:
     weight_levels: int  # integers on either side of zero
     store_last: bool  # whether the last layer's weights, which compute in float, are stored as int8
     symmetric: bool  # whether all zero points are 0
+    made_for: str  # the processors that these integers fit, in words
+
+    @property
+    def weight_bits(self) -> int:
+        """The number of bits of a weight."""
+        return 7 if self.weight_levels == WEIGHT_LEVELS else 8
 
 
 SCHEMES = {
     # CPUs multiply unsigned activations with signed weights. A CPU without VNNI adds two products
     # in 16 bits. With weights of 8 bits, the sums can saturate: ages would depend on the machine.
-    "unsigned": Scheme(QuantType.QUInt8, WEIGHT_LEVELS, store_last=True, symmetric=False),
+    "unsigned": Scheme(
+        QuantType.QUInt8,
+        WEIGHT_LEVELS,
+        store_last=True,
+        symmetric=False,
+        made_for="processors of any kind, also x86 without VNNI",
+    ),
     # TensorRT supports no other scheme.
-    "symmetric": Scheme(QuantType.QInt8, LEVELS, store_last=False, symmetric=True),
+    "symmetric": Scheme(
+        QuantType.QInt8,
+        LEVELS,
+        store_last=False,
+        symmetric=True,
+        made_for="GPUs of NVIDIA, by TensorRT",
+    ),
 }
 
 

@@ -1,51 +1,74 @@
-"""The search: which layers are kept in floating point, as few as possible, within a budget."""
+"""The search: which layers are kept in floating point, as few as possible, within a budget.
+
+Layers are kept from the input of the network on. There, the feature maps are large and have few
+channels, so that integers shift ages most, and neighbours that are kept need no conversions between
+them. Only if many layers would have to be kept, the most sensitive ones are kept instead, wherever
+they are, if that is faster.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from halnet.calibration.budget import AgeShift, Budget
-from halnet.calibration.sensitivity import Sensitivity
 from halnet.errors import ArtifactError
+
+FEW = 0.25  # share of the layers: if no more are kept from the input on, they are not ranked
 
 
 @dataclass(frozen=True)
 class Step:
     """One graph that the search measured."""
 
-    kept: tuple[str, ...]  # layers kept in floating point, the most sensitive first
+    kept: tuple[str, ...]  # layers kept in floating point, in the order in which they were chosen
     shift: AgeShift
 
 
 def search(
-    rank: Callable[[], Sequence[Sensitivity]],
+    layers: Sequence[str],
+    rank: Callable[[], Sequence[str]],
     measure: Callable[[tuple[str, ...]], AgeShift],
     budget: Budget,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> tuple[Step, tuple[Step, ...]]:
     """Keep as few layers in floating point as the budget allows; return that step and all steps.
 
-    Layers are kept in the order that `rank` returns, which is called only where one has to be kept.
-    `measure` quantizes all layers except those in its argument. The number of layers is found by
-    bisection, which assumes that keeping more layers never makes the shift larger.
+    `layers` are the names of all layers in the order of the network. `rank` returns them in the
+    order of their sensitivity, and is called only if more than a quarter of the layers is kept from
+    the input on. Then the faster one of both is returned. `measure` quantizes all layers except
+    those in its argument. The number of layers is found by bisection, which assumes that keeping
+    more layers never makes the shift larger.
 
     Raises ArtifactError where the budget is not met although only one layer is quantized.
     """
     steps: list[Step] = []
 
-    def keep(layers: Sequence[str]) -> Step:
-        step = Step(tuple(layers), measure(tuple(layers)))
+    def keep(kept: Sequence[str]) -> Step:
+        step = Step(tuple(kept), measure(tuple(kept)))
         steps.append(step)
         on_step(step)
         return step
 
-    best = keep(())
-    if budget.allows(best.shift):
-        return best, tuple(steps)
-    names = [line.layer.name for line in rank()]
+    first = keep(())
+    if budget.allows(first.shift):
+        return first, tuple(steps)
+    found = [_fewest(layers, keep, budget)]
+    if not (found[0] and len(found[0].kept) <= FEW * len(layers)):
+        found.append(_fewest(rank(), keep, budget))
+    allowed = [step for step in found if step is not None]
+    if not allowed:
+        last = next(step for step in reversed(steps) if len(step.kept) == len(layers) - 1)
+        raise ArtifactError(_explain_failure(budget, last))
+    return min(allowed, key=_cost), tuple(steps)
+
+
+def _fewest(
+    names: Sequence[str], keep: Callable[[Sequence[str]], Step], budget: Budget
+) -> Step | None:
+    """Return the step that keeps the fewest of the first names; None if no number is enough."""
     too_few, enough = 0, 1  # `enough` is doubled until the budget is met
     while not budget.allows((best := keep(names[:enough])).shift):
         if enough == len(names) - 1:
-            raise ArtifactError(_explain_failure(budget, best))
+            return None
         too_few, enough = enough, min(2 * enough, len(names) - 1)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
@@ -54,7 +77,12 @@ def search(
             enough, best = middle, step
         else:
             too_few = middle
-    return best, tuple(steps)
+    return best
+
+
+def _cost(step: Step) -> tuple[float, int]:
+    """Return the time of a graph, if it was measured, and how many layers it keeps."""
+    return step.shift.milliseconds or 0.0, len(step.kept)
 
 
 def _explain_failure(budget: Budget, last: Step) -> str:

@@ -126,7 +126,8 @@ class _Exporter:
         from halnet.export.int8 import Int8
 
         graph = self._trace("fp32", "fp32")
-        return Int8(self._config.int8, self._samples, graph, self._on_step)
+        fits = self._checkpoint.fits_integers
+        return Int8(self._config.int8, self._samples, graph, self._on_step, fits)
 
 
 def _check_libraries(config: ExportConfig) -> None:

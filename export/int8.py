@@ -11,7 +11,7 @@ from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import AgeShift
 from halnet.calibration.equalization import equalize
 from halnet.calibration.layers import ROLES
-from halnet.calibration.quantizer import Quantizer
+from halnet.calibration.quantizer import SCHEMES, Quantizer
 from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
 from halnet.calibration.sessions import Opener
@@ -38,18 +38,22 @@ class Int8:
         samples: Int8Samples,
         proto: Any,
         on_step: Callable[[str], None],
+        fits_integers: bool = False,
     ) -> None:
         """Measure the ranges of the FP32 graph `proto`, an ONNX model.
 
-        `on_step` is called with a line before each step. Raises what `Quantizer` raises.
+        Unless its weights were trained for integers (`fits_integers`), its channels get similar
+        ranges first. `on_step` is called with a line before each step. Raises what `Quantizer`
+        raises.
         """
         self._config = config
         self._on_step = on_step
         self._photos = samples.validation
         self._calibration = samples.calibration
         on_step(f"measuring ranges on {self._calibration}")
-        self._proto = equalize(proto, self._calibration.crops)
-        self._quantizer = Quantizer(self._proto, self._calibration.crops, config.method)
+        crops = self._calibration.crops
+        self._proto = proto if fits_integers else equalize(proto, crops)
+        self._quantizer = Quantizer(self._proto, crops, config.method)
         self._rankings: dict[str, tuple[Sensitivity, ...]] = {}  # by scheme
         self._searches: dict[tuple[str, str], tuple[Step, tuple[Step, ...]]] = {}
 
@@ -66,6 +70,8 @@ class Int8:
             "crops": len(self._calibration),
             "method": config.method,
             "scheme": scheme,
+            "weight_bits": SCHEMES[scheme].weight_bits,
+            "made_for": SCHEMES[scheme].made_for,
         }
         if self._photos is not None and len(self._photos.data.sets) > 1:
             entry["sets"] = self._photos.to_dict()
@@ -96,7 +102,8 @@ class Int8:
         key = scheme, runtime
         if key not in self._searches:
             self._searches[key] = search(
-                rank=partial(self._rank, scheme),
+                layers=[layer.name for layer in self._quantizer.quantizable],
+                rank=lambda: [line.layer.name for line in self._rank(scheme)],
                 measure=partial(self._measure, scheme, self._meter(runtime)),
                 budget=self._config.budget,
                 on_step=partial(self._report, scheme, runtime),

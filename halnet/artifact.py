@@ -9,7 +9,7 @@ N x 224 x 224 x 3 uint8 RGB. Its outputs are float32: `age` and `stddev` (N, yea
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,13 @@ PREFIX = "halnet."
 PRECISIONS = ("fp32", "fp16", "int8")
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("age", "stddev", "probabilities")
+# Versions of the way from a photo to its crops. The crops of all of them show the same, and differ
+# by less than what two cameras differ by, so that a model takes the crops of each version.
+WAYS = {
+    1: "all pixels of a photo are decoded",
+    2: "a large JPEG is decoded only as large as its faces need it",
+}
+WAY = max(WAYS)
 FOLDER_FILES = ("halnet.bin", "halnet.xml")  # of an artifact that is a folder (OpenVINO)
 
 
@@ -38,15 +45,22 @@ class InputSpec:
     dtype: str = "uint8"
     template: tuple[tuple[float, float], ...] = tuple((float(x), float(y)) for x, y in TEMPLATE)
     detector: str = YUNET_NAME.removesuffix(".onnx")
+    way: int = WAY  # version of the way from a photo to its crops, a key of `WAYS`
+
+    def to_json(self) -> str:
+        """Return the fields as JSON text. Version 1 of the way is not stated, as in old files."""
+        values = asdict(self)
+        if self.way == 1:
+            del values["way"]
+        return json.dumps(values, sort_keys=True)
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change if any of the fields changes."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
 
 INPUT = InputSpec()
-KNOWN_INPUTS = {INPUT.fingerprint(): INPUT}
+KNOWN_INPUTS = {spec.fingerprint(): spec for spec in (replace(INPUT, way=way) for way in WAYS)}
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class Metadata:
         values: dict[str, Any] = {
             "format_version": str(FORMAT_VERSION),
             "precision": self.precision,
-            "input": json.dumps(asdict(self.input), sort_keys=True),
+            "input": self.input.to_json(),
             "input_fingerprint": self.input.fingerprint(),
             "age_range": json.dumps([AGE_MIN, AGE_MAX]),
             "calibration": json.dumps(self.calibration.to_dict(), sort_keys=True),
@@ -200,7 +214,7 @@ def _read_input(properties: Mapping[str, str], source: str | Path) -> InputSpec:
     fingerprint = properties[PREFIX + "input_fingerprint"]
     stated = json.dumps(parse_json(properties[PREFIX + "input"]), sort_keys=True)
     spec = KNOWN_INPUTS.get(fingerprint)
-    if spec is None or stated != json.dumps(asdict(spec), sort_keys=True):
+    if spec is None or stated != spec.to_json():
         raise ArtifactError(
             f"{source}: expected crops with the input fingerprint {' or '.join(KNOWN_INPUTS)}, "
             f"found {fingerprint}; this version of halnet makes other crops, for which the model "

@@ -36,7 +36,7 @@ METADATA = Metadata(
 FORMAT_1 = {
     "halnet.format_version": "1",
     "halnet.precision": "int8",
-    "halnet.input": METADATA.to_properties()["halnet.input"],
+    "halnet.input": replace(INPUT, way=1).to_json(),
     "halnet.input_fingerprint": "60964a9c2dd01642",
     "halnet.age_range": "[0, 100]",
     "halnet.calibration": json.dumps(
@@ -81,6 +81,7 @@ def test_metadata_of_format_1_is_read_as_a_list_of_one_dataset() -> None:
         reference_mae={"test": 4.97},
         precision="int8",
         checkpoint_sha256="12" * 32,
+        input=replace(INPUT, way=1),
     )
 
 
@@ -104,9 +105,19 @@ def test_errors_of_minors_are_given_for_all_ages_of_minors_or_for_none() -> None
         replace(METADATA, minor_errors=METADATA.minor_errors[1:])
 
 
-def test_the_fingerprint_is_fixed() -> None:
-    """If this value changes, halnet refuses all artifacts that are in use."""
-    assert INPUT.fingerprint() == "60964a9c2dd01642"
+def test_the_fingerprints_are_fixed() -> None:
+    """If one of these values changes, halnet refuses artifacts that are in use."""
+    assert replace(INPUT, way=1).fingerprint() == "60964a9c2dd01642"
+    assert INPUT.fingerprint() == "a3eb3c5b8787235a"
+    assert INPUT.way == 2
+
+
+def test_an_artifact_of_each_version_of_the_way_is_read() -> None:
+    for way in (1, 2):
+        metadata = replace(METADATA, input=replace(INPUT, way=way))
+        properties = metadata.to_properties()
+        assert Metadata.from_properties(properties, "model.onnx").input.way == way
+        assert ("way" in json.loads(properties["halnet.input"])) == (way == 2)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +129,7 @@ def test_the_fingerprint_is_fixed() -> None:
         replace(INPUT, dtype="float32"),
         replace(INPUT, template=tuple((x + 1, y) for x, y in INPUT.template)),
         replace(INPUT, detector="other"),
+        replace(INPUT, way=1),
     ],
 )
 def test_the_fingerprint_depends_on_every_field(changed: InputSpec) -> None:

@@ -11,7 +11,7 @@ import click
 
 from halnet import __version__
 from halnet.ages import LEVEL, AgeCalibration
-from halnet.artifact import Metadata, TrainedSet, find_model, size_artifact
+from halnet.artifact import WAYS, Metadata, TrainedSet, find_model, size_artifact
 from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
 from halnet.cores import describe_threads, find_cores
@@ -83,6 +83,7 @@ def _json_values(model: Path, spec: RuntimeSpec) -> dict[str, Any]:
         "precision": metadata.precision,
         "batch": str(spec.batch_limits),
         "input": f"{_describe_input(metadata)}, fingerprint {metadata.input.fingerprint()}",
+        "way": metadata.input.way,
         "dataset": metadata.dataset,
         "split_sha256": metadata.split_sha256,
         "datasets": [asdict(trained) for trained in metadata.datasets],
@@ -109,6 +110,7 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
         "batch size": [str(spec.batch_limits)],
         "input": [_describe_input(metadata)],
         "input fingerprint": [metadata.input.fingerprint()],
+        "way to the crops": [f"version {metadata.input.way}: {WAYS[metadata.input.way]}"],
         "checkpoint": [f"SHA-256 {metadata.checkpoint_sha256}"] * bool(metadata.checkpoint_sha256),
         "licence": [metadata.licence] * bool(metadata.licence),
         "terms": [term for term in metadata.terms.split("; ") if term],

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halnet.artifact import INPUT, sha256_file
+from halnet.artifact import KNOWN_INPUTS, sha256_file
 from halnet.cache import cache_folder
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.record import Record, read_index, spread
@@ -91,11 +91,12 @@ class PreparedDataset(CropReader):
         summary = read_summary(self.root)
         self.kind = str(summary["dataset"])  # name in `sources.DATASETS`, if it is known
         fingerprint = summary["input_fingerprint"]
-        if fingerprint != INPUT.fingerprint():
+        if fingerprint not in KNOWN_INPUTS:
             raise DatasetError(
-                f"{root}: expected crops with the input fingerprint {INPUT.fingerprint()}, found "
-                f"{fingerprint}; run halnet prepare into a new folder"
+                f"{root}: expected crops with the input fingerprint {' or '.join(KNOWN_INPUTS)}, "
+                f"found {fingerprint}; run halnet prepare into a new folder"
             )
+        self.input = KNOWN_INPUTS[fingerprint]  # how the crops were made
         split = read_split(self.root / SPLIT_FILE)
         stated = str(summary["split_sha256"])
         if split.sha256 != stated:

@@ -41,6 +41,12 @@ class Checkpoint:
         """SHA-256 of the file's content in hexadecimal digits."""
         return self.metadata.checkpoint_sha256
 
+    @property
+    def fits_integers(self) -> bool:
+        """Whether the weights were trained for INT8 in channels of similar ranges."""
+        recipe = parse_json(self.recipe)
+        return recipe.get("quantize") == "int8" and "quantize_from" in recipe
+
 
 def save_checkpoint(
     path: Path,

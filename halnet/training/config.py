@@ -238,6 +238,13 @@ class TrainConfig:
         "It needs pretrained weights. Batch norm statistics stay as they are, and dropout is off.",
         choices=("none", "int8"),
     )
+    quantize_from: int = option(
+        0,
+        "Number of layers at the input of the network that stay in floating point, for --quantize "
+        "int8.",
+        low=0,
+        high=1000,
+    )
     quantize_weight: float = option(
         1.0,
         "Weight of the distance between the distributions in INT8 and in floating point, for "

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from halnet.age_calibration import MIN_PHOTOS, fit_age_calibration
 from halnet.ages import LEGAL_AGE, Floats
-from halnet.artifact import Metadata, TrainedSet
+from halnet.artifact import InputSpec, Metadata, TrainedSet
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.sources import DATASETS, RESEARCH
 from halnet.errors import DatasetError
@@ -29,6 +29,7 @@ class RunOrigin:
     """What the checkpoint of a run states about its origin."""
 
     datasets: tuple[TrainedSet, ...]
+    input: InputSpec  # how the crops were made; of several ways the oldest
     # Hashes of the photos that this run, its initial weights and its teachers were trained on.
     trained_on: Hashes
     # The initial weights, if there are too few validation photos to fit another calibration.
@@ -47,6 +48,7 @@ class RunOrigin:
             return replace(
                 self.base,
                 datasets=self.datasets,
+                input=self.input,
                 reference_mae=validation_mae,
                 checkpoint_sha256="",
                 licence=self.licence,
@@ -62,6 +64,7 @@ class RunOrigin:
                 [record.age_high for record in records],
             ),
             datasets=self.datasets,
+            input=self.input,
             reference_mae=validation_mae,
             minor_errors=list_minor_errors(outputs.age[exact], ages),
             licence=self.licence,
@@ -102,6 +105,7 @@ def find_origin(
         datasets=tuple(
             TrainedSet(name, part.split_sha256, counts[name]) for name, part in data.sets.items()
         ),
+        input=min((part.input for part in data.sets.values()), key=lambda spec: spec.way),
         trained_on=join_hashes([*own, *before]),
         base=_find_base(data, initial),
         licence=licence,

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -28,6 +29,7 @@ from halnet.files import check_folder
 from halnet.network.checkpoint import Checkpoint, load_checkpoint
 from halnet.network.device import resolve_device, set_threads
 from halnet.network.model import AgeNet
+from halnet.packages import needs
 from halnet.training.callbacks import BestCheckpoint, EpochLog, OnEpoch, ema_callback
 from halnet.training.config import TrainConfig
 from halnet.training.host import restored_host
@@ -35,7 +37,7 @@ from halnet.training.initial_weights import InitialWeights, check_unseen, parse_
 from halnet.training.memory import keep_freed_memory
 from halnet.training.module import AgeModule
 from halnet.training.origin import find_origin
-from halnet.training.photos import count_photos, photos_by_set, training_photos
+from halnet.training.photos import TrainingPhotos, count_photos, photos_by_set, training_photos
 from halnet.training.precision import keep_float32
 from halnet.training.run_folder import BEST_FILE, RESUME_FILE, claim_folder
 from halnet.training.run_report import TrainResult, write_report
@@ -46,6 +48,7 @@ LIGHTNING_PRECISIONS: dict[str, Any] = {
     "bf16": "bf16-mixed",
     "fp16": "16-mixed",
 }
+EQUALIZING_CROPS = 128  # training photos that ranges are measured on, for --quantize int8
 HASH_SEPARATOR = ","  # between the SHA-256 of several teachers
 
 
@@ -112,6 +115,8 @@ def train(
     resume = out / RESUME_FILE
     if not resume.exists():
         initial.load(model, config.backbone, collection)
+        if config.quantize != "none":
+            _equalize(model, photos)
     if config.precision == "bf16" and target.type == "cpu":
         keep_float32(model)
     claim_folder(out, config, collection)
@@ -151,6 +156,18 @@ def _find_weights(text: str) -> InitialWeights:
             f"CHECKPOINT, select:CHECKPOINT or faceres:JSON, found {text}; correct --weights"
         )
     return initial
+
+
+def _equalize(model: AgeNet, photos: TrainingPhotos) -> None:
+    """Give the channels of a network similar ranges, measured on some of the training photos."""
+    with needs("halnet train --quantize int8", "train,export,onnxruntime"):
+        from halnet.training.equalizing import equalize_network
+    each = -(-EQUALIZING_CROPS // len(photos.sets))
+    crops = [
+        part.data.inner_crops(part.records[:: -(-len(part.records) // each)])
+        for part in photos.sets
+    ]
+    equalize_network(model, np.concatenate(crops))
 
 
 def _load_teacher(path: Path, data: DataCollection) -> Checkpoint:

@@ -10,7 +10,7 @@ import pytest
 
 from halnet import __version__
 from halnet.ages import AgeCalibration
-from halnet.artifact import INPUT, Metadata, TrainedSet, bundled
+from halnet.artifact import Metadata, TrainedSet, bundled
 from halnet.cores import describe_threads, thread_count
 from halnet.packages import installed_version
 
@@ -72,7 +72,8 @@ def test_a_model_states_its_precision_and_its_input(halnet: Halnet, capsys: Capt
     assert values["size"] == [f"12.5 MB ({size:,} bytes)"]
     assert values["precision"] == ["fp32"]
     assert values["input"] == ["uint8 N x 224 x 224 x 3 RGB"]
-    assert values["input fingerprint"] == [INPUT.fingerprint()]
+    assert values["input fingerprint"] == ["60964a9c2dd01642"]
+    assert values["way to the crops"] == ["version 1: all pixels of a photo are decoded"]
     assert values["batch size"] == ["any"]
     assert values["mean absolute error"] == [
         "4.870 years in the split test",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from halnet.artifact import INPUT
 from halnet.datasets.prepared_dataset import PreparedDataset, crop_path
 from halnet.errors import DatasetError
 from halnet.runtimes.fake import FakeRuntime
@@ -94,6 +95,14 @@ def test_crops_of_another_version_are_refused(copy: Path) -> None:
     path.write_text(json.dumps({**summary, "input_fingerprint": "0" * 16}))
     with pytest.raises(DatasetError, match="found 0000000000000000; run halnet prepare"):
         PreparedDataset(copy)
+
+
+def test_crops_of_an_older_way_are_accepted_and_known(copy: Path) -> None:
+    path = copy / "prepared.json"
+    summary = json.loads(path.read_text())
+    assert PreparedDataset(copy).input == INPUT
+    path.write_text(json.dumps({**summary, "input_fingerprint": "60964a9c2dd01642"}))
+    assert PreparedDataset(copy).input.way == 1
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"split_sha256": "ab", "seed": 0}'])

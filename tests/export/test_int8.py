@@ -14,6 +14,7 @@ from halnet.artifact import bundled
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import Budget
 from halnet.calibration.crops import CalibrationCrops
+from halnet.calibration.layers import find_layers
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ArtifactError, ConfigError, DatasetError
@@ -72,7 +73,12 @@ def test_layers_are_kept_in_floating_point_until_the_budget_is_met(
     with open(tmp_path / "sensitivity.unsigned.csv", encoding="utf-8", newline="") as file:
         ranking = [row["layer"] for row in csv.DictReader(file)]
     assert len(ranking) == 4
-    assert ranking[: len(entry["kept"])] == entry["kept"]
+    network = [layer.name for layer in find_layers(tiny_graph)]
+    kept = entry["kept"]
+    assert kept in (network[: len(kept)], ranking[: len(kept)])
+    assert (entry["weight_bits"], entry["made_for"]) == (
+        *(7, "processors of any kind, also x86 without VNNI"),
+    )
     assert (tmp_path / "sensitivity.unsigned.png").stat().st_size > 1000
 
 
@@ -266,7 +272,7 @@ def test_the_manifest_of_a_single_dataset_has_no_values_by_dataset(
         "unsigned", "onnxruntime", tmp_path
     )
     assert set(entry) == {
-        *("data", "seed", "photos", "crops", "method", "scheme"),
+        *("data", "seed", "photos", "crops", "method", "scheme", "weight_bits", "made_for"),
         *("kept", "budget", "judged_in", "steps"),
     }
     assert isinstance(entry["photos"], list)

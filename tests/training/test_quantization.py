@@ -1,14 +1,20 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from halnet.artifact import bundled
 from halnet.benchmarks.samples import sample_crops
+from halnet.calibration.quantizer import Quantizer
+from halnet.calibration.sessions import open_age_function
 from halnet.errors import ConfigError
+from halnet.export.graph import simplify
+from halnet.export.to_onnx import trace
 from halnet.network.checkpoint import load_checkpoint
 from halnet.training.config import TrainConfig
+from halnet.training.equalizing import equalize_network
 from halnet.training.quantization import (
     int8_logits,
     int8_loss,
@@ -20,18 +26,23 @@ from halnet.training.trainer import train
 
 def test_weights_are_rounded_to_integers_of_each_channel() -> None:
     weight = torch.tensor([[[[1.0, 0.51, -0.26]]], [[[1000.0, 12.0, 7.0]]]])
-    expected = torch.tensor([[[[63.0, 32, -16]]], [[[63.0, 1, 0]]]])
-    expected *= torch.tensor([1 / 63, 1000 / 63]).view(2, 1, 1, 1)
+    expected = torch.tensor([[[[64.0, 33, -17]]], [[[64.0, 1, 0]]]])
+    expected *= torch.tensor([1 / 64, 1000 / 64]).view(2, 1, 1, 1)
     torch.testing.assert_close(round_weights(weight), expected)
     assert torch.equal(round_weights(torch.zeros(2, 3)), torch.zeros(2, 3))
 
 
 def test_gradients_ignore_the_rounding() -> None:
-    values = torch.tensor([0.0, 0.3, -1.27, 0.004], requires_grad=True)
-    rounded = round_activations(values)
-    torch.testing.assert_close(rounded, torch.tensor([0.0, 0.3, -1.27, 0.0]))
+    values = torch.tensor([0.0, 0.3, -1.55, 1.0, 0.004], requires_grad=True)
+    rounded = round_activations(values)  # 255 steps of 0.01
+    torch.testing.assert_close(rounded, torch.tensor([0.0, 0.3, -1.55, 1.0, 0.0]))
     rounded.sum().backward()
-    assert torch.equal(values.grad, torch.ones(4))
+    assert torch.equal(values.grad, torch.ones(5))
+
+
+def test_zero_is_a_step_for_activations_of_one_sign() -> None:
+    rounded = round_activations(torch.tensor([5.0, 2.55]))  # 255 steps of 5 / 255
+    torch.testing.assert_close(rounded, torch.tensor([5.0, 130 * 5 / 255]))
 
 
 def test_simulated_int8_shifts_ages_and_leaves_the_model_unchanged() -> None:
@@ -62,6 +73,32 @@ def test_the_input_of_the_first_layer_stays_in_floating_point() -> None:
     assert exact.shape == seen["second"].shape
     # This hook ran before the hook that rounds.
     assert len(torch.unique(round_activations(seen["second"]))) <= 255
+
+
+def test_the_first_layers_may_stay_in_floating_point() -> None:
+    """With all layers in floating point, the logits are exact."""
+    model = load_checkpoint(bundled("halnet.safetensors")).model
+    images = torch.from_numpy(sample_crops()[::12])
+    with torch.inference_mode():
+        exact = model.logits(images)
+        moved = [(int8_logits(model, images, first) - exact).abs().mean() for first in (0, 3, 100)]
+    assert min(moved[:2]) > 0 == moved[2]
+    assert moved[0] != moved[1]
+
+
+def test_the_simulation_shifts_ages_as_an_artifact_does() -> None:
+    """Not by the same numbers, since ranges are those of the batch, but in the same direction."""
+    model = load_checkpoint(bundled("halnet.safetensors")).model
+    crops = sample_crops()
+    equalize_network(model, crops)
+    images = torch.from_numpy(crops).float()
+    with torch.inference_mode():
+        exact = model.summarise(model.logits(images))[0].numpy()
+        simulated = model.summarise(int8_logits(model, images))[0].numpy() - exact
+    quantizer = Quantizer(trace(simplify(model)), crops)
+    artifact = open_age_function(quantizer.quantize("unsigned"))(crops) - exact
+    assert np.corrcoef(simulated, artifact)[0, 1] > 0.5
+    assert 0.5 < np.abs(simulated).mean() / np.abs(artifact).mean() < 2
 
 
 def test_training_reduces_the_loss_in_int8() -> None:
