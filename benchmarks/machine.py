@@ -11,21 +11,12 @@ from statistics import fmean
 from halnet import __version__
 from halnet.cores import Cores, find_cores
 from halnet.packages import installed_version
+from halnet.processor import cpu_features, cpu_name, read_values
 from halnet.runtimes.backends import BACKENDS
 
-CPU_INFO = Path("/proc/cpuinfo")
 FREQUENCIES = Path("/sys/devices/system/cpu")  # where Linux shows the clock of each core
 MEMORY_INFO = Path("/proc/meminfo")
 CPU_TIMES = Path("/proc/stat")  # how long the cores worked, and how long they were idle
-# Instructions for fast integers: name, and its flags in /proc/cpuinfo of x86 and Arm.
-FEATURES = {
-    "AVX2": {"avx2"},
-    "AVX-512": {"avx512f"},
-    "VNNI": {"avx512_vnni", "avx_vnni"},
-    "AMX": {"amx_int8"},
-    "dot product": {"asimddp"},
-    "I8MM": {"i8mm"},
-}
 MAX_LOAD = 0.25  # of the cores: with a higher load, other programs change the times
 MAX_OTHERS = 0.05  # of the time of all cores: where other programs use more, times are doubtful
 LOAD_INTERVAL = 5.0  # seconds between two looks at the load, which the system changes as often
@@ -37,7 +28,7 @@ class Machine:
     """What a time depends on and does not change while it is measured."""
 
     cpu: str  # as the operating system states it
-    features: tuple[str, ...]  # names in FEATURES
+    features: tuple[str, ...]  # names in `processor.FEATURES`
     cores: Cores
     memory: int | None  # megabytes in all; None: not known
     system: str  # operating system, with its version and the architecture
@@ -156,26 +147,6 @@ def machine() -> str:
     return ", ".join([cpu_name(), *cpu_features()])
 
 
-def cpu_features() -> list[str]:
-    """Return the processor's instructions for fast integers, as names in `FEATURES`."""
-    lines = _read(CPU_INFO).splitlines()
-    stated = [line for line in lines if line.startswith(("flags", "Features"))]
-    flags = {flag for line in stated for flag in line.split(":", 1)[1].split()}
-    return [name for name, known in FEATURES.items() if known & flags]
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the operating system states it."""
-    return next(_values("model name"), "") or platform.processor() or platform.machine()
-
-
-def _values(name: str) -> Iterator[str]:
-    """Yield the values of a name in `CPU_INFO`, which has one for each core."""
-    for line in _read(CPU_INFO).splitlines():
-        if line.startswith(name):
-            yield line.split(":", 1)[1].strip()
-
-
 def _clocks() -> Iterator[float]:
     """Yield the clock of each core in MHz, as far as it can be read."""
     found = [_read(path) for path in FREQUENCIES.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
@@ -183,7 +154,7 @@ def _clocks() -> Iterator[float]:
     if kilohertz:
         yield from (value / 1000 for value in kilohertz)
         return
-    for text in _values("cpu MHz"):
+    for text in read_values("cpu MHz"):
         yield float(text)
 
 

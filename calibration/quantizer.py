@@ -58,6 +58,13 @@ SCHEMES = {
         symmetric=False,
         made_for="processors of any kind, also x86 without VNNI",
     ),
+    "unsigned 8": Scheme(
+        QuantType.QUInt8,
+        LEVELS,
+        store_last=True,
+        symmetric=False,
+        made_for="x86 processors with VNNI, and Arm processors",
+    ),
     # TensorRT supports no other scheme.
     "symmetric": Scheme(
         QuantType.QInt8,

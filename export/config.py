@@ -8,6 +8,7 @@ from pathlib import Path
 from halnet.calibration.budget import Budget
 from halnet.errors import ConfigError
 from halnet.export.formats import FORMATS
+from halnet.processor import adds_8_bit_products_exactly, cpu_features
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Int8Config:
     photos: Path | None = None  # photos to measure ranges on; None: those, or synthetic crops
     detector: Path | None = None  # local YuNet file that finds the faces in `photos`
     crops: int = 128  # largest number of crops that ranges are measured on
+    weight_bits: int = 7  # of ONNX and OpenVINO; 8 for x86 with VNNI and for Arm alone
     method: str = "minmax"  # how ranges are measured, a name in `calibration.methods.METHODS`
     seed: int = 0  # decides which crops are picked
     keep: tuple[str, ...] | None = None  # layers kept in floating point; None: search for them
@@ -44,10 +46,22 @@ class Int8Config:
     def __post_init__(self) -> None:
         if self.crops < 1:
             raise ConfigError(f"calibration photos: expected at least 1, found {self.crops}")
+        if self.weight_bits not in (7, 8):
+            raise ConfigError(f"weight bits: expected 7 or 8, found {self.weight_bits}")
+        if self.weight_bits == 8 and adds_8_bit_products_exactly() is False:
+            raise ConfigError(
+                "--weight-bits 8: expected a processor with VNNI, on which the model is made and "
+                f"checked, found {', '.join(cpu_features())}; use --weight-bits 7, or export on "
+                "another machine"
+            )
         if self.detector is not None and self.photos is None:
             raise ConfigError(
                 "--detector needs --calibration FOLDER: the detector finds the faces in its photos"
             )
+
+    def scheme(self, name: str) -> str:
+        """Return the name of the scheme in `SCHEMES` for a format whose own scheme is `name`."""
+        return f"{name} 8" if name == "unsigned" and self.weight_bits == 8 else name
 
 
 @dataclass(frozen=True)

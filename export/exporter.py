@@ -85,12 +85,14 @@ class _Exporter:
         config, line = self._config, FORMATS[name]
         calibration = None  # FP32 and FP16 are not calibrated
         if precision == "int8":
-            graph, calibration = self._int8.quantize(line.scheme, line.budget_runtime, config.out)
+            scheme = config.int8.scheme(line.scheme)
+            graph, calibration = self._int8.quantize(scheme, line.budget_runtime, config.out)
         else:
             graph = self._trace(precision, line.traced.get(precision, precision))
         staged = folder / line.file_names[precision]
         self._on_step(f"writing {staged.name}")
-        metadata = replace(self._checkpoint.metadata, precision=precision)
+        bits = calibration["weight_bits"] if calibration else 0
+        metadata = replace(self._checkpoint.metadata, precision=precision, weight_bits=bits)
         self._writers[name](graph, metadata, staged, config.target)
         entry = {
             "format": name,

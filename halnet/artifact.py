@@ -87,6 +87,9 @@ class Metadata:
     # one tuple for each true age from 0 to 17. Empty: not known.
     minor_errors: tuple[tuple[float, ...], ...] = ()
     input: InputSpec = INPUT
+    # Number of bits of the weights of an INT8 model; 8 bits fit the processors that
+    # `check_weights` accepts. 0: the model is of another precision, or of an older version (7).
+    weight_bits: int = 0
 
     def __post_init__(self) -> None:
         if len(self.minor_errors) not in (0, LEGAL_AGE):
@@ -120,6 +123,7 @@ class Metadata:
             "licence": self.licence,
             "terms": self.terms,
             "minor_errors": json.dumps(self.minor_errors),
+            **({"weight_bits": str(self.weight_bits)} if self.weight_bits else {}),
         }
         return {PREFIX + key: value for key, value in values.items()}
 
@@ -171,6 +175,7 @@ class Metadata:
                     for errors in parse_json(properties.get(PREFIX + "minor_errors", "[]"))
                 ),
                 input=spec,
+                weight_bits=int(properties.get(PREFIX + "weight_bits", "0")),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(

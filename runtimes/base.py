@@ -14,11 +14,13 @@ from halnet.ages import N_AGES
 from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.closing import Closing
 from halnet.cores import check_threads
-from halnet.errors import ArtifactError, ConfigError, HalnetError
+from halnet.errors import ArtifactError, ConfigError, HalnetError, RuntimeUnavailableError
 from halnet.forking import Forkable
+from halnet.processor import adds_8_bit_products_exactly, cpu_features
 from halnet.results import Outputs, join_outputs
 from halnet.runtimes.device_clock import DeviceClock, DeviceTimes, read_marks
 
+FULL_BITS = 8  # of weights that only some processors multiply exactly
 Crops = NDArray[np.uint8]  # N x 224 x 224 x 3 RGB
 
 
@@ -191,6 +193,20 @@ def check_crops(images: Crops) -> Crops:
     if len(images) == 0:
         raise ConfigError("crops: expected at least one, found an empty array")
     return np.ascontiguousarray(images)
+
+
+def check_weights(metadata: Metadata, model: str | Path) -> None:
+    """Raise RuntimeUnavailableError if this processor cannot compute a model's integers exactly.
+
+    Without VNNI, x86 adds two products of 8-bit integers in 16 bits. With weights of 8 bits these
+    sums can saturate, so that ages would depend on the machine.
+    """
+    if metadata.weight_bits == FULL_BITS and adds_8_bit_products_exactly() is False:
+        raise RuntimeUnavailableError(
+            f"{model}: this INT8 model has weights of 8 bits, for x86 processors with VNNI and for "
+            f"Arm; expected VNNI, found {', '.join(cpu_features())}; export the checkpoint with "
+            "--weight-bits 7, or use the FP32 model"
+        )
 
 
 @contextmanager

@@ -5,7 +5,6 @@ The libraries that run models multiply them, because that is what a model can re
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 
 from halnet.errors import RuntimeUnavailableError
 from halnet.packages import import_library, import_onnxruntime, import_openvino
+from halnet.processor import cpu_flags
 
 FP32, BF16, INT8 = PRECISIONS = ("fp32", "bf16", "int8")
 # Instructions that multiply in bfloat16, as /proc/cpuinfo of x86 and Arm names them. OpenVINO
 # offers bfloat16 without them too, and then computes in float32.
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-CPU_INFO = Path("/proc/cpuinfo")
 KERNEL_ENDINGS = {FP32: "f32", BF16: "bf16", INT8: "i8"}  # of the kernels that OpenVINO names
 MIN_RUNS = 3
 
@@ -59,7 +58,7 @@ def multiply_by_openvino(precision: str, side: int, threads: int) -> tuple[Produ
         ov = import_openvino()
     except RuntimeUnavailableError as error:
         raise UnmeasuredError(str(error)) from error
-    if precision == BF16 and not BF16_FLAGS & _cpu_flags():
+    if precision == BF16 and not BF16_FLAGS & cpu_flags():
         raise UnmeasuredError("this processor has no instructions that multiply in BF16")
     config = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == BF16 else "f32",
@@ -151,13 +150,3 @@ def random_matrix(shape: tuple[int, int]) -> NDArray[np.float32]:
 def random_int8(shape: tuple[int, int]) -> NDArray[np.int8]:
     """Return whole numbers from -127 to 127."""
     return np.random.default_rng(0).integers(-127, 128, shape, np.int8)
-
-
-def _cpu_flags() -> set[str]:
-    """Return the processor's features as Linux names them; empty on another system."""
-    try:
-        lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    stated = [line for line in lines if line.startswith(("flags", "Features"))]
-    return {flag for line in stated for flag in line.partition(":")[2].split()}

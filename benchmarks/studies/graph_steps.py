@@ -15,11 +15,11 @@ from pathlib import Path
 import click
 
 from halnet.artifact import bundled
-from halnet.benchmarks.machine import cpu_name
 from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.samples import sample_crops
 from halnet.benchmarks.timing.speed import BenchConfig, bench
 from halnet.packages import needs
+from halnet.processor import cpu_name
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import RuntimeOptions
 

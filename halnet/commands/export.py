@@ -129,6 +129,15 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--data together.",
 )
 @click.option(
+    "--weight-bits",
+    type=click.Choice(["7", "8"]),
+    default=str(Int8Config.weight_bits),
+    show_default=True,
+    help="INT8: number of bits of the weights, for ONNX and OpenVINO. Models with 7 bits run on "
+    "any processor. With 8 bits, fewer layers stay in floating point, so that the model is faster, "
+    "but it runs on x86 processors with VNNI and on Arm alone.",
+)
+@click.option(
     "--calibration-method",
     type=click.Choice(list(METHODS)),
     default=Int8Config.method,
@@ -180,6 +189,7 @@ def command(
     calibration: Path | None,
     detector: Path | None,
     calibration_photos: int,
+    weight_bits: str,
     calibration_method: str,
     seed: int,
     capabilities: tuple[str, ...],
@@ -202,10 +212,11 @@ def command(
     is checked in place of the MAE.
 
     For INT8, the ranges of activations are measured on photos of the validation splits or of a
-    folder, balanced over ages. Then layers are kept in floating point, the one that shifts ages
-    most first, until the model meets the budget. If no INT8 model meets it, nothing is written. If
-    other precisions of the same format are in the folder, INT8 is timed with them on this machine,
-    and the end of the output says whether INT8 is worth it.
+    folder, balanced over ages. Then layers are kept in floating point, from the input of the
+    network on, until the model meets the budget. If many layers would have to be kept, those that
+    shift ages most are kept instead, if that is faster. If no INT8 model meets it, nothing is
+    written. If other precisions of the same format are in the folder, INT8 is timed with them on
+    this machine, and the end of the output says whether INT8 is worth it.
 
     How many photos each of several datasets gives for the ranges: the groups of one sex and one
     decade of age give photos in turns, and in each group, the datasets give photos in turns, until
@@ -218,6 +229,7 @@ def command(
         photos=calibration,
         detector=detector,
         crops=calibration_photos,
+        weight_bits=int(weight_bits),
         method=calibration_method,
         seed=seed,
         keep=_keep(keep_float),

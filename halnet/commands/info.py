@@ -81,6 +81,7 @@ def _json_values(model: Path, spec: RuntimeSpec) -> dict[str, Any]:
         "bytes": size_artifact(model),
         "runtime": f"{spec.runtime} {spec.version}, {spec.provider}",
         "precision": metadata.precision,
+        "weight_bits": metadata.weight_bits,
         "batch": str(spec.batch_limits),
         "input": f"{_describe_input(metadata)}, fingerprint {metadata.input.fingerprint()}",
         "way": metadata.input.way,
@@ -106,7 +107,7 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
         "file": [str(model)],
         "size": [f"{size / 1e6:.1f} MB ({size:,} bytes)"],
         "runtime": [f"{spec.runtime} {spec.version}, {spec.provider}"],
-        "precision": [metadata.precision],
+        "precision": [_describe_precision(metadata)],
         "batch size": [str(spec.batch_limits)],
         "input": [_describe_input(metadata)],
         "input fingerprint": [metadata.input.fingerprint()],
@@ -121,6 +122,11 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
         **_describe_calibration(metadata.calibration),
         "errors of minors": _describe_minors(metadata),
     }
+
+
+def _describe_precision(metadata: Metadata) -> str:
+    bits = metadata.weight_bits
+    return metadata.precision + (f", weights of {bits} bits" if bits else "")
 
 
 def _describe_input(metadata: Metadata) -> str:

@@ -18,20 +18,11 @@ ARM = "Features\t: fp asimd asimddp i8mm\n"
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the files in which the system describes the machine."""
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("halnet.processor.CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine, "FREQUENCIES", tmp_path)
     monkeypatch.setattr(machine, "MEMORY_INFO", tmp_path / "meminfo")
     monkeypatch.setattr(machine, "CPU_TIMES", tmp_path / "stat")
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("text", "features"),
-    [(X86, ["AVX2", "AVX-512", "VNNI"]), (ARM, ["dot product", "I8MM"]), ("", [])],
-)
-def test_instructions_for_fast_integers(text: str, features: list[str], files: Path) -> None:
-    (files / "cpuinfo").write_text(text)
-    assert machine.cpu_features() == features
 
 
 def test_the_name_of_the_machine(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def test_the_integers_of_the_unsigned_scheme(
         name = f"network.{layer.name}.weight_quantized"
         assert stored[name].dtype == np.int8
         peaks = np.abs(stored[name].reshape(len(stored[name]), -1)).max(axis=1)
-        assert set(peaks) <= {WEIGHT_LEVELS, WEIGHT_LEVELS + 1}, "each channel fills 7 bits"
+        assert set(peaks) == {WEIGHT_LEVELS}, "each channel fills 7 bits"
     # The last layer computes in floating point, but its weights are stored in 8 bits.
     assert inputs_of(proto, "head")[0] == "flat"
     kept = stored["network.classifier.0.weight_int8"]
@@ -55,6 +55,22 @@ def test_the_integers_of_the_unsigned_scheme(
     assert 0 < shift.mean < 0.05
     with pytest.raises(ArtifactError, match="expected an int8 zero point of 0, found UINT8"):
         check_zero_points(proto)
+
+
+def test_weights_of_8_bits_have_the_finest_steps(
+    tiny_graph: Any, quantizer: Quantizer, crops: np.ndarray
+) -> None:
+    proto = quantizer.quantize("unsigned 8")
+    stored = values(proto)
+    for layer in quantizer.quantizable:
+        weights = stored[f"network.{layer.name}.weight_quantized"]
+        peaks = np.abs(weights.astype(int).reshape(len(weights), -1)).max(axis=1)
+        assert set(peaks) <= {LEVELS, LEVELS + 1}
+        assert peaks.max() >= LEVELS
+    points = [
+        stored[node.input[2]] for node in proto.graph.node if node.op_type == "QuantizeLinear"
+    ]
+    assert {point.dtype for point in points} == {np.dtype(np.uint8)}, "as with 7 bits"
 
 
 def test_the_integers_of_the_symmetric_scheme(

@@ -38,8 +38,22 @@ def test_a_profile_must_be_in_rising_order(batches: tuple[int, int, int]) -> Non
     [
         ({"crops": 0}, "calibration photos: expected at least 1, found 0"),
         ({"detector": Path("yunet.onnx")}, "--detector needs --calibration FOLDER"),
+        ({"weight_bits": 4}, "weight bits: expected 7 or 8, found 4"),
     ],
 )
 def test_wrong_options_of_int8(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Int8Config(**values)
+
+
+def test_weights_of_8_bits_are_made_where_they_can_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halnet.processor.CPU_INFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags : avx2 avx512f\n")
+    assert Int8Config(weight_bits=7).scheme("unsigned") == "unsigned"
+    with pytest.raises(ConfigError, match=r"expected a processor with VNNI.*found AVX2, AVX-512;"):
+        Int8Config(weight_bits=8)
+    (tmp_path / "cpuinfo").write_text("flags : avx2 avx512f avx512_vnni\n")
+    config = Int8Config(weight_bits=8)
+    assert (config.scheme("unsigned"), config.scheme("symmetric")) == ("unsigned 8", "symmetric")

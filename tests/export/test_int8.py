@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from halnet.artifact import bundled
+from halnet.artifact import Metadata, bundled
 from halnet.calibration.age_shift_meter import AgeShiftMeter
 from halnet.calibration.budget import Budget
 from halnet.calibration.crops import CalibrationCrops
@@ -80,6 +80,27 @@ def test_layers_are_kept_in_floating_point_until_the_budget_is_met(
         *(7, "processors of any kind, also x86 without VNNI"),
     )
     assert (tmp_path / "sensitivity.unsigned.png").stat().st_size > 1000
+
+
+def test_an_artifact_states_the_bits_of_its_weights(
+    tiny_graph: Any, calibratable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halnet.processor.CPU_INFO", tmp_path / "none")  # it is not known
+    monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: tiny_graph)
+    config = Int8Config((calibratable,), crops=16, keep=(), weight_bits=8)
+    export(ExportConfig(precisions=("fp32", "int8"), out=tmp_path, int8=config))
+    stated = []
+    for name in ("halnet.onnx", "halnet.int8.onnx"):
+        properties = {p.key: p.value for p in onnx.load(tmp_path / name).metadata_props}
+        stated.append(Metadata.from_properties(properties, name).weight_bits)
+    assert stated == [0, 8]
+    (entry,) = (
+        entry["calibration"]
+        for name, entry in json.loads((tmp_path / "manifest.json").read_text())["artifacts"].items()
+        if name == "halnet.int8.onnx"
+    )
+    assert (entry["scheme"], entry["weight_bits"]) == ("unsigned 8", 8)
+    assert "VNNI" in entry["made_for"]
 
 
 def test_the_budget_is_checked_with_the_ages_of_each_runtime(

@@ -31,6 +31,39 @@ def test_an_unknown_fingerprint_is_refused(onnx_artifact: Path, tmp_path: Path) 
         open_runtime(bad)
 
 
+X86 = "model name : A CPU\nflags : fpu avx2 {}\n"
+
+
+@pytest.mark.parametrize(
+    ("bits", "flags", "runs"),
+    [("8", "", False), ("8", "avx_vnni", True), ("7", "", True), ("8", None, True)],
+)
+def test_weights_of_8_bits_need_a_processor_that_adds_them_exactly(
+    bits: str,
+    flags: str | None,
+    runs: bool,
+    onnx_artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the system does not describe its processor, the model runs."""
+    info = tmp_path / "cpuinfo"
+    if flags is not None:
+        info.write_text(X86.format(flags))
+    monkeypatch.setattr("halnet.processor.CPU_INFO", info)
+    path = change(onnx_artifact, tmp_path / "int8.onnx", precision="int8", weight_bits=bits)
+    for runtime in ("onnxruntime", "openvino"):
+        if runs:
+            with open_runtime(path, runtime=runtime, device="cpu") as model:
+                assert model.spec.metadata.weight_bits == int(bits)
+        else:
+            with pytest.raises(
+                RuntimeUnavailableError,
+                match=r"weights of 8 bits.*expected VNNI, found AVX2; export .* --weight-bits 7",
+            ):
+                open_runtime(path, runtime=runtime, device="cpu")
+
+
 def test_a_file_without_metadata_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
     bad = change(onnx_artifact, tmp_path / "bad.onnx", format_version=None)
     with pytest.raises(ArtifactError, match=r"found no halnet\.\* metadata"):

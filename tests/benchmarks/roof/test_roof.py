@@ -352,10 +352,10 @@ def test_a_processor_without_bf16_instructions_is_not_believed(
     pytest.importorskip("openvino")
     info = tmp_path / "cpuinfo"
     info.write_text("flags\t\t: fpu avx2 avx512f avx512_vnni\n")
-    monkeypatch.setattr(products, "CPU_INFO", info)
+    monkeypatch.setattr("halnet.processor.CPU_INFO", info)
     with pytest.raises(UnmeasuredError, match="no instructions that multiply in BF16"):
         products.multiply_by_openvino("bf16", 32, 1)
-    monkeypatch.setattr(products, "CPU_INFO", tmp_path / "none")
+    monkeypatch.setattr("halnet.processor.CPU_INFO", tmp_path / "none")
     with pytest.raises(UnmeasuredError, match="no instructions"):
         products.multiply_by_openvino("bf16", 32, 1)
 
