@@ -86,7 +86,7 @@ def write_made_video(path: Path, height: int, places: Sequence[tuple[int, int]])
 
     def frame() -> Image:
         noise = random.normal(0, NOISE, still.shape).astype(np.float32)
-        return np.clip(still + noise, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(still + noise, 0, 255), np.uint8)
 
     with mp4_writer(path, frame()) as write:
         for number in range(FRAMES):

@@ -133,7 +133,7 @@ def look_again(yunet: FaceDetector, photo: Image, face: DetectedFace, side: int)
     for other in sorted(seen, key=lambda other: -other.score):
         place = np.array(other.box[:2]) + np.array(other.box[2:]) / 2 + corner
         if (abs(place - middle) < reach / 2.5).all():
-            return (other.landmarks + corner).astype(np.float32)
+            return np.asarray(other.landmarks + corner, np.float32)
     return face.landmarks
 
 

@@ -84,9 +84,7 @@ def round_activations(values: Tensor) -> Tensor:
     """
     low, high = values.detach().aminmax()
     scale = (high.clamp_min(0) - low.clamp_max(0)) / ACTIVATION_STEPS
-    rounded: Tensor = _Round.apply(  # type: ignore[no-untyped-call]
-        values, scale.clamp_min(SMALLEST_SCALE)
-    )
+    rounded: Tensor = _Round.apply(values, scale.clamp_min(SMALLEST_SCALE))
     return rounded
 
 
@@ -102,7 +100,7 @@ class _Round(torch.autograd.Function):
         return (values / scale.to(values.dtype)).round_().mul_(scale.to(values.dtype))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
