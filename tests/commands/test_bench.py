@@ -169,7 +169,7 @@ def test_bad_input_is_one_line(
         ((), ()),
         (("--roof",), ("roof",)),
         (("--profile", "--way"), ("way", "profile")),
-        (("--all",), ("way", "sweep", "roof", "profile")),
+        (("--all",), ("way", "video", "sweep", "roof", "profile")),
     ],
 )
 def test_options_choose_the_parts(
