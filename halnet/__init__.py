@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from halnet.checks.check import AgeCheck, CheckOutcome
+    from halnet.checks.policy import CheckPolicy
     from halnet.faces.detected import DetectedFace, Detector
     from halnet.faces.yunet import FaceDetector
     from halnet.predictor import Predictor
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AgeCheck",
     "Ages",
+    "CheckOutcome",
+    "CheckPolicy",
     "DetectedFace",
     "Detector",
     "Face",
@@ -24,7 +29,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AgeCheck": "halnet.checks.check",
     "Ages": "halnet.results",
+    "CheckOutcome": "halnet.checks.check",
+    "CheckPolicy": "halnet.checks.policy",
     "DetectedFace": "halnet.faces.detected",
     "Detector": "halnet.faces.detected",
     "Face": "halnet.results",

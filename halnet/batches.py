@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from halnet.ages import LEVEL
+from halnet.ages import AGE_MAX, AGE_MIN, LEVEL
 from halnet.drawing import draw_faces
 from halnet.errors import ConfigError, ImageError
 from halnet.faces.photo_view import PhotoView
@@ -32,10 +32,23 @@ STDIN = Path("-")  # names the photo whose bytes are read from standard input
 
 @dataclass(frozen=True)
 class FaceSelection:
-    """Which faces of a photo are predicted, and the level of their intervals."""
+    """Which faces of a photo are predicted, and what is stated of each.
+
+    Raises ConfigError for an age outside of 0 to 100 years.
+    """
 
     largest: bool = False  # True: only the largest face of each photo
     level: float = LEVEL  # interval coverage, between 0 and 1
+    # Ages in years; the probability of being as old or older is given for each. Rising, each once.
+    at_least: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for years in self.at_least:
+            if not AGE_MIN <= years <= AGE_MAX:
+                raise ConfigError(
+                    f"at least {years}: expected an age from {AGE_MIN} to {AGE_MAX} years"
+                )
+        object.__setattr__(self, "at_least", tuple(sorted(set(self.at_least))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +60,26 @@ class PhotoResult:
     error: str | None = None  # why the photo could not be read
     time: float | None = None  # seconds since the start of the video; None for a photo
 
-    def to_dict(self, level: float) -> dict[str, Any]:
-        """Return JSON-ready values with intervals at `level`."""
+    def to_dict(self, level: float, at_least: Sequence[int] = ()) -> dict[str, Any]:
+        """Return JSON-ready values with intervals at `level`.
+
+        With ages `at_least`, each face has the probabilities of being as old or older, by age.
+        """
         error = {} if self.error is None else {"error": self.error}
         time = {} if self.time is None else {"time": round(self.time, 3)}
-        faces = [face.to_dict(level) for face in self.faces]
+        faces = [
+            {**face.to_dict(level), **({"at_least": chances(face, at_least)} if at_least else {})}
+            for face in self.faces
+        ]
         return {"format": FORMAT, "photo": self.photo, **time, **error, "faces": faces}
+
+
+def chances(face: Face, at_least: Sequence[int]) -> dict[str, float]:
+    """Return the calibrated probability that a person has an age or is older, for several ages.
+
+    The ages are in years, and are the keys. The probabilities are rounded to four digits.
+    """
+    return {str(years): round(face.probability(at_least=years), 4) for years in at_least}
 
 
 def predict_photos(

@@ -220,5 +220,5 @@ def _open_predictor(config: PredictConfig, workers: int) -> Predictor:
 def _open_files(config: PredictConfig, spec: RuntimeSpec) -> Iterator[ResultFile]:
     for path, kind in ((config.csv, "csv"), (config.jsonl, "jsonl")):
         if path is not None:
-            level, model = config.selection.level, model_name(spec)
-            yield ResultFile(path, kind, level, model, config.resume)
+            level, at_least = config.selection.level, config.selection.at_least
+            yield ResultFile(path, kind, level, model_name(spec), config.resume, at_least)

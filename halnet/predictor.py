@@ -1,11 +1,12 @@
 """The predictor: photos in, faces with ages out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from halnet.ages import LEGAL_AGE
 from halnet.closing import Closing
 from halnet.errors import ConfigError, DetectorError, HalnetError, ImageError
 from halnet.faces.detected import DetectedFace, Detector, check_min_face
@@ -15,6 +16,9 @@ from halnet.photos.images import Image, Photo
 from halnet.results import Ages, Face, Outputs, average_outputs, join_outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions, RuntimeSpec, check_crops
+
+if TYPE_CHECKING:
+    from halnet.checks.check import AgeCheck
 
 Photos = list[Any] | tuple[Any, ...]  # several of `Photo`
 
@@ -141,6 +145,46 @@ class Predictor(Closing):
                 results.append(error)
         return results
 
+    def check(
+        self,
+        photo: Photo | PhotoView | Photos | Generator[Any],
+        *,
+        legal: int = LEGAL_AGE,
+        challenge: int | None = None,
+        max_risk: float | None = None,
+        liveness: Callable[[Image], bool] | None = None,
+    ) -> "AgeCheck":
+        """Return whether a person looks clearly as old as the legal age: pass, refer or no result.
+
+        A person passes whose predicted age is the challenge age or more. This is `challenge`, or
+        the smallest age at which the risk that a minor passes is at most `max_risk` (a share such
+        as 0.05; see `halnet.checks.risk`). With neither, it is 7 years above `legal`. A photo gives
+        no result if it shows no face or several, or if the quality of the face is too low. Smaller
+        faces in the background do not count if `min_face` of this predictor leaves them out.
+
+        `photo` is a photo, as for a call of the predictor, or a list, tuple or generator of photos
+        of one person, such as the frames of a video. Their age distributions are averaged; that
+        they show the same person is not checked.
+
+        `liveness` is a presentation attack detector of yours. It takes an H x W x 3 uint8 RGB photo
+        and returns True if it shows a living person. halnet has none: without `liveness`, a picture
+        of an adult passes. See `halnet.checks.check.check_faces` for how its answers count.
+
+        Raises ConfigError for ages or a risk that the check cannot use, if there are no photos, for
+        a wrong `liveness`, and after close(). Raises ImageError and DetectorError as a call does.
+        """
+        from halnet.checks.check import check_faces
+        from halnet.checks.policy import make_policy
+
+        self.check_open()
+        policy = make_policy(self.spec.metadata, legal, challenge, max_risk)
+        if isinstance(photo, list | tuple | Generator):
+            views = _views(photo)
+        else:
+            views = iter([_view(photo)])
+        found = ((view, self._predict(view)) for view in views)
+        return check_faces(found, policy, self.spec, liveness)
+
     def _predict(self, photo: Photo | PhotoView) -> list[Face]:
         view = _view(photo)
         return self.predict_faces(view, self.detect(view))
@@ -217,3 +261,10 @@ class Predictor(Closing):
 
 def _view(photo: Photo | PhotoView) -> PhotoView:
     return photo if isinstance(photo, PhotoView) else PhotoView(photo)
+
+
+def _views(photos: Photos | Generator[Any]) -> Iterator[PhotoView]:
+    """Yield a view of each photo. An ImageError names the place of an item without a name."""
+    for place, photo in enumerate(photos):
+        name = f"the image bytes of photo {place} (counted from 0)"
+        yield PhotoView(photo, name) if isinstance(photo, bytes) else _view(photo)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from halnet.batches import PhotoResult
+from halnet.batches import PhotoResult, chances
 from halnet.closing import Closing
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS, csv_text, write_text
@@ -27,6 +27,7 @@ COLUMNS = (
     *("x", "y", "width", "height", "score", "turned", "quality", "track"),
     *("model", "error", "format"),
 )
+AT_LEAST = "at_least_"  # begins the names of columns with the probability of an age or more
 REQUIRED = ("photo", "level", "model")  # columns that a file needs to be continued
 STDOUT = frozenset({Path("-"), Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1")})
 
@@ -36,12 +37,27 @@ def model_name(spec: RuntimeSpec) -> str:
     return f"{spec.metadata.checkpoint_sha256[:12]} {spec.metadata.precision}"
 
 
-def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any]]:
-    """Return one row for each face, with values for COLUMNS.
+def name_columns(at_least: Sequence[int] = ()) -> tuple[str, ...]:
+    """Return COLUMNS, and a column for the probability of each of these ages or more."""
+    return (*COLUMNS, *(f"{AT_LEAST}{years}" for years in at_least))
+
+
+def percent_text(probability: float) -> str:
+    """Return a probability, 0 to 1, as whole percent; one that is not certain is not called so."""
+    if probability < 0.01:
+        return "below 1 %"
+    return "above 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
+def to_rows(
+    result: PhotoResult, level: float, model: str, at_least: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Return one row for each face, with values for the columns of `name_columns`.
 
     Ages are in years, boxes in pixels. `face` counts from 1, which is the largest face. `time` is
     in seconds since the start of a video. `turned`, `quality` and `track` are those of `Face`, and
-    `format` is the version of the row. A result without faces gives one row with an `error`.
+    `format` is the version of the row. `at_least_18` is the probability of being 18 or older, for
+    the ages `at_least`. A result without faces gives one row with an `error`.
     """
     common = {"photo": str(result.photo), "level": level, "model": model, "format": FORMAT}
     if result.time is not None:
@@ -54,7 +70,8 @@ def to_rows(result: PhotoResult, level: float, model: str) -> list[dict[str, Any
         kept = ("age", "stddev", "score", "turned", "quality", "track")
         found = {key: values[key] for key in kept}
         box = {"x": x, "y": y, "width": width, "height": height}
-        rows.append({**common, "face": index, **found, "low": low, "high": high, **box})
+        likely = {f"{AT_LEAST}{years}": p for years, p in chances(face, at_least).items()}
+        rows.append({**common, "face": index, **found, "low": low, "high": high, **box, **likely})
     return rows or [{**common, "error": result.error or NO_FACE}]
 
 
@@ -63,9 +80,11 @@ def to_csv(results: Iterable[PhotoResult], level: float, model: str) -> str:
     return csv_text(COLUMNS, (row for result in results for row in to_rows(result, level, model)))
 
 
-def to_entry(result: PhotoResult, level: float, model: str) -> dict[str, Any]:
+def to_entry(
+    result: PhotoResult, level: float, model: str, at_least: Sequence[int] = ()
+) -> dict[str, Any]:
     """Return a result as JSON-ready values, together with the level and the name of the model."""
-    return {**result.to_dict(level), "level": level, "model": model}
+    return {**result.to_dict(level, at_least), "level": level, "model": model}
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -83,15 +102,24 @@ class ResultFile(Closing):
     in the columns that they lack, and columns that halnet does not know are kept.
 
     Raises ConfigError for a file that exists if `resume` is false, for a file that was written with
-    another model or level or by a newer version, for a file of another kind, and for a pipe or
-    device that should be continued.
+    another model, level or ages `at_least` or by a newer version, for a file of another kind, and
+    for a pipe or device that should be continued.
     """
 
-    def __init__(self, path: Path, kind: str, level: float, model: str, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        level: float,
+        model: str,
+        resume: bool,
+        at_least: Sequence[int] = (),
+    ) -> None:
         self._kind = kind
         self._level = level
         self._model = model
-        self._columns: Sequence[str] = COLUMNS
+        self._at_least = at_least
+        self._columns: Sequence[str] = name_columns(at_least)
         self.done: frozenset[str] = frozenset()
         self._file: BinaryIO
         is_stream = is_stdout(path) or (path.exists() and not (path.is_file() or path.is_dir()))
@@ -121,10 +149,11 @@ class ResultFile(Closing):
         if str(result.photo) in self.done:
             return
         if self._kind == "csv":
-            rows = to_rows(result, self._level, self._model)
+            rows = to_rows(result, self._level, self._model, self._at_least)
             self._append(csv_text(self._columns, rows, header=False))
         else:
-            self._append(_jsonl_text([to_entry(result, self._level, self._model)]))
+            entry = to_entry(result, self._level, self._model, self._at_least)
+            self._append(_jsonl_text([entry]))
 
     def close(self) -> None:
         """Close the file."""
@@ -143,6 +172,7 @@ class ResultFile(Closing):
             entries = self._read_csv(complete) if self._kind == "csv" else _read_jsonl(complete)
             for entry in entries:
                 self._check_origin(path, entry)
+                self._check_ages(path, entry)
         except (csv.Error, ValueError, TypeError) as error:
             raise ConfigError(
                 f"{path}: expected a file that halnet predict wrote, found another one ({error}); "
@@ -162,7 +192,7 @@ class ResultFile(Closing):
         missing = [name for name in REQUIRED if name not in columns]
         if missing:
             raise ValueError(f"it has no column {', '.join(missing)}")
-        self._columns = tuple(dict.fromkeys((*COLUMNS, *columns)))
+        self._columns = tuple(dict.fromkeys((*self._columns, *columns)))
         rows = list(reader)
         if any(None in row or None in row.values() for row in rows):
             raise ValueError("a row has too many or too few fields")
@@ -181,6 +211,35 @@ class ResultFile(Closing):
                 f"{path}: expected results of the model {self._model} with level {self._level:g}, "
                 f"found results of the model {model} with level {level}; name another file"
             )
+
+    def _check_ages(self, path: Path, entry: dict[str, Any]) -> None:
+        """Raise ConfigError if an entry has probabilities of other ages than are asked for."""
+        found = _list_ages(entry)
+        if found is not None and found != {str(years) for years in self._at_least}:
+            raise ConfigError(
+                f"{path}: expected {_describe_ages(map(str, self._at_least))}, found "
+                f"{_describe_ages(found)}; repeat the options --at-least of the first run, or name "
+                "another file"
+            )
+
+
+def _list_ages(entry: dict[str, Any]) -> set[str] | None:
+    """Return the ages of which an entry has probabilities; None if it does not show them.
+
+    A row of a CSV file shows them by the names of its columns, and an entry of a JSON lines file by
+    its faces. Raises ValueError for an entry that halnet did not write.
+    """
+    if "faces" not in entry:
+        return {name.removeprefix(AT_LEAST) for name in entry if name.startswith(AT_LEAST)}
+    faces = entry["faces"]
+    if not (isinstance(faces, list) and all(isinstance(face, dict) for face in faces)):
+        raise ValueError("not every line has a list of faces")
+    return set(faces[0].get("at_least", ())) if faces else None
+
+
+def _describe_ages(ages: Iterable[str]) -> str:
+    names = sorted(ages, key=lambda name: (len(name), name))
+    return f"probabilities of the ages {', '.join(names)} or more" if names else "no probabilities"
 
 
 def _jsonl_text(entries: Iterable[dict[str, Any]]) -> str:

@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halnet.batches import PhotoResult
+from halnet.batches import FaceSelection, PhotoResult
 from halnet.errors import ConfigError
-from halnet.result_files import COLUMNS, NO_FACE, ResultFile, model_name, to_csv, to_rows
+from halnet.result_files import (
+    COLUMNS,
+    NO_FACE,
+    ResultFile,
+    model_name,
+    name_columns,
+    percent_text,
+    to_csv,
+    to_entry,
+    to_rows,
+)
 from halnet.results import Face
 from halnet.runtimes.fake import FakeRuntime
 
@@ -314,3 +324,79 @@ def test_a_file_of_another_model_or_level_is_not_continued(
     with pytest.raises(ConfigError, match=message):
         ResultFile(path, kind, level, model, resume=True)
     assert path.read_text() == before
+
+
+def test_probabilities_have_columns_of_their_own_at_the_end() -> None:
+    """The distribution of the face is uniform, so that 18 or more has 83 of 101 years."""
+    assert name_columns((18, 65)) == (*COLUMNS, "at_least_18", "at_least_65")
+    first, _ = to_rows(TWO, 0.9, MODEL, (18, 65))
+    assert (first["at_least_18"], first["at_least_65"]) == (0.8218, 0.3564)
+    assert set(first) - set(to_rows(TWO, 0.9, MODEL)[0]) == {"at_least_18", "at_least_65"}
+    (row,) = to_rows(BAD, 0.9, MODEL, (18,))
+    assert set(row) <= set(COLUMNS)
+    entry = to_entry(TWO, 0.9, MODEL, (65, 18))
+    assert [face["at_least"] for face in entry["faces"]] == [{"65": 0.3564, "18": 0.8218}] * 2
+    assert "at_least" not in to_entry(TWO, 0.9, MODEL)["faces"][0]
+
+
+def resume_with(path: Path, at_least: tuple[int, ...], *results: PhotoResult) -> None:
+    with ResultFile(path, path.suffix[1:], 0.9, MODEL, True, at_least) as file:
+        for result in results:
+            file.write(result)
+
+
+@pytest.mark.parametrize("name", ["ages.csv", "ages.jsonl"])
+def test_probabilities_are_continued(name: str, tmp_path: Path) -> None:
+    path, whole = tmp_path / name, tmp_path / f"whole_{name}"
+    resume_with(whole, (18, 65), *RESULTS)
+    resume_with(path, (18, 65), *RESULTS[:3])
+    resume_with(path, (18, 65), *RESULTS)
+    assert path.read_text() == whole.read_text()
+    if name == "ages.csv":
+        found = list(csv.DictReader(io.StringIO(path.read_text())))
+        assert [row["at_least_18"] for row in found] == [
+            "0.8218",
+            "0.8218",
+            "",
+            "",
+            *["0.8218"] * 3,
+        ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(("before", "after"), [((18,), ()), ((), (18,)), ((18,), (18, 21))])
+def test_other_probabilities_are_not_continued(
+    kind: str, before: tuple[int, ...], after: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / f"ages.{kind}"
+    resume_with(path, before, NONE, TWO)
+    text = path.read_text()
+    with pytest.raises(ConfigError, match=r"expected (no )?prob.*; repeat the options --at-least"):
+        resume_with(path, after, LAST)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("faces", ["5", '["a"]', '[{"at_least": 5}]', '[{"at_least": [[]]}]', "{}"])
+def test_damaged_faces_are_no_result(faces: str, tmp_path: Path) -> None:
+    path = tmp_path / "ages.jsonl"
+    path.write_text(f'{{"photo": "a", "level": 0.9, "model": "{MODEL}", "faces": {faces}}}\n')
+    with pytest.raises(ConfigError, match="expected a file that halnet predict wrote"):
+        resume_with(path, (), LAST)
+
+
+def test_a_selection_has_each_age_once() -> None:
+    assert FaceSelection(at_least=(21, 18, 21)).at_least == (18, 21)
+    for years in (-1, 101):
+        with pytest.raises(ConfigError, match=f"at least {years}: expected an age from 0 to 100"):
+            FaceSelection(at_least=(18, years))
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [
+        *((0.0, "below 1 %"), (0.009, "below 1 %"), (0.01, "1 %"), (0.5, "50 %")),
+        *((0.97, "97 %"), (0.99, "99 %"), (0.9901, "above 99 %"), (1.0, "above 99 %")),
+    ],
+)
+def test_no_probability_is_certain(probability: float, text: str) -> None:
+    assert percent_text(probability) == text

@@ -2,6 +2,7 @@
 
 A command parses its options, builds a frozen value and calls one library function. Its exit status
 is 0 if all went well, 1 if a check failed, and 2 for wrong use or bad input, with one clear line.
+`halnet check` also has 3, for a photo that gives no result.
 """
 
 import gc
@@ -22,10 +23,12 @@ COMMANDS = {  # in the order in which a model is made, deployed and used
     "train": "Train a model on a prepared dataset.",
     "plot": "Draw a training run and its evaluation.",
     "evaluate": "Measure the errors of a model on a split.",
+    "report": "Write a report for those who must judge an age check.",
     "export": "Export a checkpoint to artifacts for deployment.",
     "verify": "Compare artifacts with their checkpoint in PyTorch.",
     "bench": "Time models and runtimes side by side.",
     "predict": "Print the ages of the faces in photos and videos.",
+    "check": "Check whether a person looks clearly as old as a legal age.",
     "demo": "Serve a page that shows the ages in photos and live video.",
     "info": "Show which runtimes are installed, or what a model file states.",
 }

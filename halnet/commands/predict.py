@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from halnet.ages import AGE_MAX, AGE_MIN
 from halnet.batches import STDIN, FaceSelection, PhotoResult
 from halnet.closing import Closing
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
 from halnet.commands.output import interrupted_by_sigterm, progress
 from halnet.photos.photo_files import LeftOut, read_stdin
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
-from halnet.result_files import NO_FACE, is_stdout
+from halnet.result_files import NO_FACE, is_stdout, percent_text
 from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
@@ -62,6 +63,13 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     default=FaceSelection.level,
     show_default=True,
     help="Interval coverage, for example 0.9.",
+)
+@click.option(
+    "--at-least",
+    type=click.IntRange(AGE_MIN, AGE_MAX),
+    multiple=True,
+    help="Age in years, such as 18: also give the calibrated probability that a person is as old "
+    "as that or older. Name several ages by repeating the option.",
 )
 @click.option(
     "--every",
@@ -117,6 +125,7 @@ def command(
     faces: str,
     min_face: float,
     level: float,
+    at_least: tuple[int, ...],
     every: float,
     smooth: float,
     seconds: float | None,
@@ -145,7 +154,7 @@ def command(
     names = [*sources, *_read_names(listing)]
     if not names:
         raise click.UsageError('name photos, folders or videos, or "-" for standard input')
-    selection = FaceSelection(largest=faces == "largest", level=level)
+    selection = FaceSelection(largest=faces == "largest", level=level, at_least=at_least)
     config = PredictConfig(
         sources=tuple(names),
         model=model,
@@ -165,7 +174,7 @@ def command(
     if as_json and (is_stdout(csv) or is_stdout(jsonl)):
         raise click.UsageError("--json prints to standard output; name a file for the results")
     prints_faces = not as_json and csv is None and jsonl is None
-    printer = _JsonPrinter(level) if as_json else _LinePrinter(level, prints_faces)
+    printer = _JsonPrinter(selection) if as_json else _LinePrinter(selection, prints_faces)
     with interrupted_by_sigterm(), printer:
         outcome = run_prediction(
             config,
@@ -190,8 +199,8 @@ def _read_names(listing: Path | None) -> list[str]:
 class _LinePrinter(Closing):
     """Prints a line for each face, or none if `prints_faces` is false."""
 
-    def __init__(self, level: float, prints_faces: bool) -> None:
-        self._level = level
+    def __init__(self, selection: FaceSelection, prints_faces: bool) -> None:
+        self._selection = selection
         self._prints_faces = prints_faces
         self._without: Counter[str] = Counter()  # results without an age, by the reason
 
@@ -205,7 +214,7 @@ class _LinePrinter(Closing):
     def show(self, result: PhotoResult) -> None:
         """Print one line for each face, or one that says that there is none, or an error."""
         if self._prints_faces:
-            _print_faces(result, self._level)
+            _print_faces(result, self._selection)
         elif result.error is not None:
             self._without["not read"] += 1
         elif not result.faces and result.time is None:
@@ -226,8 +235,8 @@ class _LinePrinter(Closing):
 class _JsonPrinter(_LinePrinter):
     """Prints a JSON list, which is closed however the run ends."""
 
-    def __init__(self, level: float) -> None:
-        super().__init__(level, prints_faces=False)
+    def __init__(self, selection: FaceSelection) -> None:
+        super().__init__(selection, prints_faces=False)
         self._before = ""  # what is printed before the next entry
         self._end = ""
 
@@ -239,7 +248,7 @@ class _JsonPrinter(_LinePrinter):
 
     def show(self, result: PhotoResult) -> None:
         """Print a result as an entry of the list."""
-        self._add(result.to_dict(self._level))
+        self._add(result.to_dict(self._selection.level, self._selection.at_least))
 
     def show_left_out(self, left_out: LeftOut) -> None:
         """Print an entry for a folder of which something was left out, and a line to stderr."""
@@ -258,7 +267,7 @@ class _JsonPrinter(_LinePrinter):
         click.echo(self._end, nl=False)
 
 
-def _print_faces(result: PhotoResult, level: float) -> None:
+def _print_faces(result: PhotoResult, selection: FaceSelection) -> None:
     """Print one line for each face, or one that says that there is none, or an error."""
     if result.error is not None:
         click.echo(f"halnet: {result.error}", err=True)
@@ -267,9 +276,14 @@ def _print_faces(result: PhotoResult, level: float) -> None:
     if not result.faces:
         click.echo(f"{name}: {NO_FACE}")
     for face in result.faces:
-        low, high = face.interval(level)
+        low, high = face.interval(selection.level)
         x, y, width, height = face.box
-        click.echo(
-            f"{name}: {face.age:.1f} years, {level:.0%} interval {low:.1f} to {high:.1f}, "
-            f"box {x:.0f} {y:.0f} {width:.0f} {height:.0f}"
+        ages = selection.at_least
+        likely = [f"{age} or older: {percent_text(face.probability(at_least=age))}" for age in ages]
+        parts = (
+            f"{face.age:.1f} years",
+            f"{selection.level:.0%} interval {low:.1f} to {high:.1f}",
+            *likely,
+            f"box {x:.0f} {y:.0f} {width:.0f} {height:.0f}",
         )
+        click.echo(f"{name}: {', '.join(parts)}")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,6 +266,61 @@ def test_names_that_are_not_utf_8_keep_their_bytes(halnet: Halnet) -> None:
     assert sorted(found) == sorted(b"names/" + name for name in names)
 
 
+def test_probabilities_of_ages_are_in_every_output(halnet: Halnet, capsys: Capture) -> None:
+    ages = ("--at-least", "35", "--at-least", "18", "--at-least", "35")
+    assert halnet("predict", "a.jpg", "wall.png", *ages) == 1
+    line, none = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(
+        r"a\.jpg: .* to [\d.]+, 18 or older: (?:above )?99 %, 35 or older: (\d+) %, box .*", line
+    )
+    assert found
+    assert none == "wall.png: no face found"
+    assert halnet("predict", "a.jpg", "wall.png", *ages, "--json") == 1
+    (face,), nothing = (entry["faces"] for entry in json.loads(capsys.readouterr().out))
+    assert list(face["at_least"]) == ["18", "35"]
+    assert nothing == []
+    assert 0.98 < face["at_least"]["18"] <= 1
+    assert face["at_least"]["35"] == pytest.approx(int(found[1]) / 100, abs=0.0051)
+    assert 0.2 < face["at_least"]["35"] < 0.8
+    files = ("--csv", "ages.csv", "--jsonl", "ages.jsonl")
+    assert halnet("predict", "a.jpg", "wall.png", *ages, *files) == 1
+    row, bare = rows("ages.csv")
+    assert {key: float(row[f"at_least_{key}"]) for key in ("18", "35")} == face["at_least"]
+    assert (bare["at_least_18"], bare["at_least_35"]) == ("", "")
+    entries = [json.loads(text) for text in Path("ages.jsonl").read_text().splitlines()]
+    assert entries[0]["faces"][0]["at_least"] == face["at_least"]
+    assert halnet("predict", "a.jpg", "--json") == 0
+    assert "at_least" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (["18"], [], "expected no probabilities, found probabilities of the ages 18 or more"),
+        ([], ["21"], "expected probabilities of the ages 21 or more, found no probabilities; repe"),
+        (["18"], ["18", "9"], "of the ages 9, 18 or more, found probabilities of the ages 18 or m"),
+    ],
+)
+def test_a_file_with_other_probabilities_is_not_continued(
+    kind: str, before: list[str], after: list[str], message: str, halnet: Halnet, capsys: Capture
+) -> None:
+    def at_least(ages: list[str]) -> list[str]:
+        return [text for age in ages for text in ("--at-least", age)]
+
+    name = f"ages.{kind}"
+    assert halnet("predict", "a.jpg", f"--{kind}", name, *at_least(before)) == 0
+    text = Path(name).read_text()
+    photos = ("a.jpg", "deep/b.JPG", "--resume", f"--{kind}", name)
+    assert halnet("predict", *photos, *at_least(after)) == 2
+    assert f"{name}: expected" in (err := capsys.readouterr().err)
+    assert message in err
+    assert Path(name).read_text() == text
+    assert halnet("predict", *photos, *at_least(before)) == 0
+    assert Path(name).read_text().startswith(text)
+    assert Path(name).read_text().count("a.jpg") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -297,6 +353,9 @@ def test_files_that_cannot_be_continued(
         ("--every", "nan", "'--every': nan is not a finite number."),
         ("--seconds", "inf", "'--seconds': inf is not a finite number."),
         ("--level", "nan", "'--level': nan is not a finite number."),
+        ("--at-least", "-1", "'--at-least': -1 is not in the range 0<=x<=100."),
+        ("--at-least", "101", "'--at-least': 101 is not in the range 0<=x<=100."),
+        ("--at-least", "18.5", "'--at-least': '18.5' is not a valid integer range."),
         ("--threads", "0", "'--threads': 0 is not in the range x>=1."),
     ],
 )

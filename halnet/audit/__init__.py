@@ -1,0 +1,1 @@
+"""The audit report: what those who must judge an age check want to know of a model."""

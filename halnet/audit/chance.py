@@ -1,0 +1,146 @@
+"""Chance: tests of whether a difference is more than chance, and intervals of differences.
+
+A p-value is the share of outcomes at least as large as the one seen, if there were no difference.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halnet.ages import Floats
+
+ROUNDS = 10_000  # of a permutation test; the smallest p-value is 1 / (ROUNDS + 1)
+BOOTSTRAP_ROUNDS = 2000
+LEVEL = 0.05  # a p-value of at most this counts as more than chance
+_BLOCK = 2_000_000  # values that are drawn at the same time, which bounds the memory
+_NOISE = 1e-9  # outcomes that differ by less are the same
+
+
+def sign_flip(differences: Floats) -> float:
+    """Return the p-value of a paired difference, by random signs of N differences.
+
+    The test is two-sided [Fisher's randomisation test; Edgington 1964].
+    """
+    rng = np.random.default_rng(0)
+    seen = abs(float(differences.sum()))
+    values = np.asarray(differences, np.float64)
+    limit = seen - _NOISE * max(1.0, float(np.abs(values).sum()))
+    count = 0
+    for rows in _rounds(len(values)):
+        signs = rng.integers(0, 2, (rows, len(values)), np.int8) * 2.0 - 1.0
+        count += int((np.abs(signs @ values) >= limit).sum())
+    return (count + 1) / (ROUNDS + 1)
+
+
+def shuffle_test(first: Floats, second: Floats) -> float:
+    """Return the p-value of the difference of two means, of other photos, by shuffling them.
+
+    The test is two-sided.
+    """
+    rng = np.random.default_rng(0)
+    both = np.concatenate([first, second]).astype(np.float64)
+    seen = abs(float(first.mean() - second.mean()))
+    limit = seen - _NOISE * max(1.0, float(np.abs(both).max()))
+    count = 0
+    for rows in _rounds(len(both)):
+        order = rng.permuted(np.broadcast_to(both, (rows, len(both))), axis=1)
+        part = order[:, : len(first)].mean(axis=1), order[:, len(first) :].mean(axis=1)
+        count += int((np.abs(part[0] - part[1]) >= limit).sum())
+    return (count + 1) / (ROUNDS + 1)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the exact two-sided p-value of a paired difference of two rates [McNemar 1947].
+
+    The arguments are the numbers of photos with the property in one of two results alone.
+    """
+    total = only_first + only_second
+    number = np.arange(min(only_first, only_second) + 1)
+    return min(1.0, 2 * float(np.exp(_log_ways(total, number) - total * np.log(2)).sum()))
+
+
+def fisher(hits: int, count: int, other_hits: int, other_count: int) -> float:
+    """Return the exact two-sided p-value of the difference of two rates of other photos.
+
+    It is the sum of the probabilities of all tables that are not more likely than the one seen, if
+    the sums of its rows and columns are given [Fisher 1935].
+    """
+    total = hits + other_hits
+    number = np.arange(max(0, total - other_count), min(count, total) + 1)
+    logs = _log_ways(count, number) + _log_ways(other_count, total - number)
+    logs -= _log_ways(count + other_count, np.array([total]))
+    chances = np.exp(logs)
+    seen = chances[int(np.flatnonzero(number == hits)[0])]
+    return min(1.0, float(chances[chances <= seen * (1 + 1e-7)].sum()))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values that are corrected for their number [Holm 1979], in the same order.
+
+    If all of them that are at most 5 % count as more than chance, the probability that one of
+    them is chance is at most 5 %.
+    """
+    adjusted = [1.0] * len(values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        largest = max(largest, min(1.0, values[index] * (len(values) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def bootstrap_gap(first: Floats, second: Floats) -> tuple[float, float]:
+    """Return the bootstrap 95 % interval of the mean of `second` minus that of `first`."""
+    rng = np.random.default_rng(0)
+    means = []
+    for values in (first, second):
+        rows = max(1, _BLOCK // len(values))
+        parts = [
+            values[
+                rng.integers(0, len(values), (min(rows, BOOTSTRAP_ROUNDS - start), len(values)))
+            ].mean(axis=1)
+            for start in range(0, BOOTSTRAP_ROUNDS, rows)
+        ]
+        means.append(np.concatenate(parts))
+    low, high = np.percentile(means[1] - means[0], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def largest_gap(
+    values: Floats, group: NDArray[np.int64], stratum: NDArray[np.int64], rounds: int = 5000
+) -> tuple[float, float]:
+    """Return the largest difference between the means of groups, and its p-value.
+
+    `values`, `group` (0, 1, ...) and `stratum` have N values. The groups of photos are shuffled
+    inside each stratum, such as an age band of a dataset, so that a difference of ages or of
+    datasets between the groups is no difference of the groups. Because the largest gap is compared
+    with the largest gap of each shuffle, there is no correction for the number of groups.
+    """
+    rng = np.random.default_rng(0)
+    sizes = np.bincount(group)
+    order = np.argsort(stratum, kind="stable")
+    ordered, strata = values[order], stratum[order]
+
+    def gap(groups: NDArray[np.int64]) -> float:
+        means = np.bincount(groups, ordered, len(sizes)) / sizes
+        return float(means.max() - means.min())
+
+    seen = gap(group[order])
+    own = group[order]
+    count = 0
+    for _ in range(rounds):
+        shuffled = own[np.lexsort((rng.random(len(own)), strata))]
+        count += gap(shuffled) >= seen - _NOISE
+    return seen, (count + 1) / (rounds + 1)
+
+
+def _rounds(count: int) -> list[int]:
+    """Return how many rounds are computed at the same time, for `count` values a round."""
+    rows = max(1, _BLOCK // max(1, count))
+    return [min(rows, ROUNDS - start) for start in range(0, ROUNDS, rows)]
+
+
+def _log_ways(total: int, number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the logarithms of how many ways there are to choose `number` of `total`."""
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1, dtype=np.float64)))])
+    return np.asarray(logs[total] - logs[number] - logs[total - number])

@@ -1,0 +1,235 @@
+"""The sections of a report about age checks."""
+
+from collections.abc import Iterator
+
+from halnet.audit.age_checks import (
+    NEAR,
+    ChildSafety,
+    LegalAge,
+    RiskResult,
+    YearResult,
+)
+from halnet.audit.words import mean_text, percent, rate_text
+from halnet.checks.risk import YOUNGEST
+from halnet.evaluation.rates import TOO_FEW
+from halnet.reporting.sections import Cell, Figure, FigureKind, Section, Series, Table
+
+FIGURE_BELOW, FIGURE_ABOVE = 10, 17  # years around the legal age that a figure shows
+
+
+def check_section(checks: LegalAge) -> Section:
+    """Return the section about one legal age."""
+    legal = checks.legal
+    text = (
+        f"The check lets people through whose estimated age is at least the challenge age, and "
+        f"refers all others to another proof of age. There are {checks.below:,} photos of people "
+        f"under {legal} and {checks.of_age:,} photos of people aged {legal} or more. Read both "
+        "sides together: a higher challenge age lets fewer people under the legal age through, "
+        "and refers more people who are old enough. The figures leave out single years with too "
+        "few photos.",
+    )
+    tables = [_challenge_table(checks)]
+    if checks.years:
+        tables.append(_band_table(checks))
+        tables += [_year_table(checks, "below"), _year_table(checks, "of age")]
+    if checks.groups:
+        tables.append(_group_table(checks))
+    tables.append(_risk_table(checks))
+    return Section(
+        f"Age check at {legal} years",
+        text,
+        tuple(table for table in tables if table.rows),
+        tuple(_figures(checks)),
+    )
+
+
+def child_safety_section(rows: tuple[ChildSafety, ...]) -> Section:
+    """Return the section about who is predicted to be 13 to 16 years old."""
+    return Section(
+        "People who are taken for 13 to 16 years old",
+        (
+            'A service for teenagers asks who is 13 to 16 years old ("child safety" in NIST FATE '
+            "AEV). The table shows for each true age how many people are predicted to be in this "
+            "range: for 13 to 16 a high share is right, for all other ages it is wrong.",
+        ),
+        (
+            Table(
+                ("true age, years", "photos", "predicted to be 13 to 16 (95 % interval)"),
+                tuple((str(row.age), row.inside.count, rate_text(row.inside)) for row in rows),
+            ),
+        )
+        if rows
+        else (),
+    )
+
+
+def _challenge_table(checks: LegalAge) -> Table:
+    legal = checks.legal
+    rows: list[tuple[Cell, ...]] = []
+    for row in checks.challenges:
+        even = row.even
+        rows.append(
+            (
+                str(row.challenge),
+                rate_text(row.let_through),
+                rate_text(row.next_below),
+                f"{percent(even.share)} (at most {percent(even.bound)})" if even else TOO_FEW,
+                rate_text(row.referred),
+                "nobody" if row.youngest is None else str(row.youngest),
+                mean_text(row.years_below),
+            )
+        )
+    columns = (
+        "challenge age, years",
+        f"under {legal}: let through (95 % interval)",
+        f"aged {legal - 1}: let through (95 % interval)",
+        f"aged {YOUNGEST} to {legal - 1}, each year counts the same: let through (95 % bound)",
+        f"aged {legal} or more: referred (95 % interval)",
+        "youngest who is let through, years",
+        f"those let through: mean years below {legal}",
+    )
+    return Table(columns, tuple(rows), "Both errors at each challenge age")
+
+
+def _year_table(checks: LegalAge, side: str) -> Table:
+    wrong = "let through" if side == "below" else "referred"
+    rows = [row for row in checks.years if row.side == side]
+    columns = (
+        *("true age, years", "photos"),
+        *(f"{wrong} at challenge age {age} (95 % interval)" for age in checks.shown_challenges),
+    )
+    who = f"under {checks.legal}" if side == "below" else f"aged {checks.legal} or more"
+    return Table(
+        columns,
+        tuple(
+            (str(row.low), row.wrong[0].count, *(rate_text(rate) for rate in row.wrong))
+            for row in (reversed(rows) if side == "below" else rows)
+        ),
+        f"People {who} who are {wrong}, by single year of age",
+    )
+
+
+def _band_table(checks: LegalAge) -> Table:
+    columns = (
+        *("true age, years", "wrong is", "photos"),
+        *(f"wrong at challenge age {age} (95 % interval)" for age in checks.shown_challenges),
+    )
+    return Table(
+        columns,
+        tuple(
+            (
+                f"{row.low} to {row.high}",
+                "let through" if row.side == "below" else "referred",
+                row.wrong[0].count,
+                *(rate_text(rate) for rate in row.wrong),
+            )
+            for row in checks.bands
+        ),
+        "Wrong results by age band",
+    )
+
+
+def _group_table(checks: LegalAge) -> Table:
+    legal = checks.legal
+    return Table(
+        (
+            "group",
+            "challenge age, years",
+            f"photos, aged {legal - NEAR} to {legal - 1}",
+            f"aged {legal - NEAR} to {legal - 1}: let through (95 % interval)",
+            f"photos, aged {legal} or more",
+            f"aged {legal} or more: referred (95 % interval)",
+        ),
+        tuple(
+            (
+                row.name,
+                str(row.challenge),
+                row.let_through.count,
+                rate_text(row.let_through),
+                row.referred.count,
+                rate_text(row.referred),
+            )
+            for row in checks.groups
+        ),
+        "By sex and group",
+    )
+
+
+def _risk_table(checks: LegalAge) -> Table:
+    legal = checks.legal
+    return Table(
+        (
+            f"wanted: share of people under {legal} let through is at most",
+            "challenge age for that, years",
+            "upper bound by the calibration photos, or why there is none",
+            f"here, aged {YOUNGEST} to {legal - 1}, each year counts the same: let through",
+            f"here, aged {YOUNGEST} to {legal - 1}: let through (95 % interval)",
+            f"here, aged {legal} or more: referred (95 % interval)",
+            "does the bound hold here?",
+        ),
+        tuple(_risk_row(row) for row in checks.risks),
+        "Challenge age for a wanted risk, chosen on the calibration photos in the model file",
+    )
+
+
+def _risk_row(row: RiskResult) -> tuple[Cell, ...]:
+    if row.challenge is None:
+        return (percent(row.risk), "none", row.problem, *[None] * 4)
+    found = (
+        f"{percent(row.found.share)} (at most {percent(row.found.bound)})" if row.found else None
+    )
+    holds = {True: "yes", False: "no", None: "too few photos"}[row.holds]
+    return (
+        percent(row.risk),
+        str(row.challenge),
+        None if row.bound is None else percent(row.bound),
+        found or TOO_FEW,
+        rate_text(row.let_through),
+        rate_text(row.referred),
+        holds,
+    )
+
+
+def _figures(checks: LegalAge) -> Iterator[Figure]:
+    legal = checks.legal
+    series = []
+    for number, challenge in enumerate(checks.shown_challenges):
+        points = [
+            (row.low, 100 * share)
+            for row in checks.years
+            if legal - FIGURE_BELOW <= row.low <= legal + FIGURE_ABOVE
+            and (share := _passing(row, number)) is not None
+        ]
+        if points:
+            ages, shares = zip(*points, strict=True)
+            series.append(Series(f"challenge age {challenge}", shares, ages))
+    if series:
+        yield Figure(
+            f"Who passes at {legal}: share of each single year of age",
+            FigureKind.LINES,
+            "people who pass, %",
+            tuple(series),
+            "true age, years",
+        )
+    both = [
+        (100 * row.referred.share, 100 * row.let_through.share)
+        for row in checks.challenges
+        if row.referred.share is not None and row.let_through.share is not None
+    ]
+    if both:
+        referred, passed = zip(*both, strict=True)
+        yield Figure(
+            f"Both errors against each other, challenge ages {legal} (top left) to "
+            f"{checks.challenges[-1].challenge}",
+            FigureKind.LINES,
+            f"people under {legal} who are let through, %",
+            (Series("challenge ages", passed, referred),),
+            f"people aged {legal} or more who are referred, %",
+        )
+
+
+def _passing(row: YearResult, number: int) -> float | None:
+    share = row.wrong[number].share
+    if share is None:
+        return None
+    return share if row.side == "below" else 1 - share

@@ -1,0 +1,91 @@
+"""The report: one value that is written and read as JSON, by the names of its parts.
+
+Everything that the page shows follows from this value; see `sections.py`.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from halnet.audit.accuracy import SliceAccuracy
+from halnet.audit.acquisition import Acquisition, Rejected
+from halnet.audit.age_checks import ChildSafety, LegalAge
+from halnet.audit.comparison import Comparison
+from halnet.audit.differences import Difference
+from halnet.audit.photo_table import PhotoTable
+from halnet.audit.reliability import ReliabilityBin
+from halnet.audit.schema import about
+from halnet.audit.steadiness import Steadiness
+from halnet.audit.subject import Subject
+from halnet.errors import ConfigError
+from halnet.evaluation.rates import MIN_PHOTOS
+from halnet.files import NAME_ERRORS
+from halnet.json_text import parse_json
+from halnet.reporting.json_values import from_values, to_values
+
+KIND = "halnet age check report"
+FORMAT = 1  # of the report
+SCHEMA_FILE = "report.schema.json"
+SCHEMA_TITLE = "Report of HAL-Net for those who judge an age check"
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What was tested, and what came out. Shares and probabilities are from 0 to 1."""
+
+    subject: Subject
+    accuracy: tuple[SliceAccuracy, ...]
+    checks: tuple[LegalAge, ...]
+    child_safety: tuple[ChildSafety, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    steadiness: Steadiness
+    differences: tuple[Difference, ...]
+    acquisition: tuple[Acquisition, ...]
+    rejected: tuple[Rejected, ...]
+    warnings: tuple[str, ...] = field(metadata=about("Sentences that a reader must not miss."))
+    photos: PhotoTable
+    comparison: Comparison | None = None
+    min_photos: int = field(
+        default=MIN_PHOTOS, metadata=about("With fewer photos, no value is stated.", 1)
+    )
+    kind: str = field(default=KIND, metadata=about("What this file is.", values=(KIND,)))
+    format: int = field(default=FORMAT, metadata=about("Version of the format.", 1))
+
+    def to_json(self) -> str:
+        """Return the report as JSON text. It has no infinite numbers and no NaN."""
+        return json.dumps(to_values(self)) + "\n"
+
+
+def read_report(path: Path) -> AuditReport:
+    """Read a report from a JSON file.
+
+    Raises ConfigError if there is no such file, if it is damaged or another file, and if a newer
+    version of halnet wrote it in a format that this one does not know.
+    """
+    cure = "name the file report.json that halnet report wrote"
+    try:
+        values = parse_json(path.read_text(encoding="utf-8", errors=NAME_ERRORS))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; {cure}") from error
+    except (ValueError, IsADirectoryError) as error:
+        raise ConfigError(
+            f"{path}: expected an age check report, found another file ({error}); {cure}"
+        ) from error
+    if not isinstance(values, dict) or values.get("kind") != KIND:
+        found = values.get("kind") if isinstance(values, dict) else None
+        what = f"a file of the kind {found!r}" if found else "another JSON file"
+        raise ConfigError(f"{path}: expected an age check report, found {what}; {cure}")
+    version = values.get("format")
+    if type(version) is int and version > FORMAT:
+        raise ConfigError(
+            f"{path}: expected a report of format {FORMAT} or older, found format {version}, which "
+            "a newer halnet wrote; update halnet, or make the report again"
+        )
+    try:
+        report = from_values(AuditReport, values)
+        report.photos.to_predictions()
+    except (ValueError, ConfigError) as error:
+        raise ConfigError(
+            f"{path}: expected an age check report, found a damaged file ({error}); {cure}"
+        ) from error
+    return report
