@@ -25,7 +25,7 @@ CORE_FOLDERS = ("faces", "photos", "videos")
 # The core. A module may import the modules of the lines above its own line, and no others.
 CORE = (
     ("errors",),
-    ("cache", "cores", "forking", "parallel", "photos.photo_objects"),
+    ("cache", "cores", "forking", "parallel", "processor", "photos.photo_objects"),
     ("ages", "closing", "files", "json_text", "packages", "photos.image_formats"),
     ("faces.yunet_file", "photos.heif", "photos.jpeg_scan", "placing"),
     ("photos.images",),
@@ -46,21 +46,28 @@ MAY_IMPORT = {
     "network": {"core"},
     "datasets": {"core"},
     "runtimes": {"core", "network"},
-    "prediction": {"core", "runtimes"},
+    "checks": {"core", "runtimes", "evaluation"},
+    "prediction": {"core", "runtimes", "checks"},
     "evaluation": {"core", "datasets"},
     "evaluators": {"core", "datasets", "runtimes", "prediction", "evaluation"},
     "reporting": {"core", "evaluation"},
-    "training": {"core", "network", "datasets", "evaluation"},
+    "audit": {
+        *("core", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
+        *("reporting", "checks"),
+    },
+    "training": {
+        *("core", "network", "datasets", "evaluation", "runtimes", "calibration", "export"),
+    },
     "calibration": {"core", "network", "datasets", "runtimes", "prediction"},
     "export": {"core", "network", "datasets", "runtimes", "calibration", "evaluation"},
     "benchmarks": {
         *("core", "network", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
-        *("training", "calibration", "export", "reporting"),
+        *("training", "calibration", "export", "reporting", "checks"),
     },
     "demo": {"core", "runtimes", "prediction"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["benchmarks"], "benchmarks"}
-MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "benchmarks", "demo"}
+MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo"}
 EXTRAS = {
     "torch",
     "torchvision",
@@ -246,7 +253,10 @@ def test_running_a_checkpoint_loads_no_training_library() -> None:
 
 
 PUBLIC = {
+    "AgeCheck": "halnet.checks.check",
     "Ages": "halnet.results",
+    "CheckOutcome": "halnet.checks.check",
+    "CheckPolicy": "halnet.checks.policy",
     "DetectedFace": "halnet.faces.detected",
     "Detector": "halnet.faces.detected",
     "Face": "halnet.results",

@@ -38,7 +38,7 @@ class Worker:
     def answer(self, task: dict[str, Any]) -> dict[str, Any]:
         """Do one task, and return what was measured."""
         if "open" in task:
-            from halnet import Predictor  # the version that PYTHONPATH names
+            from halnet.predictor import Predictor  # of the version that PYTHONPATH names
 
             model, detector, threads = (task[key] for key in ("open", "detector", "threads"))
             self.predictor = Predictor(
