@@ -34,7 +34,7 @@ with needs("the study int8_recipes", "export,onnxruntime,openvino"):
     from halnet.calibration.budget import AgeShift
     from halnet.calibration.crops import pick_calibration_crops
     from halnet.calibration.equalization import equalize
-    from halnet.calibration.quantizer import SCHEMES, Quantizer
+    from halnet.calibration.quantizer import Quantizer
     from halnet.calibration.validation_photos import find_validation_photos
     from halnet.export.graph import simplify
     from halnet.export.to_onnx import trace
@@ -49,6 +49,7 @@ RANGES = (
     ("equalized", "entropy"),
     ("equalized", "percentile"),
 )
+INTEGERS = ("unsigned", "symmetric")  # schemes: of CPUs, and of TensorRT
 MEAN, P99, LARGEST, DELTA_MAE = (  # column heads
     "mean age shift, years",
     "99th percentile of the age shift, years",
@@ -152,7 +153,7 @@ def ranges(data: Path) -> None:
     lines = []
     for channels, method in RANGES:
         quantizer = Quantizer(protos[channels], crops, method)
-        for scheme in SCHEMES:
+        for scheme in INTEGERS:
             shift = meter(quantizer.quantize(scheme))
             lines.append([channels, method, scheme, *_years(shift)])
     print_markdown(["channels", "range", "integers", MEAN, P99, LARGEST, DELTA_MAE], lines)

@@ -35,7 +35,8 @@ def test_a_version_runs_the_code_of_its_tree(tmp_path: Path, yunet: Path) -> Non
         (tree / part).mkdir(parents=True)
     (tree / MODEL).parent.mkdir()
     (tree / MODEL).write_bytes(b"model")
-    (tree / "halnet" / "__init__.py").write_text(
+    (tree / "halnet" / "__init__.py").write_text("")
+    (tree / "halnet" / "predictor.py").write_text(
         "class Predictor:\n"
         "    def __init__(self, *args, **options): pass\n"
         "    def __call__(self, data): return []\n"
