@@ -86,7 +86,8 @@ class ExportConfig:
             raise ConfigError("--profile and --capability need --format tensorrt")
         if self.int8 != Int8Config() and "int8" not in self.precisions:
             raise ConfigError(
-                "the options of calibration, budget and sensitivity need --precision int8"
+                "the options of calibration, weight bits, budget and sensitivity need "
+                "--precision int8"
             )
         if self.target.batches != Target().batches and self.batch is not None:
             raise ConfigError(

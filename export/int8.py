@@ -117,9 +117,10 @@ class Int8:
     def _report(self, scheme: str, runtime: str, step: Step) -> None:
         shift = step.shift
         sets = "".join(f"; {name}: {self._figures(part)}" for name, part in shift.by_set.items())
+        count = len(step.kept)
         self._on_step(
-            f"{len(step.kept)} layers kept in floating point: 99 % of ages shift by at most "
-            f"{self._figures(shift)}, {shift.milliseconds:.1f} ms for one crop "
+            f"{count} layer{'s' * (count != 1)} kept in floating point: 99 % of ages shift by at "
+            f"most {self._figures(shift)}, {shift.milliseconds:.1f} ms for one crop "
             f"({scheme}, {runtime}){sets}"
         )
 

@@ -151,11 +151,12 @@ def predict_video(
     tracker = Tracker() if tracker is None else tracker
     with ExitStack() as stack:
         write: Callable[[Image, float], None] | None = None
-        frames = _predict_frames(predictor, video, selection, 1 if video.live else workers)
+        frames = _predict_frames(predictor, video, 1 if video.live else workers)
         stack.callback(frames.close)
         try:
             for frame, found in frames:
-                faces = tracker.update(found, frame.time)
+                faces = tracker.update(found, frame.time)  # all of them, so that all are known
+                faces = faces[:1] if selection.largest else faces
                 if copy is not None:
                     if write is None:
                         write = stack.enter_context(mp4_writer(copy, frame.image))
@@ -166,10 +167,12 @@ def predict_video(
 
 
 def _predict_frames(
-    predictor: Predictor, video: Video, selection: FaceSelection, workers: int
+    predictor: Predictor, video: Video, workers: int
 ) -> Generator[tuple[Frame, list[Face]]]:
+    """Yield the frames of a video with all of their faces, the largest first."""
+
     def predict(frame: Frame) -> tuple[Frame, list[Face]]:
-        return frame, _predict(predictor, frame.image, selection)
+        return frame, predictor.predict_faces(frame.image, predictor.detect(frame.image))
 
     if workers == 1:
         yield from map(predict, video)

@@ -96,7 +96,9 @@ class Tracker:
 def _match(faces: Sequence[Face], tracks: Sequence[_Track]) -> dict[int, _Track]:
     """Return the track of each face that has one, by the index of the face.
 
-    The pairs with the largest overlap are matched first.
+    Tracks that were seen last are matched first, so that a person who is away does not take the
+    number of one who walks through the same place. Of these, the pairs with the largest overlap
+    are matched first.
     """
     pairs = sorted(
         (
@@ -104,7 +106,7 @@ def _match(faces: Sequence[Face], tracks: Sequence[_Track]) -> dict[int, _Track]
             for index, face in enumerate(faces)
             for track in tracks
         ),
-        key=lambda pair: -pair[0],
+        key=lambda pair: (-pair[2].seen, -pair[0]),
     )
     found: dict[int, _Track] = {}
     for share, index, track in pairs:

@@ -13,7 +13,7 @@ from pathlib import Path
 from halnet.artifact import bundled, find_model
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.packages import has_file, installed_version, is_installed
-from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec
+from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec, check_weights
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,18 @@ def open_model(
     model: str | Path | None = None, options: RuntimeOptions = RuntimeOptions()
 ) -> Runtime:
     """Open a model as `open_runtime` does, with all options in one value."""
+    opened = _open(model, options)
+    if opened.spec.threads:  # it runs on the CPU
+        try:
+            check_weights(opened.spec.metadata, opened.spec.model)
+        except RuntimeUnavailableError:
+            opened.close()
+            raise
+    return opened
+
+
+def _open(model: str | Path | None, options: RuntimeOptions) -> Runtime:
+    """Open a model, also one whose integers this processor cannot compute exactly."""
     model = None if model is None else find_model(model)
     name = options.runtime
     if name != "auto":
@@ -228,7 +240,7 @@ def describe(model: str | Path) -> RuntimeSpec:
         _check_file(Path(model), name)
         spec: RuntimeSpec = module.describe(Path(model))
         return spec
-    with open_model(model, RuntimeOptions(name)) as runtime:
+    with _open(model, RuntimeOptions(name)) as runtime:
         return runtime.spec
 
 

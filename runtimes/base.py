@@ -204,8 +204,8 @@ def check_weights(metadata: Metadata, model: str | Path) -> None:
     if metadata.weight_bits == FULL_BITS and adds_8_bit_products_exactly() is False:
         raise RuntimeUnavailableError(
             f"{model}: this INT8 model has weights of 8 bits, for x86 processors with VNNI and for "
-            f"Arm; expected VNNI, found {', '.join(cpu_features())}; export the checkpoint with "
-            "--weight-bits 7, or use the FP32 model"
+            f"Arm; expected VNNI, found {', '.join(cpu_features()) or 'neither'}; export the "
+            "checkpoint with --weight-bits 7, or use the FP32 model"
         )
 
 

@@ -17,7 +17,6 @@ from halnet.runtimes.base import (
     RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    check_weights,
     library_errors,
 )
 from halnet.runtimes.cuda import find_gpus, pick_gpu
@@ -62,8 +61,6 @@ class OnnxRuntime(RuntimeBase):
             outputs = tuple(node.name for node in self._session.get_outputs())
         metadata = Metadata.from_properties(properties, model)
         check_signature(model, inputs, outputs, "tensor(uint8)")
-        if provider == CPU:
-            check_weights(metadata, model)
         self.spec = RuntimeSpec(
             "onnxruntime",
             ort.__version__,

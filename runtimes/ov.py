@@ -19,7 +19,6 @@ from halnet.runtimes.base import (
     RuntimeOptions,
     RuntimeSpec,
     check_signature,
-    check_weights,
     library_errors,
 )
 from halnet.runtimes.onnx_file import read_onnx
@@ -41,8 +40,6 @@ class OpenVINORuntime(RuntimeBase):
         core = ov.Core()
         name = _choose_device(core, options.device)
         network, metadata = _read(core, Path(model))
-        if _is_cpu(name):
-            check_weights(metadata, model)
         config = compile_config(name, _precision(metadata, name), options)
         with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
             self._compiled: Any = core.compile_model(network, name, config)

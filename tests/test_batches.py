@@ -233,6 +233,16 @@ def test_several_workers_give_the_same_ages_averaged_over_time(
     assert (first, second) == pytest.approx((age(40), (age(40) + age(60)) / 2), abs=1.5)
 
 
+def test_the_largest_face_is_chosen_after_all_are_followed(
+    predictor: Predictor, film: Path
+) -> None:
+    with VideoFile(film) as video:
+        results = list(predict_video(predictor, video, selection=FaceSelection(largest=True)))
+    assert [[face.track for face in result.faces] for result in results if result.faces] == [
+        [1]
+    ] * 5
+
+
 def test_a_copy_of_a_video_has_its_frames_with_boxes(
     predictor: Predictor, film: Path, tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def test_a_foreign_opencv_is_one_line_with_the_cure(
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", module)
     monkeypatch.setattr(
-        packages, "version", {"opencv-python": "1", "opencv-python-headless": "2"}.get
+        packages, "_version", {"opencv-python": "1", "opencv-python-headless": "2"}.get
     )
     known_to_pip(monkeypatch, cv2=["opencv-python-headless", "opencv-python"])
     with pytest.raises(RuntimeUnavailableError) as error:

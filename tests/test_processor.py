@@ -20,6 +20,8 @@ ARM = "Features\t: fp asimd asimddp i8mm\n"
         (X86, ["AVX2", "AVX-512", "VNNI"], True),
         (OLD, ["AVX2"], False),
         (ARM, ["dot product", "I8MM"], True),
+        ("Features\t: fp asimd\n", [], True),
+        ("flags : sse4_2\n", [], False),
         ("", [], None),
     ],
 )

@@ -97,3 +97,14 @@ def test_without_smoothing_each_frame_keeps_its_ages() -> None:
 def test_a_half_life_is_a_finite_number(half_life: float) -> None:
     with pytest.raises(ConfigError, match="smooth: expected a finite number"):
         Tracker(half_life)
+
+
+def test_a_face_keeps_its_number_when_it_passes_the_place_of_one_who_is_hidden() -> None:
+    """The first person hides the second one, and then stands exactly where that one stood."""
+    tracker = Tracker()
+    tracker.update([face(20, 0), face(60, 60)], 0.0)
+    tracker.update([face(20, 40)], 0.1)
+    (hiding,) = tracker.update([face(20, 60)], 0.2)
+    assert (hiding.track, hiding.age) == (1, 20)
+    after = tracker.update([face(20, 90), face(60, 60)], 0.3)
+    assert [found.track for found in after] == [1, 2]

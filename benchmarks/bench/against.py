@@ -6,7 +6,7 @@ from pathlib import PurePath
 from halnet.benchmarks.bench.report import BenchReport
 from halnet.benchmarks.machine import Machine
 from halnet.benchmarks.timing.speed import Timing
-from halnet.benchmarks.timing.spread import unpaired_ratio
+from halnet.benchmarks.timing.spread import Ratio, unpaired_ratio
 from halnet.reporting.sections import Section, Table
 
 TEXT = (
@@ -24,7 +24,7 @@ def compare_reports(old: BenchReport, new: BenchReport) -> Section:
         if earlier is None:
             continue
         ratio = unpaired_ratio(timing.turns, earlier.turns)
-        verdict = _judge(ratio.low, ratio.high)
+        verdict = _judge(ratio)
         rows.append(
             (
                 timing.model,
@@ -71,12 +71,14 @@ def _key(timing: Timing) -> tuple[str, str, str, str, int]:
     return name, timing.runtime, timing.precision, timing.mode, timing.batch
 
 
-def _judge(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+def _judge(ratio: Ratio) -> str:
+    if ratio.low is None or ratio.high is None:
         return "not known: too few turns"
-    if low <= 1 <= high:
+    if ratio.is_worthless:
+        return "not known: too uncertain"
+    if ratio.low <= 1 <= ratio.high:
         return "no difference shown"
-    return "faster" if high < 1 else "slower"
+    return "faster" if ratio.high < 1 else "slower"
 
 
 def _warn(old: BenchReport, new: BenchReport) -> tuple[str, ...]:
@@ -109,6 +111,7 @@ def find_changes(old: BenchReport, new: BenchReport) -> Iterator[tuple[str, str,
         "memory, MB": (then.memory, now.memory),
         "system": (then.system, now.system),
         "threads requested": (old.threads, new.threads),
+        "crops in each run": (old.config.batch, new.config.batch),
         "least number of runs": (old.config.runs, new.config.runs),
         "least time of the runs, s": (old.config.seconds, new.config.seconds),
         "format of the report": (old.format, new.format),

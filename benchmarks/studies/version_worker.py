@@ -38,13 +38,13 @@ class Worker:
     def answer(self, task: dict[str, Any]) -> dict[str, Any]:
         """Do one task, and return what was measured."""
         if "open" in task:
-            from halnet.predictor import Predictor  # of the version that PYTHONPATH names
+            import halnet.predictor  # of the version that PYTHONPATH names
 
             model, detector, threads = (task[key] for key in ("open", "detector", "threads"))
-            self.predictor = Predictor(
+            self.predictor = halnet.predictor.Predictor(
                 model, runtime="onnxruntime", threads=threads, detector=detector
             )
-            return {}
+            return {"package": halnet.predictor.__file__}
         if "photo" in task:
             data = Path(task["photo"]).read_bytes()
             return {

@@ -67,7 +67,14 @@ class Version:
             env=self._environment,
             text=True,
         )
-        self.ask({"open": str(folder / MODEL), "detector": str(detector), "threads": threads})
+        opened = self.ask(
+            {"open": str(folder / MODEL), "detector": str(detector), "threads": threads}
+        )
+        if not Path(opened["package"]).is_relative_to(folder):
+            raise ConfigError(
+                f"{tree}: expected the source tree of a version of halnet, found one without "
+                "halnet/predictor.py; make one with git worktree add FOLDER COMMIT"
+            )
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
         """Return the answer of the process to one task (see `version_worker`)."""
@@ -84,11 +91,11 @@ class Version:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def command(self, *args: str, failed: int = 2) -> float:
+    def command(self, *args: str, failed: int = 1) -> float:
         """Return the seconds that a halnet command takes, from its start to its end.
 
         Raises ConfigError if it ends with the exit status `failed` or a larger one: with 1,
-        `halnet predict` reports a photo without a face.
+        `halnet predict` reports a photo without a face, or Python an error.
         """
         start = time.perf_counter()
         done = subprocess.run(
@@ -117,7 +124,13 @@ Measure = Callable[[Version], float]  # seconds
 @click.option("--photos", type=Path, help="Folder of photos, for halnet predict over a folder.")
 @click.option("--limit", default=1000, show_default=True, help="Number of these photos.")
 @click.option("--threads", default=2, show_default=True, help="Threads of one inference.")
-@click.option("--turns", default=20, show_default=True, help="Turns of the two versions.")
+@click.option(
+    "--turns",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Turns of the two versions.",
+)
 def main(
     other: Path, detector: Path, photos: Path | None, limit: int, threads: int, turns: int
 ) -> None:
@@ -177,17 +190,19 @@ def _time_commands(
             target = many / f"{place}{found[place].suffix}"
             shutil.copyfile(found[place], target)
         name = f"halnet predict FOLDER of {len(picked)} photos"
-        rows.append(_compare(name, versions, 3, "predict", str(many), "--json"))
+        rows.append(_compare(name, versions, 3, "predict", str(many), "--json", failed=2))
     return rows
 
 
-def _compare(name: str, versions: Sequence[Version], turns: int, *args: str) -> list[str]:
+def _compare(
+    name: str, versions: Sequence[Version], turns: int, *args: str, failed: int = 1
+) -> list[str]:
     for version in versions:
-        version.command(*args)  # fills the caches of the disk
+        version.command(*args, failed=failed)  # fills the caches of the disk
     seconds: list[list[float]] = [[], []]
     for _ in range(turns):
         for place, version in enumerate(versions):
-            seconds[place].append(version.command(*args))
+            seconds[place].append(version.command(*args, failed=failed))
     return _row(name, seconds)
 
 

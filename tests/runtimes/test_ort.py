@@ -8,6 +8,7 @@ import pytest
 
 from halnet.errors import ArtifactError, RuntimeUnavailableError
 from halnet.runtimes import cuda, open_runtime
+from halnet.runtimes.backends import describe
 from halnet.runtimes.cuda import Gpu
 from halnet.runtimes.ort import CPU, CUDA, NO_FALLBACK
 
@@ -62,6 +63,7 @@ def test_weights_of_8_bits_need_a_processor_that_adds_them_exactly(
                 match=r"weights of 8 bits.*expected VNNI, found AVX2; export .* --weight-bits 7",
             ):
                 open_runtime(path, runtime=runtime, device="cpu")
+    assert describe(path).metadata.weight_bits == int(bits), "what it states can always be read"
 
 
 def test_a_file_without_metadata_is_refused(onnx_artifact: Path, tmp_path: Path) -> None:
