@@ -103,7 +103,7 @@ def test_a_face_keeps_its_number_when_it_passes_the_place_of_one_who_is_hidden()
     """The first person hides the second one, and then stands exactly where that one stood."""
     tracker = Tracker()
     tracker.update([face(20, 0), face(60, 60)], 0.0)
-    tracker.update([face(20, 40)], 0.1)
+    tracker.update([face(20, 25)], 0.1)
     (hiding,) = tracker.update([face(20, 60)], 0.2)
     assert (hiding.track, hiding.age) == (1, 20)
     after = tracker.update([face(20, 90), face(60, 60)], 0.3)
