@@ -106,5 +106,6 @@ def test_a_face_keeps_its_number_when_it_passes_the_place_of_one_who_is_hidden()
     tracker.update([face(20, 25)], 0.1)
     (hiding,) = tracker.update([face(20, 60)], 0.2)
     assert (hiding.track, hiding.age) == (1, 20)
-    after = tracker.update([face(20, 90), face(60, 60)], 0.3)
+    tracker.update([face(20, 90)], 0.3)
+    after = tracker.update([face(20, 110), face(60, 60)], 0.4)
     assert [found.track for found in after] == [1, 2]
