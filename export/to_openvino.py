@@ -13,6 +13,7 @@ from halnet.export.config import Target
 from halnet.packages import import_openvino
 from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.ov import XML_FILE, compile_config
+from halnet.signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:  # it needs ONNX Runtime, which FP32 and FP16 do not
     from halnet.calibration.sessions import AgeFunction
@@ -35,7 +36,8 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
 def open_age_function(proto: Any, threads: int | None = None) -> "AgeFunction":
     """Return a function that runs a traced INT8 network on the CPU as its folder would be run."""
     config = compile_config("CPU", "f32", RuntimeOptions(threads=threads))
-    compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
+    with kept_signal_stack():
+        compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
     return lambda crops: compiled({INPUT_NAME: crops})["age"]
 
 

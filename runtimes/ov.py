@@ -22,6 +22,7 @@ from halnet.runtimes.base import (
     library_errors,
 )
 from halnet.runtimes.onnx_file import read_onnx
+from halnet.signal_stack import kept_signal_stack
 
 XML_FILE = "halnet.xml"  # name of the graph in a folder; the weights are in halnet.bin
 LAST = -1  # the line of an error of OpenVINO that states the reason
@@ -42,7 +43,8 @@ class OpenVINORuntime(RuntimeBase):
         network, metadata = _read(core, Path(model))
         config = compile_config(name, _precision(metadata, name), options)
         with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
-            self._compiled: Any = core.compile_model(network, name, config)
+            with kept_signal_stack():
+                self._compiled: Any = core.compile_model(network, name, config)
         self._queue: Any = (
             ov.AsyncInferQueue(self._compiled) if options.mode == "throughput" else None
         )

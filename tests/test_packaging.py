@@ -25,7 +25,7 @@ CORE_FOLDERS = ("faces", "photos", "videos")
 # The core. A module may import the modules of the lines above its own line, and no others.
 CORE = (
     ("errors",),
-    ("cache", "cores", "forking", "parallel", "processor", "photos.photo_objects"),
+    ("cache", "cores", "forking", "parallel", "processor", "signal_stack", "photos.photo_objects"),
     ("ages", "closing", "files", "json_text", "packages", "photos.image_formats"),
     ("faces.yunet_file", "photos.heif", "photos.jpeg_scan", "placing"),
     ("photos.images",),

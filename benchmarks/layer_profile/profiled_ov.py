@@ -11,6 +11,7 @@ from halnet.packages import import_openvino
 from halnet.runtimes.base import Crops
 from halnet.runtimes.onnx_file import read_onnx
 from halnet.runtimes.ov import XML_FILE, OpenVINORuntime, compile_config
+from halnet.signal_stack import kept_signal_stack
 
 EXECUTED = "EXECUTED"  # other nodes are computed together with one before them, or take no time
 
@@ -26,7 +27,8 @@ class ProfiledOpenVINO(OpenVINORuntime):
         else:
             network = core.read_model(path / XML_FILE if path.is_dir() else path)
         config = compile_config(device, "f32", self._options)
-        self._compiled = core.compile_model(network, device, config | {"PERF_COUNT": True})
+        with kept_signal_stack():
+            self._compiled = core.compile_model(network, device, config | {"PERF_COUNT": True})
         time_runs(self, crops, warm_up)
         before = self._count()
         milliseconds = time_runs(self, crops, inferences)

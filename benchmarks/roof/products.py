@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from halnet.errors import RuntimeUnavailableError
 from halnet.packages import import_library, import_onnxruntime, import_openvino
 from halnet.processor import cpu_flags
+from halnet.signal_stack import kept_signal_stack
 
 FP32, BF16, INT8 = PRECISIONS = ("fp32", "bf16", "int8")
 # Instructions that multiply in bfloat16, as /proc/cpuinfo of x86 and Arm names them. OpenVINO
@@ -66,7 +67,8 @@ def multiply_by_openvino(precision: str, side: int, threads: int) -> tuple[Produ
         "PERF_COUNT": True,
     }
     network = _openvino_network(ov, precision, side)
-    request = ov.Core().compile_model(network, "CPU", config).create_infer_request()
+    with kept_signal_stack():
+        request = ov.Core().compile_model(network, "CPU", config).create_infer_request()
     request.get_input_tensor().data[:] = 0  # numbers that are not normal would be slow
     request.infer()
     kernel = max(request.get_profiling_info(), key=lambda node: node.real_time).exec_type

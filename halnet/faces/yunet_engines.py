@@ -16,6 +16,7 @@ from halnet.cores import thread_count
 from halnet.errors import ConfigError, DetectorError, HalnetError
 from halnet.packages import import_onnxruntime, import_openvino, is_installed
 from halnet.photos.images import quiet_opencv
+from halnet.signal_stack import kept_signal_stack
 
 Blob = NDArray[np.float32]  # 1 x 3 x H x W BGR from 0 to 255; H and W are multiples of 32
 Heads = dict[str, NDArray[np.float32]]  # the outputs of YuNet by name, such as "cls_8"
@@ -68,7 +69,8 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": streams * threads,
             "NUM_STREAMS": streams,
         }
-        self._compiled = core.compile_model(network, "CPU", config)
+        with kept_signal_stack():
+            self._compiled = core.compile_model(network, "CPU", config)
 
     def __call__(self, blob: Blob) -> Heads:
         # Each call has its own request, because calls may come from several threads.
