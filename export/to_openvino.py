@@ -33,11 +33,11 @@ def write_openvino(proto: Any, metadata: Metadata, path: Path, target: Target) -
     save_openvino(_convert(proto, metadata.precision == "int8"), metadata, path)
 
 
+@kept_signal_stack()
 def open_age_function(proto: Any, threads: int | None = None) -> "AgeFunction":
     """Return a function that runs a traced INT8 network on the CPU as its folder would be run."""
     config = compile_config("CPU", "f32", RuntimeOptions(threads=threads))
-    with kept_signal_stack():
-        compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
+    compiled = ov.Core().compile_model(_convert(proto, int8=True), "CPU", config)
     return lambda crops: compiled({INPUT_NAME: crops})["age"]
 
 

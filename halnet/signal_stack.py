@@ -20,7 +20,10 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Let the signal stack of this thread be the same after the block as before it."""
+    """Let the signal stack of this thread be the same after the block as before it.
+
+    This can be used as the decorator of a function, too.
+    """
     if sys.platform != "linux":
         yield
         return

@@ -36,6 +36,7 @@ class OpenVINORuntime(RuntimeBase):
     as many requests as OpenVINO recommends for the device.
     """
 
+    @kept_signal_stack()
     def _open(self, model: str | Path, options: RuntimeOptions) -> None:
         ov = import_openvino()
         core = ov.Core()
@@ -43,8 +44,7 @@ class OpenVINORuntime(RuntimeBase):
         network, metadata = _read(core, Path(model))
         config = compile_config(name, _precision(metadata, name), options)
         with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
-            with kept_signal_stack():
-                self._compiled: Any = core.compile_model(network, name, config)
+            self._compiled: Any = core.compile_model(network, name, config)
         self._queue: Any = (
             ov.AsyncInferQueue(self._compiled) if options.mode == "throughput" else None
         )

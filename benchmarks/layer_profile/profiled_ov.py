@@ -19,6 +19,7 @@ EXECUTED = "EXECUTED"  # other nodes are computed together with one before them,
 class ProfiledOpenVINO(OpenVINORuntime):
     """A model that is compiled with the settings of `OpenVINORuntime`, and counts times as well."""
 
+    @kept_signal_stack()
     def profile(self, crops: Crops, warm_up: int, inferences: int) -> Block:
         """Run inferences after compiling anew. Those to warm up come first and do not count."""
         core, path, device = import_openvino().Core(), Path(self.spec.model), self.spec.provider
@@ -27,8 +28,7 @@ class ProfiledOpenVINO(OpenVINORuntime):
         else:
             network = core.read_model(path / XML_FILE if path.is_dir() else path)
         config = compile_config(device, "f32", self._options)
-        with kept_signal_stack():
-            self._compiled = core.compile_model(network, device, config | {"PERF_COUNT": True})
+        self._compiled = core.compile_model(network, device, config | {"PERF_COUNT": True})
         time_runs(self, crops, warm_up)
         before = self._count()
         milliseconds = time_runs(self, crops, inferences)

@@ -53,6 +53,7 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
     return measure
 
 
+@kept_signal_stack()
 def multiply_by_openvino(precision: str, side: int, threads: int) -> tuple[Product, str]:
     """Multiply with OpenVINO, which states the kernel. In INT8, it quantizes a matrix as well."""
     try:
@@ -67,8 +68,7 @@ def multiply_by_openvino(precision: str, side: int, threads: int) -> tuple[Produ
         "PERF_COUNT": True,
     }
     network = _openvino_network(ov, precision, side)
-    with kept_signal_stack():
-        request = ov.Core().compile_model(network, "CPU", config).create_infer_request()
+    request = ov.Core().compile_model(network, "CPU", config).create_infer_request()
     request.get_input_tensor().data[:] = 0  # numbers that are not normal would be slow
     request.infer()
     kernel = max(request.get_profiling_info(), key=lambda node: node.real_time).exec_type

@@ -58,6 +58,7 @@ class _OnnxRuntime:
 class _OpenVino:
     name, survives_fork = "openvino", False
 
+    @kept_signal_stack()
     def __init__(self, model: bytes, threads: int) -> None:
         core = import_openvino("face detection").Core()
         network = core.read_model(model)
@@ -69,8 +70,7 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": streams * threads,
             "NUM_STREAMS": streams,
         }
-        with kept_signal_stack():
-            self._compiled = core.compile_model(network, "CPU", config)
+        self._compiled = core.compile_model(network, "CPU", config)
 
     def __call__(self, blob: Blob) -> Heads:
         # Each call has its own request, because calls may come from several threads.
