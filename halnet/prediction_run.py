@@ -105,8 +105,8 @@ def run_prediction(
     copies = plan_videos(videos, config.draw) if config.draw else {}
     seen: set[_Kind] = set()
     complete = True
-    files_of_videos = [video for video in videos if not is_live(video)]
-    workers = _count_workers(config, len(search.photos), bool(files_of_videos))
+    has_video_file = any(not is_live(video) for video in videos)
+    workers = _count_workers(config, len(search.photos), has_video_file)
     with ExitStack() as stack:
         predictor = stack.enter_context(_open_predictor(config, workers))
         files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]

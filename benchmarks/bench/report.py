@@ -13,9 +13,8 @@ from halnet.benchmarks.machine import Conditions, Machine
 from halnet.benchmarks.timing.speed import BenchConfig, Timing
 from halnet.benchmarks.timing.spread import Ratio, paired_ratio
 from halnet.errors import ConfigError
-from halnet.files import NAME_ERRORS
-from halnet.json_text import parse_json
 from halnet.reporting.json_values import from_values, to_values
+from halnet.reporting.report_folder import check_format, read_json_file
 from halnet.reporting.sections import Section
 
 FORMAT = 1  # of the report
@@ -70,20 +69,8 @@ def read_report(path: Path) -> BenchReport:
     version of halnet wrote it in a format that this one does not know.
     """
     cure = "name a file that halnet-bench --json or --report wrote"
-    try:
-        values = parse_json(path.read_text(encoding="utf-8", errors=NAME_ERRORS))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; {cure}") from error
-    except (ValueError, IsADirectoryError) as error:
-        raise ConfigError(
-            f"{path}: expected the report of a benchmark, found another file ({error}); {cure}"
-        ) from error
-    version = values.get("format") if isinstance(values, dict) else None
-    if type(version) is int and version > FORMAT:
-        raise ConfigError(
-            f"{path}: expected a report of format {FORMAT} or older, found format {version}, which "
-            "a newer halnet wrote; update halnet, or make the report again"
-        )
+    values = read_json_file(path, "the report of a benchmark", cure)
+    check_format(path, values.get("format") if isinstance(values, dict) else None, FORMAT)
     try:
         return from_values(BenchReport, values)
     except ValueError as error:

@@ -5,11 +5,10 @@ from typing import Any
 
 from halnet.benchmarks.bench.report import BenchReport
 from halnet.benchmarks.bench.sections import describe_report, find_sections
-from halnet.errors import ConfigError
-from halnet.files import check_folder, csv_text, write_text
-from halnet.placing import STAGING_PREFIX, placed, staging
+from halnet.files import csv_text
 from halnet.reporting.markdown import render_markdown
-from halnet.reporting.page import check_libraries, render_page
+from halnet.reporting.page import render_page
+from halnet.reporting.report_folder import check_folder_of_report, write_report_files
 
 TITLE = "Benchmark of HAL-Net"
 JSON_FILE, CSV_FILE, MARKDOWN_FILE, PAGE_FILE = (
@@ -32,15 +31,7 @@ def check_report_folder(folder: Path) -> None:
     Raises ConfigError if the folder has other files than those of a report, and
     RuntimeUnavailableError if a library is missing that draws the page.
     """
-    check_libraries()
-    check_folder(folder)
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in names if name not in FILES and not name.startswith(STAGING_PREFIX)]
-    if foreign:
-        raise ConfigError(
-            f"{folder}: expected a new or empty folder, or one with an earlier report, found "
-            f"{foreign[0]} in it; name another folder"
-        )
+    check_folder_of_report(folder, FILES)
 
 
 def write_report(folder: Path, report: BenchReport) -> None:
@@ -56,11 +47,7 @@ def write_report(folder: Path, report: BenchReport) -> None:
         MARKDOWN_FILE: render_markdown(TITLE, intro, sections),
         PAGE_FILE: render_page(TITLE, intro, sections),
     }
-    with staging(folder, "report") as stage:
-        for name, text in texts.items():
-            write_text(stage / name, text)
-        with placed((stage / name, folder / name) for name in texts):
-            pass
+    write_report_files(folder, texts)
 
 
 def to_csv(report: BenchReport) -> str:

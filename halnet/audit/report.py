@@ -19,9 +19,8 @@ from halnet.audit.steadiness import Steadiness
 from halnet.audit.subject import Subject
 from halnet.errors import ConfigError
 from halnet.evaluation.rates import MIN_PHOTOS
-from halnet.files import NAME_ERRORS
-from halnet.json_text import parse_json
 from halnet.reporting.json_values import from_values, to_values
+from halnet.reporting.report_folder import check_format, read_json_file
 
 KIND = "halnet age check report"
 FORMAT = 1  # of the report
@@ -63,24 +62,12 @@ def read_report(path: Path) -> AuditReport:
     version of halnet wrote it in a format that this one does not know.
     """
     cure = "name the file report.json that halnet report wrote"
-    try:
-        values = parse_json(path.read_text(encoding="utf-8", errors=NAME_ERRORS))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; {cure}") from error
-    except (ValueError, IsADirectoryError) as error:
-        raise ConfigError(
-            f"{path}: expected an age check report, found another file ({error}); {cure}"
-        ) from error
+    values = read_json_file(path, "an age check report", cure)
     if not isinstance(values, dict) or values.get("kind") != KIND:
         found = values.get("kind") if isinstance(values, dict) else None
         what = f"a file of the kind {found!r}" if found else "another JSON file"
         raise ConfigError(f"{path}: expected an age check report, found {what}; {cure}")
-    version = values.get("format")
-    if type(version) is int and version > FORMAT:
-        raise ConfigError(
-            f"{path}: expected a report of format {FORMAT} or older, found format {version}, which "
-            "a newer halnet wrote; update halnet, or make the report again"
-        )
+    check_format(path, values.get("format"), FORMAT)
     try:
         report = from_values(AuditReport, values)
         report.photos.to_predictions()
