@@ -124,6 +124,13 @@ class TrainConfig:
         low=0,
         high=50,
     )
+    augment_on: str = option(
+        "cpu",
+        "Where crops are augmented: cpu is in the processes that load them, and device is in whole "
+        "batches on the device of the training, which is faster on a GPU. Both draw from the same "
+        "distributions.",
+        choices=("cpu", "device"),
+    )
     stages: tuple[Stage, ...] = option(
         (Stage(64, 16), Stage(128, 9), Stage(160, 3), Stage(224, 4)),
         "Progressive resizing: stages of PIXELSxEPOCHS, separated by commas. The last stage must "

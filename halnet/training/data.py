@@ -61,12 +61,19 @@ def _scale(image: Image, side: int) -> Image:
 
 
 class TrainingCrops(Dataset[Batch]):
-    """Augmented crops of one epoch, in their order."""
+    """Crops of one epoch in their order, augmented or not."""
 
     def __init__(
-        self, photos: TrainingPhotos, size: int, seed: tuple[int, int], changes: PhotoChanges
+        self,
+        photos: TrainingPhotos,
+        size: int,
+        seed: tuple[int, int],
+        changes: PhotoChanges | None,
     ) -> None:
-        """Use crops of `size` pixels. `seed` is (seed, epoch)."""
+        """Use crops of `size` pixels. `seed` is (seed, epoch).
+
+        Without `changes`, the crops are as they are prepared and have their margin.
+        """
         self._arrays = [crop_array(part.data, size) for part in photos.sets]
         self._places = _places(photos)
         self._low, self._high = _labels(photos.records)
@@ -80,14 +87,16 @@ class TrainingCrops(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Return a complete batch. The indices are places in the order of the epoch."""
-        images = np.stack([self._augmented(index) for index in indices])
+        images = np.stack([self._crop(index) for index in indices])
         photos = torch.from_numpy(self._photos[indices])
         return torch.from_numpy(images), self._low[photos], self._high[photos]
 
-    def _augmented(self, index: int) -> Image:
+    def _crop(self, index: int) -> Image:
         photo, copy = int(self._photos[index]), int(self._copies[index])
         part, row = self._places[photo]
         crop, seed = self._arrays[part][row], (*self._seed, photo, copy)
+        if self._changes is None:
+            return crop
         error = None
         if self._changes:
             rng = np.random.default_rng((*seed, CHANGES_STREAM))
@@ -114,13 +123,14 @@ def training_loader(
     seed: tuple[int, int],
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
-    changes: PhotoChanges = NO_CHANGES,
+    changes: PhotoChanges | None = NO_CHANGES,
 ) -> DataLoader[Batch]:
-    """Return the shuffled, augmented batches of one epoch.
+    """Return the shuffled batches of one epoch, augmented unless `changes` is None.
 
     `size` is the resolution in pixels, and `seed` is (seed, epoch). `workers` is the number of
     processes that load batches. `share` is (rank, number of processes): each training process gets
-    its part of every batch of `batch_size`. `changes` are degradations and errors of landmarks.
+    its part of every batch of `batch_size`. `changes` are degradations and errors of landmarks. If it
+    is None, the crops are N x P x P x 3 and have their margin (see `crop_array`).
     """
     crops = TrainingCrops(photos, size, seed, changes)
     rank, processes = share

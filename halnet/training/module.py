@@ -13,12 +13,13 @@ from halnet.errors import ConfigError
 from halnet.network.attention import CoordinateAttention
 from halnet.network.model import AgeNet
 from halnet.training.augmentation import PhotoChanges
+from halnet.training.batch_augmentation import augment_batch
 from halnet.training.config import TrainConfig
 from halnet.training.data import Batch, evaluation_loader, to_tensors, training_loader
 from halnet.training.distillation import Distiller
 from halnet.training.label_losses import Labels, MixUp, distance_to_range, label_losses
 from halnet.training.losses import count_ages, lds_weights, mean_over_years
-from halnet.training.photos import SetPhotos, TrainingPhotos, label_ends
+from halnet.training.photos import BATCH_STREAM, SetPhotos, TrainingPhotos, label_ends
 from halnet.training.quantization import int8_loss
 
 
@@ -56,11 +57,16 @@ class AgeModule(pl.LightningModule):
         """Width and height of crops in the current epoch, in pixels."""
         return self.config.size_at(self.current_epoch)
 
+    @property
+    def augments(self) -> bool:
+        """Whether batches are augmented here, and not by what loads them."""
+        return self.config.augment_on == "device"
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of the current epoch for this process, at the right resolution."""
         seed = (self.config.seed, self.current_epoch)
         share = (self.trainer.global_rank, self.trainer.world_size) if self._trainer else (0, 1)
-        changes = PhotoChanges.of(self.config)
+        changes = None if self.augments else PhotoChanges.of(self.config)
         return training_loader(
             self.photos, self.size, self.config.batch_size, seed, self._workers, share, changes
         )
@@ -108,6 +114,10 @@ class AgeModule(pl.LightningModule):
         rng = np.random.default_rng((config.seed, self.current_epoch, batch_index))
         torch.manual_seed(int(rng.integers(2**62)) + self.global_rank)
         images, low, high = batch[0].float(), batch[1], batch[2]
+        if self.augments:
+            stream = (config.seed, self.current_epoch, batch_index, self.global_rank, BATCH_STREAM)
+            random = np.random.default_rng(stream)
+            images = augment_batch(images, self.size, PhotoChanges.of(config), random)
         labels = Labels(low, high, self.label_weights[low, high])
         mixup = None
         if config.mixup_alpha > 0:

@@ -17,8 +17,9 @@ from halnet.training.config import TrainConfig
 from halnet.training.losses import count_ages, mean_over_years, smooth_density
 
 # Numbers that end the seed (seed, epoch, photo, copy, stream) of random numbers. Augmentation has
-# the seed (seed, epoch, photo, copy), and the order of an epoch (seed, epoch).
-CHANGES_STREAM, DRAWS_STREAM = 1, 2
+# the seed (seed, epoch, photo, copy), and the order of an epoch (seed, epoch). Whole batches have
+# the number of the batch and of the process in place of the photo and the copy.
+CHANGES_STREAM, DRAWS_STREAM, BATCH_STREAM = 1, 2, 3
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 # What follows if a dataset has no photos in a split.
