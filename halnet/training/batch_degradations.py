@@ -229,9 +229,7 @@ def _apply(matrices: Tensor, crops: Tensor) -> Tensor:
     return matrices @ crops @ matrices.transpose(-1, -2)
 
 
-def _round_blocks(
-    planes: Tensor, table: tuple[tuple[int, ...], ...], scales: Strengths
-) -> Tensor:
+def _round_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], scales: Strengths) -> Tensor:
     """Return N x C x H x W planes whose blocks have frequencies rounded by a scaled table."""
     n, channels, height, width = planes.shape
     steps = np.floor((np.array(table)[None] * scales[:, None, None] + 50) / 100).clip(1, 255)

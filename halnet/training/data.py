@@ -96,7 +96,7 @@ class TrainingCrops(Dataset[Batch]):
         part, row = self._places[photo]
         crop, seed = self._arrays[part][row], (*self._seed, photo, copy)
         if self._changes is None:
-            return crop
+            return np.asarray(crop, np.uint8)
         error = None
         if self._changes:
             rng = np.random.default_rng((*seed, CHANGES_STREAM))
@@ -129,8 +129,8 @@ def training_loader(
 
     `size` is the resolution in pixels, and `seed` is (seed, epoch). `workers` is the number of
     processes that load batches. `share` is (rank, number of processes): each training process gets
-    its part of every batch of `batch_size`. `changes` are degradations and errors of landmarks. If it
-    is None, the crops are N x P x P x 3 and have their margin (see `crop_array`).
+    its part of every batch of `batch_size`. `changes` are degradations and errors of landmarks; if
+    it is None, the crops are N x P x P x 3 and have their margin (see `crop_array`).
     """
     crops = TrainingCrops(photos, size, seed, changes)
     rank, processes = share

@@ -20,7 +20,8 @@ def crops() -> np.ndarray:
 
 def test_a_warp_is_that_of_opencv(crops: np.ndarray) -> None:
     matrices = batches.draw_matrices(len(crops), 256, 224, np.random.default_rng(0))
-    assert (matrices[:, 0, 0] < 0).any() and (matrices[:, 0, 0] > 0).any()  # some are mirrored
+    assert (matrices[:, 0, 0] < 0).any()
+    assert (matrices[:, 0, 0] > 0).any()
     images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
     found = batches.warp(images, matrices, 224).permute(0, 2, 3, 1).numpy()
     for crop, matrix, image in zip(crops, matrices, found, strict=True):
@@ -73,7 +74,8 @@ def test_a_quarter_of_the_crops_lose_a_rectangle() -> None:
     shares = erased.flatten(1).mean(dim=1)
     hit = shares > 0
     assert float(hit.float().mean()) == pytest.approx(single.ERASE_RATE, abs=0.02)
-    assert float(shares[hit].min()) > 0.01 and float(shares[hit].max()) < 0.23
+    assert float(shares[hit].min()) > 0.01
+    assert float(shares[hit].max()) < 0.23
     for image, mask in zip(found[hit][:50], erased[hit][:50], strict=True):
         rows, columns = mask.any(dim=1), mask.any(dim=0)
         assert mask.sum() == rows.sum() * columns.sum()  # a rectangle
@@ -91,8 +93,10 @@ def test_a_batch_depends_on_its_seed_alone(crops: np.ndarray) -> None:
             return batches.augment_batch(images, 224, changes, rng)
 
     first = run(0, precision=False)
-    assert first.shape == (8, 224, 224, 3) and first.dtype == torch.float32
-    assert (first == first.round()).all() and 0 <= float(first.min()) <= float(first.max()) <= 255
+    assert first.shape == (8, 224, 224, 3)
+    assert first.dtype == torch.float32
+    assert (first == first.round()).all()
+    assert 0 <= float(first.min()) <= float(first.max()) <= 255
     assert (first == run(0, precision=True)).all()
     assert (first != run(1, precision=False)).any()
 

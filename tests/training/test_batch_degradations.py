@@ -109,7 +109,8 @@ def test_the_share_of_degraded_crops(crop: np.ndarray) -> None:
     changed = (found != batch).flatten(1).any(dim=1)
     assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.05)
     assert not (found != found.round()).any()
-    assert 0 <= float(found.min()) and float(found.max()) <= 255
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 255
     untouched = batches.degrade_batch(batch, 0.0, 2, names, np.random.default_rng(5))
     assert (untouched == batch).all()
 
@@ -131,5 +132,6 @@ def test_two_degradations_are_different_ones(monkeypatch: pytest.MonkeyPatch) ->
 def test_strengths_are_spread_evenly() -> None:
     strengths = batches.draw_strengths(64_000, np.random.default_rng(0))
     counts = np.histogram(strengths, 8, (0, 1))[0]
-    assert counts.min() > 7_600 and counts.max() < 8_400
+    assert counts.min() > 7_600
+    assert counts.max() < 8_400
     assert len(np.unique(strengths)) == batches.LEVELS

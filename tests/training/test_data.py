@@ -99,6 +99,16 @@ def test_batches_depend_only_on_the_epoch(
     assert first[0][0].shape == (16, 32, 32, 3)
 
 
+def test_crops_that_are_augmented_later_are_the_prepared_ones(both: DataCollection) -> None:
+    train = photos(both, photos=12)
+    ((images, low, _),) = training_loader(train, 32, 24, (0, 0), changes=None)
+    assert images.shape == (24, 37, 37, 3)  # with the margin: 32 * 256 / 224
+    order, _ = train.draw((0, 0))
+    arrays = [crop_array(part.data, 32)[part.rows] for part in train.sets]
+    assert np.array_equal(images.numpy(), np.concatenate(arrays)[order])
+    assert low.tolist() == [train.records[photo].age_low for photo in order]
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_full_shared_memory_does_not_stop_a_worker(
     full: bool, data: DataCollection, monkeypatch: pytest.MonkeyPatch

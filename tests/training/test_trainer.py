@@ -147,6 +147,26 @@ def test_an_interrupted_run_gives_the_same_weights(
         assert torch.equal(value, found[name]), name
 
 
+def test_batches_that_are_augmented_on_the_device_are_the_same_after_an_interruption(
+    prepared: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, augment_on="device", degrade=0.5, jitter=2.0, photos=24)
+
+    def interrupt(values: object) -> None:
+        if values["epoch"] == 2:  # type: ignore[index]
+            raise KeyboardInterrupt
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train([prepared], whole, config, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train([prepared], parts, config, device="cpu", on_epoch=interrupt)
+    train([prepared], parts, config, device="cpu", workers=1)
+    expected, found = (load_file(run / "best_model.safetensors") for run in (whole, parts))
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    with pytest.raises(ConfigError, match="augment_on"):
+        train([prepared], parts, replace(config, augment_on="cpu"), device="cpu")
+
+
 def test_a_loss_that_becomes_nan_stops_the_run(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
