@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device of the training, which is faster on a GPU.
+"""Augmentation of whole batches on the device of the training, for a GPU that would wait.
 
 The crops have the same distribution as those of `halnet.training.augmentation`, but they are not
 the same crops, because the random numbers are drawn for a batch at once.

@@ -127,8 +127,8 @@ class TrainConfig:
     augment_on: str = option(
         "cpu",
         "Where crops are augmented: cpu is in the processes that load them, and device is in whole "
-        "batches on the device of the training, which is faster on a GPU. Both draw from the same "
-        "distributions.",
+        "batches on the device of the training, for a GPU that would wait for the processor. Both "
+        "draw from the same distributions.",
         choices=("cpu", "device"),
     )
     stages: tuple[Stage, ...] = option(
