@@ -44,6 +44,7 @@ class PredictConfig:
     detector: Path | Detector | None = None  # local YuNet file, or a detector; None: YuNet
     min_face: float = 0.0  # pixels: narrower faces are dropped
     selection: FaceSelection = field(default_factory=FaceSelection)
+    quality: bool = False  # True: each face has the numbers that say how well it can be judged
     every: float = 0.0  # seconds from one frame of a video to the next; 0: every frame
     smooth: float = HALF_LIFE  # seconds: half-life of the averages over the frames of a video
     seconds: float | None = None  # time after which a live source is closed; None: never
@@ -214,11 +215,12 @@ def _open_predictor(config: PredictConfig, workers: int) -> Predictor:
     model.spec.metadata.calibration.interval(0.0, 1.0, config.selection.level)
     if not callable(detector):
         detector = open_detector(detector, options.threads)
-    return Predictor(model, detector=detector, min_face=config.min_face)
+    return Predictor(model, detector=detector, min_face=config.min_face, quality=config.quality)
 
 
 def _open_files(config: PredictConfig, spec: RuntimeSpec) -> Iterator[ResultFile]:
     for path, kind in ((config.csv, "csv"), (config.jsonl, "jsonl")):
         if path is not None:
             level, at_least = config.selection.level, config.selection.at_least
-            yield ResultFile(path, kind, level, model_name(spec), config.resume, at_least)
+            name, quality = model_name(spec), config.quality
+            yield ResultFile(path, kind, level, name, config.resume, at_least, quality)

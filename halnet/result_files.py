@@ -10,12 +10,14 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from halnet.batches import PhotoResult, chances
 from halnet.closing import Closing
 from halnet.errors import ConfigError
+from halnet.faces.quality import Quality
 from halnet.files import NAME_ERRORS, csv_text, write_text
 from halnet.json_text import parse_json
 from halnet.results import FORMAT
@@ -24,10 +26,12 @@ from halnet.runtimes.base import RuntimeSpec
 NO_FACE = "no face found"
 COLUMNS = (
     *("photo", "time", "face", "age", "stddev", "low", "high", "level"),
-    *("x", "y", "width", "height", "score", "turned", "quality", "track"),
+    *("x", "y", "width", "height", "score", "turned", "track"),
     *("model", "error", "format"),
 )
 AT_LEAST = "at_least_"  # begins the names of columns with the probability of an age or more
+QUALITY = "quality_"  # begins the names of columns with the numbers of `Quality`
+QUALITY_NAMES = tuple(entry.name for entry in fields(Quality))
 REQUIRED = ("photo", "level", "model")  # columns that a file needs to be continued
 STDOUT = frozenset({Path("-"), Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1")})
 
@@ -37,9 +41,17 @@ def model_name(spec: RuntimeSpec) -> str:
     return f"{spec.metadata.checkpoint_sha256[:12]} {spec.metadata.precision}"
 
 
-def name_columns(at_least: Sequence[int] = ()) -> tuple[str, ...]:
-    """Return COLUMNS, and a column for the probability of each of these ages or more."""
-    return (*COLUMNS, *(f"{AT_LEAST}{years}" for years in at_least))
+def name_columns(at_least: Sequence[int] = (), quality: bool = False) -> tuple[str, ...]:
+    """Return COLUMNS, and a column for the probability of each of these ages or more.
+
+    With `quality`, there is also a column for each number of `Quality`.
+    """
+    numbers = QUALITY_NAMES if quality else ()
+    return (
+        *COLUMNS,
+        *(f"{AT_LEAST}{years}" for years in at_least),
+        *(f"{QUALITY}{name}" for name in numbers),
+    )
 
 
 def percent_text(probability: float) -> str:
@@ -55,9 +67,10 @@ def to_rows(
     """Return one row for each face, with values for the columns of `name_columns`.
 
     Ages are in years, boxes in pixels. `face` counts from 1, which is the largest face. `time` is
-    in seconds since the start of a video. `turned`, `quality` and `track` are those of `Face`, and
-    `format` is the version of the row. `at_least_18` is the probability of being 18 or older, for
-    the ages `at_least`. A result without faces gives one row with an `error`.
+    in seconds since the start of a video. `turned` and `track` are those of `Face`, and `format` is
+    the version of the row. `at_least_18` is the probability of being 18 or older, for the ages
+    `at_least`. `quality_sharpness` is a number of `Face.quality`, if it was measured. A result
+    without faces gives one row with an `error`.
     """
     common = {"photo": str(result.photo), "level": level, "model": model, "format": FORMAT}
     if result.time is not None:
@@ -67,11 +80,13 @@ def to_rows(
         values = face.to_dict(level)
         low, high = values["interval"]
         x, y, width, height = values["box"]
-        kept = ("age", "stddev", "score", "turned", "quality", "track")
+        kept = ("age", "stddev", "score", "turned", "track")
         found = {key: values[key] for key in kept}
         box = {"x": x, "y": y, "width": width, "height": height}
         likely = {f"{AT_LEAST}{years}": p for years, p in chances(face, at_least).items()}
-        rows.append({**common, "face": index, **found, "low": low, "high": high, **box, **likely})
+        numbers = {f"{QUALITY}{name}": n for name, n in (values["quality"] or {}).items()}
+        ends = {"low": low, "high": high}
+        rows.append({**common, "face": index, **found, **ends, **box, **likely, **numbers})
     return rows or [{**common, "error": result.error or NO_FACE}]
 
 
@@ -101,9 +116,11 @@ class ResultFile(Closing):
     columns of a CSV file are read by name: rows of an older version stay as they are, with nothing
     in the columns that they lack, and columns that halnet does not know are kept.
 
+    With `quality`, a CSV file has a column for each number of `Face.quality`.
+
     Raises ConfigError for a file that exists if `resume` is false, for a file that was written with
-    another model, level or ages `at_least` or by a newer version, for a file of another kind, and
-    for a pipe or device that should be continued.
+    another model, level, ages `at_least` or `quality` or by a newer version, for a file of another
+    kind, and for a pipe or device that should be continued.
     """
 
     def __init__(
@@ -114,12 +131,14 @@ class ResultFile(Closing):
         model: str,
         resume: bool,
         at_least: Sequence[int] = (),
+        quality: bool = False,
     ) -> None:
         self._kind = kind
         self._level = level
         self._model = model
         self._at_least = at_least
-        self._columns: Sequence[str] = name_columns(at_least)
+        self._quality = quality
+        self._columns: Sequence[str] = name_columns(at_least, quality)
         self.done: frozenset[str] = frozenset()
         self._file: BinaryIO
         is_stream = is_stdout(path) or (path.exists() and not (path.is_file() or path.is_dir()))
@@ -173,6 +192,7 @@ class ResultFile(Closing):
             for entry in entries:
                 self._check_origin(path, entry)
                 self._check_ages(path, entry)
+                self._check_quality(path, entry)
         except (csv.Error, ValueError, TypeError) as error:
             raise ConfigError(
                 f"{path}: expected a file that halnet predict wrote, found another one ({error}); "
@@ -221,6 +241,24 @@ class ResultFile(Closing):
                 f"{_describe_ages(found)}; repeat the options --at-least of the first run, or name "
                 "another file"
             )
+
+    def _check_quality(self, path: Path, entry: dict[str, Any]) -> None:
+        """Raise ConfigError if an entry has quality numbers and none are asked for, or not."""
+        found = _has_quality(entry)
+        if found is not None and found != self._quality:
+            wanted, other = ("with", "without") if self._quality else ("without", "with")
+            raise ConfigError(
+                f"{path}: expected results {wanted} quality numbers, found some {other} them; "
+                f"{'leave out' if self._quality else 'add'} --quality as in the first run, or name "
+                "another file"
+            )
+
+
+def _has_quality(entry: dict[str, Any]) -> bool | None:
+    """Return whether an entry has the quality numbers of faces; None if it does not show it."""
+    if "faces" not in entry:
+        return any(f"{QUALITY}{name}" in entry for name in QUALITY_NAMES)
+    return entry["faces"][0].get("quality") is not None if entry["faces"] else None
 
 
 def _list_ages(entry: dict[str, Any]) -> set[str] | None:

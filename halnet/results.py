@@ -1,6 +1,7 @@
 """Results: what a runtime returns for crops, and what the predictor returns for faces."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,14 @@ from numpy.typing import NDArray
 
 from halnet.ages import LEVEL, AgeCalibration, Floats, mean_and_stddev
 from halnet.faces.alignment import Landmarks
+from halnet.faces.quality import Quality
 
 FORMAT = 2  # version of the results in files; those of version 1 do not state it
+
+
+def finite_numbers(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Return numbers for JSON, which has no NaN and no infinity: None in place of them."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +82,7 @@ class Face:
     score: float  # confidence of the detection, from 0 to 1
     calibration: AgeCalibration
     turned: int = 0  # degrees by which the face is turned clockwise; 0 if it is nearly upright
-    quality: float | None = None  # how well the face can be judged, from 0 to 1; None: not known
+    quality: Quality | None = None  # how well the face can be judged; None: not measured
     track: int | None = None  # number of the person in a video; None: faces are not followed
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
@@ -106,6 +113,6 @@ class Face:
             "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
             "score": round(self.score, 4),
             "turned": self.turned,
-            "quality": None if self.quality is None else round(self.quality, 4),
+            "quality": None if self.quality is None else finite_numbers(self.quality.to_dict()),
             "track": self.track,
         }

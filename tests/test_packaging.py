@@ -30,7 +30,7 @@ CORE = (
     ("faces.yunet_file", "photos.heif", "photos.jpeg_scan", "placing"),
     ("photos.images",),
     ("age_calibration", "faces.alignment", "faces.yunet_engines", "videos.video"),
-    ("faces.detected", "faces.yunet_output"),
+    ("faces.detected", "faces.quality", "faces.yunet_output"),
     ("faces.looks", "faces.photo_view", "faces.yunet"),
     ("faces.upright", "photos.photo_files", "results", "videos.live_video", "videos.video_file"),
     ("artifact", "drawing", "tracking"),
@@ -64,7 +64,7 @@ MAY_IMPORT = {
         *("core", "network", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
         *("training", "calibration", "export", "reporting", "checks"),
     },
-    "demo": {"core", "runtimes", "prediction"},
+    "demo": {"core", "runtimes", "prediction", "checks"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["benchmarks"], "benchmarks"}
 MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo"}

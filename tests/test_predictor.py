@@ -1,3 +1,5 @@
+import json
+import math
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from halnet.artifact import bundled, sha256_file
 from halnet.benchmarks.samples import portrait, sample_crops
 from halnet.errors import ConfigError, DetectorError, ImageError
 from halnet.faces.alignment import align
+from halnet.faces.quality import Quality, measure_quality
 from halnet.faces.upright import UprightDetector
 from halnet.runtimes.fake import FakeRuntime
 
@@ -239,7 +242,7 @@ def test_a_pickled_predictor_has_the_same_arguments(
     """A relative path is that of the folder in which the predictor was made."""
     (tmp_path / "copy.onnx").write_bytes(bundled("halnet.onnx").read_bytes())
     monkeypatch.chdir(tmp_path)
-    options = {"detector": detect, "min_face": 20.5, "flip": True}
+    options = {"detector": detect, "min_face": 20.5, "flip": True, "quality": True}
     first = Predictor("copy.onnx", runtime="onnxruntime", threads=1, **options)
     monkeypatch.chdir("/")
     second = pickle.loads(pickle.dumps(first))
@@ -274,6 +277,49 @@ def test_a_face_becomes_json_values(predictor: Predictor) -> None:
     assert {name: entry[name] for name in places} == places
     assert entry["interval"][0] < entry["age"] < entry["interval"][1]
     assert len(entry["landmarks"]) == 5
+
+
+def test_faces_have_their_quality_if_it_is_asked_for(predictor: Predictor) -> None:
+    image, found = portrait()
+    assert [face.quality for face in predictor(image)] == [None, None]
+    with Predictor(FakeRuntime(), detector=detect, quality=True) as measuring:
+        largest, smallest = measuring(image)
+        (alone,) = measuring.predict_faces(image, [found])
+        second = pickle.loads(pickle.dumps(measuring))
+        assert second(image)[0].quality == largest.quality
+        assert measuring(np.zeros((64, 64, 3), np.uint8)) == []
+    crop = align(image, found.landmarks)
+    expected = measure_quality(crop, found.landmarks, (512, 512), found.score)
+    assert largest.quality == alone.quality == expected
+    assert largest.quality.eye_distance == pytest.approx(
+        np.hypot(*(found.landmarks[1] - found.landmarks[0]))
+    )
+    assert smallest.quality.score == pytest.approx(0.7)
+    assert smallest.quality != largest.quality
+    assert largest.to_dict()["quality"] == expected.to_dict()
+    assert [face.age for face in predictor(image)] == [largest.age, smallest.age]
+
+
+def test_quality_is_not_measured_unless_it_is_asked_for(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*values: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("halnet.predictor.measure_quality", measure)
+    assert len(predictor(portrait()[0])) == 2
+    with pytest.raises(AssertionError):
+        predictor.check(portrait()[0])
+
+
+def test_a_number_that_is_none_is_null_in_json(predictor: Predictor) -> None:
+    face = predictor(portrait()[0])[0]
+    quality = Quality(60.0, 0.51234, math.inf, math.nan, 0.0, 1.0, 0.9)
+    entry = replace(face, quality=quality).to_dict()
+    assert json.loads(json.dumps(entry, allow_nan=False))["quality"] == {
+        **{"eye_distance": 60.0, "sharpness": 0.5123, "brightness": None, "yaw": None},
+        **{"pitch": 0.0, "inside": 1.0, "score": 0.9},
+    }
 
 
 def test_the_log_states_what_was_chosen(caplog: pytest.LogCaptureFixture) -> None:

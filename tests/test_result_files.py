@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from halnet.batches import FaceSelection, PhotoResult
 from halnet.errors import ConfigError
+from halnet.faces.quality import Quality
 from halnet.result_files import (
     COLUMNS,
     NO_FACE,
@@ -64,13 +66,13 @@ def test_each_face_has_a_row() -> None:
     assert first == {
         **{"photo": "a.jpg", "face": 1, "age": 40, "stddev": 5, "low": 31, "high": 49},
         **{"x": 1.0, "y": 2, "width": 30, "height": 40, "score": 0.9877},
-        **{"turned": 0, "quality": None, "track": None},
+        **{"turned": 0, "track": None},
         **{"level": 0.9, "model": MODEL, "format": 2},
     }
     assert (second["face"], second["age"]) == (2, 30)
-    known = replace(face(40), turned=270, quality=0.54321, track=3)
+    known = replace(face(40), turned=270, track=3)
     (row,) = to_rows(PhotoResult("a.jpg", [known]), 0.9, MODEL)
-    assert (row["turned"], row["quality"], row["track"]) == (270, 0.5432, 3)
+    assert (row["turned"], row["track"]) == (270, 3)
     assert set(first) < set(COLUMNS)
 
 
@@ -94,11 +96,11 @@ def test_a_result_without_faces_has_one_row(
 def test_csv_text_has_a_line_for_each_row() -> None:
     lines = to_csv([TWO, NONE], 0.9, MODEL).splitlines()
     assert lines == [
-        "photo,time,face,age,stddev,low,high,level,x,y,width,height,score,turned,quality,track,"
+        "photo,time,face,age,stddev,low,high,level,x,y,width,height,score,turned,track,"
         "model,error,format",
-        f"a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,,{MODEL},,2",
-        f"a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,,{MODEL},,2",
-        f"wall.png,,,,,,,0.9,,,,,,,,,{MODEL},no face found,2",
+        f"a.jpg,,1,40,5.0,31.0,49.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,{MODEL},,2",
+        f"a.jpg,,2,30,5.0,21.0,39.0,0.9,1.0,2.0,30.0,40.0,0.9877,0,,{MODEL},,2",
+        f"wall.png,,,,,,,0.9,,,,,,,,{MODEL},no face found,2",
     ]
 
 
@@ -285,7 +287,7 @@ HEADER = to_csv([], 0.9, MODEL)
         ("ages.csv", "photo,age\na.jpg,30\n", True, "another one .it has no column level, model"),
         ("ages.csv", f"{HEADER}a.jpg,0.9\n", True, "a row has too many or too few fields"),
         ("ages.csv", f"{HEADER}a{',' * 30}\n", True, "a row has too many or too few fields"),
-        ("ages.csv", f"{HEADER}a{',' * 7}high{',' * 11}\n", True, "convert string to float"),
+        ("ages.csv", f"{HEADER}a{',' * 7}high{',' * 10}\n", True, "convert string to float"),
         ("ages.jsonl", '{"photo": ["a"]}\n', True, "not every line has an object with a photo"),
         ("ages.jsonl", "[" * 100_000 + "\n", True, "expected a file that halnet predict wrote"),
         ("ages.jsonl", '{"photo": "a", "level": [1]}\n', True, "that halnet predict wrote"),
@@ -373,6 +375,55 @@ def test_other_probabilities_are_not_continued(
     text = path.read_text()
     with pytest.raises(ConfigError, match=r"expected (no )?prob.*; repeat the options --at-least"):
         resume_with(path, after, LAST)
+    assert path.read_text() == text
+
+
+QUALITY = Quality(61.23456, 0.5, 120.0, -3.0, math.nan, 1.0, 0.9)
+NUMBERS = {
+    **{"eye_distance": 61.2346, "sharpness": 0.5, "brightness": 120.0, "yaw": -3.0},
+    **{"pitch": None, "inside": 1.0, "score": 0.9},
+}
+MEASURED = PhotoResult("q.jpg", [replace(face(40), quality=QUALITY)])
+
+
+def test_quality_numbers_have_columns_of_their_own_at_the_end(tmp_path: Path) -> None:
+    columns = tuple(f"quality_{name}" for name in NUMBERS)
+    assert name_columns((18,), quality=True) == (*COLUMNS, "at_least_18", *columns)
+    (row,) = to_rows(MEASURED, 0.9, MODEL)
+    assert {name: row[f"quality_{name}"] for name in NUMBERS} == NUMBERS
+    assert not set(columns) & set(to_rows(TWO, 0.9, MODEL)[0])
+    assert to_entry(MEASURED, 0.9, MODEL)["faces"][0]["quality"] == NUMBERS
+    path = tmp_path / "ages.csv"
+    with ResultFile(path, "csv", 0.9, MODEL, resume=False, quality=True) as file:
+        file.write(MEASURED)
+        file.write(NONE)
+    measured, bare = csv.DictReader(io.StringIO(path.read_text()))
+    assert [measured[name] for name in columns[:2]] == ["61.2346", "0.5"]
+    assert measured["quality_pitch"] == bare["quality_sharpness"] == ""
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (True, "expected results without quality numbers, found some with them; add --quality"),
+        (False, "expected results with quality numbers, found some without them; leave out --qual"),
+    ],
+)
+def test_files_with_and_without_quality_numbers_are_not_mixed(
+    first: bool, message: str, kind: str, tmp_path: Path
+) -> None:
+    path, result = tmp_path / f"ages.{kind}", MEASURED if first else TWO
+    with ResultFile(path, kind, 0.9, MODEL, resume=False, quality=first) as file:
+        file.write(NONE)
+        file.write(result)
+    text = path.read_text()
+    with pytest.raises(ConfigError, match=message):
+        ResultFile(path, kind, 0.9, MODEL, resume=True, quality=not first)
+    assert path.read_text() == text
+    with ResultFile(path, kind, 0.9, MODEL, resume=True, quality=first) as file:
+        assert file.done == {"wall.png"}
+        file.write(result)
     assert path.read_text() == text
 
 

@@ -23,13 +23,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from halnet.ages import LEGAL_AGE, Floats
 from halnet.benchmarks.markdown import print_markdown
-from halnet.checks.quality import Quality, measure_quality
+from halnet.benchmarks.studies.photo_faults import CHECKS, FAULTS, Fault, Faulty, cut, landmarks_of
 from halnet.checks.reasons import REASONS, Reason
 from halnet.datasets.collection import DataCollection
 from halnet.datasets.prepared_dataset import PreparedDataset
@@ -37,7 +36,8 @@ from halnet.datasets.record import Record, exact_records
 from halnet.errors import DatasetError
 from halnet.evaluation.age_checks import CHALLENGE_25
 from halnet.evaluation.predictions import Predictions, to_predictions
-from halnet.faces.alignment import CROP_SIZE, TEMPLATE, Landmarks
+from halnet.faces.alignment import TEMPLATE
+from halnet.faces.quality import Quality, measure_quality
 from halnet.photos.images import Image
 from halnet.predictor import Predictor
 from halnet.results import Ages, Face
@@ -103,7 +103,7 @@ def main(data: Sequence[Path], model: Path | None, limit: int, degraded: int, th
     predictor = Predictor(model, threads=threads)
     validation = measure(predictor, collection, collection.select("val", limit))
     samples = exact_records(collection.select("val", degraded))
-    steps = {name: degrade(predictor, collection, samples, name) for name in DEGRADATIONS}
+    steps = {name: degrade(predictor, collection, samples, name) for name in FAULTS}
     click.echo(f"## Limits, from {len(validation.predictions):,} validation photos\n")
     print_markdown(LIMIT_COLUMNS, choose_limits(validation, steps))
     click.echo(f"\n## Degraded validation photos ({len(samples)} with exact ages)\n")
@@ -142,7 +142,7 @@ def measure_record(crop: Image, record: Record) -> Quality:
             "version; run halnet prepare into a new folder"
         )
     return measure_quality(
-        crop, _landmarks(record), (record.width, record.height), float(record.score)
+        crop, landmarks_of(record), (record.width, record.height), float(record.score)
     )
 
 
@@ -220,9 +220,6 @@ def fill_up(values: Floats, refused: Chosen, share: float = REFUSED) -> float:
 
 # Degraded photos
 
-Degraded = tuple[Image, Landmarks, tuple[int, int]]  # crop, landmarks, size of the photo
-Degradation = Callable[[Image, Record, float], Degraded]
-
 
 @dataclass(frozen=True, eq=False)
 class Steps:
@@ -263,59 +260,6 @@ class Steps:
 STEP_COLUMNS = ("degradation", "step", "median of the number", "MAE, years", "change of the MAE")
 
 
-def shrink(crop: Image, record: Record, level: float) -> Degraded:
-    """Return the photo with eyes `level` pixels apart."""
-    side = max(1, round(CROP_SIZE * level / 56))
-    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
-    factor = level / float(np.hypot(*(_landmarks(record)[1] - _landmarks(record)[0])))
-    width, height = (max(1, round(factor * (side or 1))) for side in (record.width, record.height))
-    return np.asarray(large, np.uint8), _landmarks(record) * np.float32(factor), (width, height)
-
-
-def scale_light(crop: Image, record: Record, level: float) -> Degraded:
-    """Return the photo with `level` times the light. What is brighter than white is white."""
-    return np.asarray(cv2.convertScaleAbs(crop, alpha=level), np.uint8), *_place(record)
-
-
-def blur(crop: Image, record: Record, level: float) -> Degraded:
-    """Return the photo blurred by a Gaussian of `level` pixels of the crop."""
-    return np.asarray(cv2.GaussianBlur(crop, (0, 0), level), np.uint8), *_place(record)
-
-
-def cut(crop: Image, record: Record, level: float) -> Degraded:
-    """Return a photo that ends inside the crop, so that the share `level` of it is left.
-
-    It ends at the left, at the right or at the bottom, by the name of the photo.
-    """
-    left = round(CROP_SIZE * level)
-    result, places, size = crop.copy(), TEMPLATE.astype(np.float32), [CROP_SIZE, CROP_SIZE]
-    side = sum(record.source.encode(errors="surrogateescape")) % 3
-    size[side == 2] = left
-    if side == 0:  # the left part of the crop is outside
-        result[:, : CROP_SIZE - left] = 0
-        places[:, 0] -= CROP_SIZE - left
-    elif side == 1:
-        result[:, left:] = 0
-    else:
-        result[left:] = 0
-    return result, places, (size[0], size[1])
-
-
-DEGRADATIONS: dict[str, tuple[Degradation, tuple[float, ...]]] = {
-    "too small": (shrink, (28, 20, 14, 10, 8, 6, 5)),
-    "blurred": (blur, (2, 3, 4, 5, 6)),
-    "too dark": (scale_light, (0.4, 0.3, 0.2, 0.15, 0.1)),
-    "too bright": (scale_light, (1.5, 2, 2.5, 3)),
-    "cut off": (cut, (0.85, 0.75, 0.65, 0.55, 0.45)),
-}
-# What is checked on test photos: the reason, the degradation and its step.
-CHECKS: dict[str, tuple[Degradation, float, str]] = {
-    "too small": (shrink, 8.0, "eyes 8 pixels apart"),
-    "blurred": (blur, 6.0, "Gaussian of 6 pixels"),
-    "too dark": (scale_light, 0.1, "a tenth of the light"),
-    "too bright": (scale_light, 3.0, "three times the light"),
-}
 CHECK_COLUMNS = (
     *("reason", "degradation", "photos", "with the reason, unchanged", "degraded"),
     *("with any reason, unchanged", "degraded", "MAE unchanged, years", "degraded"),
@@ -326,7 +270,7 @@ def degrade(
     predictor: Predictor, collection: DataCollection, records: Sequence[Record], name: str
 ) -> Steps:
     """Return what the degradation for a reason does to photos."""
-    change, levels = DEGRADATIONS[name]
+    change, levels = FAULTS[name]
     if change is cut:
         records = [r for r in records if _inside(collection, r) >= 1]
     if not records:
@@ -367,7 +311,7 @@ def check_degraded(
     return rows
 
 
-def _at(change: Degradation, level: float) -> Callable[[Image, Record], Degraded]:
+def _at(change: Fault, level: float) -> Callable[[Image, Record], Faulty]:
     """Return a degradation at one step."""
     return lambda crop, record: change(crop, record, level)
 
@@ -376,7 +320,7 @@ def _run(
     predictor: Predictor,
     collection: DataCollection,
     records: Sequence[Record],
-    change: Callable[[Image, Record], Degraded] | None,
+    change: Callable[[Image, Record], Faulty] | None,
     reasons: Sequence[Reason],
 ) -> tuple[dict[str, Floats], Floats]:
     """Return the numbers of photos by reason, and their absolute errors in years."""
@@ -531,14 +475,6 @@ def _values(found: Sequence[Quality], ages: Ages, reasons: Sequence[Reason]) -> 
         )
         for reason in reasons
     }
-
-
-def _landmarks(record: Record) -> Landmarks:
-    return np.array(record.landmarks, np.float32).reshape(5, 2)
-
-
-def _place(record: Record) -> tuple[Landmarks, tuple[int, int]]:
-    return _landmarks(record), (record.width or 1, record.height or 1)
 
 
 def _inside(collection: DataCollection, record: Record) -> float:

@@ -1,34 +1,25 @@
-"""Failure to acquire: photos in which no face was found, by dataset, sex and group."""
+"""Failure to acquire: photos of the datasets in which halnet prepare found no face."""
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from halnet.audit.figures import StatedRate
 from halnet.audit.schema import about
 from halnet.datasets.prepared_dataset import REJECTS_FILE, PreparedDataset, read_summary
-from halnet.datasets.record import Record
 from halnet.files import NAME_ERRORS
 
 NO_FACE = "no face found"  # what halnet prepare writes into the file of rejected photos
-PREPARED, RAW = STAGES = ("prepare", "report")
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How many photos of some people have no face that was found."""
+    """How many photos of a whole dataset have no face that halnet prepare found."""
 
-    stage: str = field(
-        metadata=about(
-            "Whether halnet prepare looked for the faces, in all photos of the dataset, or this "
-            "report.",
-            values=STAGES,
-        )
-    )
     dataset: str
-    group: str = field(metadata=about("Which people; empty: all of the dataset."))
+    group: str = field(metadata=about("Sex of the people; empty: all of the dataset."))
     missed: StatedRate = field(metadata=about("Photos without a detected face."))
 
 
@@ -50,14 +41,13 @@ def read_prepared(name: str, data: PreparedDataset) -> Iterator[Acquisition]:
     if not isinstance(reasons, dict):
         return
     missed = _count(reasons.get(NO_FACE))
-    yield Acquisition(PREPARED, name, "", StatedRate.of(missed, missed + len(data.records)))
+    yield Acquisition(name, "", StatedRate.of(missed, missed + len(data.records)))
     without = _missed_by_sex(data.root / REJECTS_FILE)
     if not without:
         return
     found = Counter(record.sex for record in data.records if record.sex)
     for sex in sorted({*found, *without}):
-        rate = StatedRate.of(without[sex], without[sex] + found[sex])
-        yield Acquisition(PREPARED, name, sex, rate)
+        yield Acquisition(name, sex, StatedRate.of(without[sex], without[sex] + found[sex]))
 
 
 def read_rejected(name: str, data: PreparedDataset) -> Iterator[Rejected]:
@@ -66,22 +56,6 @@ def read_rejected(name: str, data: PreparedDataset) -> Iterator[Rejected]:
     for reason, count in reasons.items() if isinstance(reasons, dict) else ():
         if reason != NO_FACE:
             yield Rejected(name, str(reason), _count(count))
-
-
-def count_missed(
-    name: str, records: Sequence[Record], missed: Sequence[Record]
-) -> Iterator[Acquisition]:
-    """Yield the rates of the original photos of a dataset, of which some have no face."""
-    yield Acquisition(RAW, name, "", StatedRate.of(len(missed), len(records)))
-    everyone = Counter(group for record in records for group in _groups(record))
-    without = Counter(group for record in missed for group in _groups(record))
-    for group in sorted(everyone):
-        yield Acquisition(RAW, name, group, StatedRate.of(without[group], everyone[group]))
-
-
-def _groups(record: Record) -> list[str]:
-    named = [f"{column}: {value}" for column, value in record.groups.items() if value]
-    return [record.sex, *named] if record.sex else named
 
 
 def _missed_by_sex(path: Path) -> Counter[str]:

@@ -80,6 +80,14 @@ class ChallengeResult:
     years_below: StatedMean = field(
         metadata=about("Of those wrongly let through, mean of legal age minus true age.")
     )
+    oldest: int | None = field(
+        metadata=about(
+            "True age of the oldest person of legal age who does not pass, years; null: all pass."
+        )
+    )
+    years_above: StatedMean = field(
+        metadata=about("Of those of legal age who do not pass, mean of true age minus legal age.")
+    )
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,7 @@ def _check(
     below, of_age = predictions.label_high < legal, predictions.label_low >= legal
     passed = predictions.age >= challenge
     wrong = predictions.label_high[below & passed]
+    referred = predictions.label_low[of_age & ~passed]
     return ChallengeResult(
         challenge,
         StatedRate.among(passed, below),
@@ -210,6 +219,8 @@ def _check(
         StatedRate.among(~passed, of_age),
         int(predictions.label_low[below & passed].min()) if len(wrong) else None,
         StatedMean.of(legal - wrong),
+        int(referred.max()) if len(referred) else None,
+        StatedMean.of(referred - legal),
     )
 
 

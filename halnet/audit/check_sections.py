@@ -1,7 +1,9 @@
 """The sections of a report about age checks."""
 
+import math
 from collections.abc import Iterator
 
+from halnet.ages import LEGAL_AGE
 from halnet.audit.age_checks import (
     NEAR,
     ChildSafety,
@@ -14,6 +16,7 @@ from halnet.checks.risk import YOUNGEST
 from halnet.evaluation.rates import TOO_FEW
 from halnet.reporting.sections import Cell, Figure, FigureKind, Section, Series, Table
 
+CHALLENGE = 25  # years, of NIST's figure
 FIGURE_BELOW, FIGURE_ABOVE = 10, 17  # years around the legal age that a figure shows
 
 
@@ -25,10 +28,10 @@ def check_section(checks: LegalAge) -> Section:
         f"refers all others to another proof of age. There are {checks.below:,} photos of people "
         f"under {legal} and {checks.of_age:,} photos of people aged {legal} or more. Read both "
         "sides together: a higher challenge age lets fewer people under the legal age through, "
-        "and refers more people who are old enough. The figures leave out single years with too "
-        "few photos.",
+        "and refers more people who are old enough. The lines of the figure are broken at single "
+        "years with too few photos.",
     )
-    tables = [_challenge_table(checks)]
+    tables = [_challenge_table(checks), _size_table(checks)]
     if checks.years:
         tables.append(_band_table(checks))
         tables += [_year_table(checks, "below"), _year_table(checks, "of age")]
@@ -43,23 +46,44 @@ def check_section(checks: LegalAge) -> Section:
     )
 
 
-def child_safety_section(rows: tuple[ChildSafety, ...]) -> Section:
-    """Return the section about who is predicted to be 13 to 16 years old."""
-    return Section(
-        "People who are taken for 13 to 16 years old",
-        (
-            'A service for teenagers asks who is 13 to 16 years old ("child safety" in NIST FATE '
-            "AEV). The table shows for each true age how many people are predicted to be in this "
-            "range: for 13 to 16 a high share is right, for all other ages it is wrong.",
-        ),
-        (
-            Table(
-                ("true age, years", "photos", "predicted to be 13 to 16 (95 % interval)"),
-                tuple((str(row.age), row.inside.count, rate_text(row.inside)) for row in rows),
-            ),
+def nist_section(checks: tuple[LegalAge, ...], rows: tuple[ChildSafety, ...]) -> Section:
+    """Return the section with two of the figures by which NIST compares programs."""
+    tables = [_challenge_25_table(part) for part in checks if part.legal == LEGAL_AGE]
+    tables.append(
+        Table(
+            ("true age, years", "photos", "taken for 13 to 16 (95 % interval)"),
+            tuple((str(row.age), row.inside.count, rate_text(row.inside)) for row in rows),
+            "Child safety: people who are taken for 13 to 16 years old",
         )
-        if rows
-        else (),
+    )
+    return Section(
+        "Challenge 25 and child safety, as NIST FATE AEV states them",
+        (
+            "NIST, the standards institute of the USA, compares programs by these figures, among "
+            'others (NIST IR 8525). "Challenge 25" asks how many people under 18 are taken for 25 '
+            "or older, above all at the age of 17. The photos of NIST are others, so the figures "
+            "here cannot be compared with those of its reports.",
+            '"Child safety" is for a service for teenagers, which asks who is 13 to 16 years old. '
+            "For people of 13 to 16 a high share is right; for all other ages it is wrong.",
+        ),
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def _challenge_25_table(checks: LegalAge) -> Table:
+    """Return who of each single year below 18 is taken for 25 or older."""
+    place = checks.shown_challenges.index(CHALLENGE)
+    (overall,) = (row.let_through for row in checks.challenges if row.challenge == CHALLENGE)
+    rates = {
+        str(row.low): row.wrong[place]
+        for row in reversed(checks.years)
+        if row.side == "below" and row.low >= YOUNGEST
+    }
+    rates[f"all under {checks.legal}"] = overall
+    return Table(
+        ("true age, years", "photos", f"taken for {CHALLENGE} or older (95 % interval)"),
+        tuple((name, rate.count, rate_text(rate)) for name, rate in rates.items() if rate.count),
+        f"Challenge 25: people under {checks.legal} who are taken for {CHALLENGE} or older",
     )
 
 
@@ -75,8 +99,6 @@ def _challenge_table(checks: LegalAge) -> Table:
                 rate_text(row.next_below),
                 f"{percent(even.share)} (at most {percent(even.bound)})" if even else TOO_FEW,
                 rate_text(row.referred),
-                "nobody" if row.youngest is None else str(row.youngest),
-                mean_text(row.years_below),
             )
         )
     columns = (
@@ -85,10 +107,38 @@ def _challenge_table(checks: LegalAge) -> Table:
         f"aged {legal - 1}: let through (95 % interval)",
         f"aged {YOUNGEST} to {legal - 1}, each year counts the same: let through (95 % bound)",
         f"aged {legal} or more: referred (95 % interval)",
-        "youngest who is let through, years",
-        f"those let through: mean years below {legal}",
     )
     return Table(columns, tuple(rows), "Both errors at each challenge age")
+
+
+def _size_table(checks: LegalAge) -> Table:
+    """Return how wrong the wrong results are."""
+    legal = checks.legal
+    return Table(
+        (
+            "challenge age, years",
+            "wrongly let through, photos",
+            "the youngest of them, years",
+            f"mean years below {legal} (95 % interval)",
+            f"referred although {legal} or more, photos",
+            "the oldest of them, years",
+            f"mean years above {legal} (95 % interval)",
+        ),
+        tuple(
+            (
+                str(row.challenge),
+                row.let_through.hits,
+                "nobody" if row.youngest is None else str(row.youngest),
+                mean_text(row.years_below),
+                row.referred.hits,
+                "nobody" if row.oldest is None else str(row.oldest),
+                mean_text(row.years_above),
+            )
+            for row in checks.challenges
+            if row.challenge in checks.shown_challenges
+        ),
+        "How wrong the wrong results are",
+    )
 
 
 def _year_table(checks: LegalAge, side: str) -> Table:
@@ -111,15 +161,14 @@ def _year_table(checks: LegalAge, side: str) -> Table:
 
 def _band_table(checks: LegalAge) -> Table:
     columns = (
-        *("true age, years", "wrong is", "photos"),
+        *("true age, years, and what is wrong", "photos"),
         *(f"wrong at challenge age {age} (95 % interval)" for age in checks.shown_challenges),
     )
     return Table(
         columns,
         tuple(
             (
-                f"{row.low} to {row.high}",
-                "let through" if row.side == "below" else "referred",
+                f"{row.low} to {row.high}: {'let through' if row.side == 'below' else 'referred'}",
                 row.wrong[0].count,
                 *(rate_text(rate) for rate in row.wrong),
             )
@@ -151,7 +200,8 @@ def _group_table(checks: LegalAge) -> Table:
             )
             for row in checks.groups
         ),
-        "By sex and group",
+        f"By sex and group: people aged {legal - NEAR} to {legal - 1} who are let through, and "
+        f"people of {legal} or more who are referred",
     )
 
 
@@ -168,7 +218,8 @@ def _risk_table(checks: LegalAge) -> Table:
             "does the bound hold here?",
         ),
         tuple(_risk_row(row) for row in checks.risks),
-        "Challenge age for a wanted risk, chosen on the calibration photos in the model file",
+        "Which challenge age a wanted risk needs. It was chosen on the calibration photos in the "
+        "model file, and then tried on the photos of this report",
     )
 
 
@@ -194,15 +245,13 @@ def _figures(checks: LegalAge) -> Iterator[Figure]:
     legal = checks.legal
     series = []
     for number, challenge in enumerate(checks.shown_challenges):
-        points = [
-            (row.low, 100 * share)
-            for row in checks.years
-            if legal - FIGURE_BELOW <= row.low <= legal + FIGURE_ABOVE
-            and (share := _passing(row, number)) is not None
-        ]
-        if points:
-            ages, shares = zip(*points, strict=True)
-            series.append(Series(f"challenge age {challenge}", shares, ages))
+        shares = {row.low: _passing(row, number) for row in checks.years}
+        ages = range(max(0, legal - FIGURE_BELOW), legal + FIGURE_ABOVE + 1)
+        values = [shares.get(age) for age in ages]
+        if any(value is not None for value in values):
+            # Where a year has too few photos, the line is broken.
+            drawn = tuple(math.nan if value is None else 100 * value for value in values)
+            series.append(Series(f"challenge age {challenge}", drawn, tuple(ages)))
     if series:
         yield Figure(
             f"Who passes at {legal}: share of each single year of age",

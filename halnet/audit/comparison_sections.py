@@ -73,9 +73,8 @@ def comparison_section(comparison: Comparison, now: Subject) -> Section:
 def all_changes_section(comparison: Comparison) -> Section:
     """Return the section at the end, with all figures that were compared."""
     rows = tuple(_row(change) for change in comparison.changes)
-    return Section(
-        "All figures compared with the earlier report", (), (Table(COLUMNS, rows),) if rows else ()
-    )
+    table = Table(COLUMNS, rows, "Each figure in the earlier report and in this one")
+    return Section("All figures compared with the earlier report", (), (table,) if rows else ())
 
 
 def _count(changes: list[Change]) -> str:
@@ -123,7 +122,7 @@ def _find_changes(then: Subject, now: Subject) -> Iterator[tuple[str, str, str]]
         "runtime": (_runtime(then), _runtime(now)),
         "halnet": (then.halnet, now.halnet),
         "fingerprint of the input": (then.model.input, now.model.input),
-        "faces found in original photos": (str(then.from_photos), str(now.from_photos)),
+        "faces found in original photos": (_yes(then.from_photos), _yes(now.from_photos)),
     }
     old, new = ({part.name: part for part in subject.sets} for subject in (then, now))
     for name in dict.fromkeys((*old, *new)):
@@ -137,6 +136,10 @@ def _find_changes(then: Subject, now: Subject) -> Iterator[tuple[str, str, str]]
     for name, (before, after) in pairs.items():
         if before != after:
             yield name, before or "none", after or "none"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _runtime(subject: Subject) -> str:

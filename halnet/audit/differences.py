@@ -46,17 +46,26 @@ class Difference:
         return self.p_adjusted <= LEVEL
 
 
-def find_differences(predictions: Predictions) -> tuple[Difference, ...]:
-    """Return the largest gap for each kind of groups and each measure that has two large groups."""
+def find_differences(
+    predictions: Predictions, refused: Chosen | None = None, known: Chosen | None = None
+) -> tuple[Difference, ...]:
+    """Return the largest gap for each kind of groups and each measure that has two large groups.
+
+    `refused` has the faces for which a check gives no result, of N, and `known` those of which this
+    is known. With neither, this is no measure.
+    """
     kinds: dict[str, list[Slice]] = {}
     for part in (*find_slices_of_sets(predictions), *find_groups(predictions)):
         name = part.name.partition(": ")[0] if part.kind == GROUP else part.kind
         kinds.setdefault(name, []).append(part)
+    compared = list(measures(predictions))
+    if refused is not None and known is not None:
+        compared.append(("faces without a result", refused.astype(float), known))
     found = [
         difference
         for kind, parts in kinds.items()
-        for measure, values, known in measures(predictions)
-        if (difference := _compare(predictions, kind, parts, measure, values, known))
+        for measure, values, used in compared
+        if (difference := _compare(predictions, kind, parts, measure, values, used))
     ]
     adjusted = holm([difference.p for difference in found])
     return tuple(

@@ -3,22 +3,27 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import numpy as np
+
 from halnet.ages import LEVEL
 from halnet.artifact import Metadata
 from halnet.audit.accuracy import measure_accuracy
-from halnet.audit.acquisition import (
-    Acquisition,
-    Rejected,
-    count_missed,
-    read_prepared,
-    read_rejected,
-)
+from halnet.audit.acquisition import read_prepared, read_rejected
 from halnet.audit.age_checks import LEGAL_AGES, check_legal_age, measure_child_safety
 from halnet.audit.comparison import compare
 from halnet.audit.differences import find_differences
+from halnet.audit.error_sizes import measure_error_sizes
+from halnet.audit.judging import (
+    JudgedPhotos,
+    count_faceless,
+    find_refused,
+    judge_crops,
+    judge_photos,
+)
 from halnet.audit.photo_table import list_photos
+from halnet.audit.refusals import measure_refusals
 from halnet.audit.reliability import measure_reliability
-from halnet.audit.report import AuditReport
+from halnet.audit.report import AuditReport, EarlierReport
 from halnet.audit.steadiness import (
     PHOTOS,
     choose_photos,
@@ -26,26 +31,20 @@ from halnet.audit.steadiness import (
     measure_steadiness,
 )
 from halnet.audit.subject import Subject, describe_model, describe_set, describe_system
+from halnet.audit.words import join_words
 from halnet.datasets.prepared_dataset import OnProgress, no_progress
 from halnet.datasets.record import Record
-from halnet.evaluation.accuracy import (
-    EvaluateConfig,
-    OpenedModel,
-    open_for_evaluation,
-    run_photos,
-)
+from halnet.errors import ConfigError
+from halnet.evaluation.accuracy import EvaluateConfig, OpenedModel, open_for_evaluation
 from halnet.evaluation.predictions import to_predictions
 from halnet.evaluation.rates import MIN_PHOTOS
 from halnet.evaluation.unseen import Relation, UnseenPhotos
-from halnet.results import Outputs, join_outputs
-
-Missed = dict[str, list[Record]]  # by the name of the dataset: its photos without a face
 
 
 def make_report(
     config: EvaluateConfig,
     command: str,
-    against: AuditReport | None = None,
+    against: EarlierReport | None = None,
     on_progress: OnProgress = no_progress,
     steady: int = PHOTOS,
 ) -> AuditReport:
@@ -56,22 +55,23 @@ def make_report(
     steady the ages are. `on_progress` is called with the number of finished faces and of all faces,
     where each change of a photo counts.
 
-    Raises what `open_for_evaluation` and `run_photos` raise, and ConfigError if the model is not
-    calibrated for intervals of 90 %.
+    Raises what `open_for_evaluation`, `judge_crops` and `judge_photos` raise, and ConfigError if
+    the model is not calibrated for intervals of 90 %.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     with open_for_evaluation(config) as opened:
         metadata, model = opened.spec.metadata, describe_model(opened)
-        metadata.calibration.interval(0.0, 1.0, LEVEL)  # raises before all photos are run
+        _check_calibration(opened)
         changed = choose_photos(opened, steady)
         total = len(opened.records) + count_crops(changed)
-        records, outputs, missed = _run(opened, config, lambda own, _: on_progress(own, total))
+        judged = _judge(opened, config, lambda own, _: on_progress(own, total))
         before = len(opened.records)
         steadiness = measure_steadiness(
             opened, changed, lambda own, _: on_progress(before + own, total)
         )
         asked = (*opened.photos, *opened.empty)
-    predictions = to_predictions(outputs, records, metadata.calibration)
+    records = judged.records
+    predictions = to_predictions(judged.outputs, records, metadata.calibration)
     table = list_photos(predictions)
     halnet, system = describe_system()
     sets = tuple(
@@ -90,76 +90,51 @@ def make_report(
         sets,
     )
     probabilities = {
-        legal: metadata.calibration.probability_at_least(outputs.probabilities, legal)
+        legal: metadata.calibration.probability_at_least(judged.outputs.probabilities, legal)
         for legal in LEGAL_AGES
     }
-    acquisition, rejected = _read_acquisition(asked, missed)
     return AuditReport(
         subject,
         measure_accuracy(predictions),
+        measure_error_sizes(predictions),
         tuple(check_legal_age(predictions, age, metadata.minor_errors) for age in LEGAL_AGES),
         measure_child_safety(predictions),
         measure_reliability(predictions, probabilities),
         steadiness,
-        find_differences(predictions),
-        acquisition,
-        rejected,
-        _find_warnings(records, asked, metadata),
+        find_differences(predictions, *find_refused(judged.reasons_of_faces)),
+        measure_refusals(judged, predictions),
+        tuple(rate for part in asked for rate in read_prepared(part.name, part.data)),
+        tuple(row for part in asked for row in read_rejected(part.name, part.data)),
+        _find_warnings(judged, asked, metadata),
         table,
         compare(against.photos, against.subject, table) if against else None,
     )
 
 
-def _run(
-    opened: OpenedModel, config: EvaluateConfig, on_progress: OnProgress
-) -> tuple[list[Record], Outputs, Missed]:
-    """Return the photos that have a face, their outputs, and the photos without a face."""
+def _check_calibration(opened: OpenedModel) -> None:
+    """Raise ConfigError, before all photos are run, unless the model has intervals of 90 %."""
+    try:
+        opened.spec.metadata.calibration.interval(0.0, 1.0, LEVEL)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{opened.spec.model}: expected a model that is calibrated for intervals of "
+            f"{100 * LEVEL:.0f} %, which this report judges, found another one ({error}); use a "
+            "checkpoint that halnet train wrote, or an artifact that was exported from one"
+        ) from error
+
+
+def _judge(opened: OpenedModel, config: EvaluateConfig, on_progress: OnProgress) -> JudgedPhotos:
     if not config.photos:
-        run = opened.predictor.predict_crops
-        outputs = opened.data.outputs(run, opened.records, on_progress)
-        return list(opened.records), outputs, {}
+        return judge_crops(opened, on_progress)
     folders = dict(zip(opened.data.sets, config.photos, strict=True))
-    total, done = len(opened.records), 0
-    parts, kept, missed = [], [], Missed()
-    for part in opened.photos:
-
-        def report(own: int, _: int, before: int = done) -> None:
-            on_progress(before + own, total)
-
-        found, without = run_photos(opened.predictor, folders[part.name], part.records, report)
-        done += len(part.records)
-        left = {record.source for record in without}
-        parts.append(found)
-        kept += [record for record in part.records if record.source not in left]
-        missed[part.name] = without
-    return kept, join_outputs(parts), missed
-
-
-def _read_acquisition(
-    photos: Sequence[UnseenPhotos], missed: Missed
-) -> tuple[tuple[Acquisition, ...], tuple[Rejected, ...]]:
-    rates = [rate for part in photos for rate in read_prepared(part.name, part.data)]
-    for part in photos:
-        if part.name in missed:
-            rates += count_missed(part.name, part.records, missed[part.name])
-    return tuple(rates), tuple(
-        row for part in photos for row in read_rejected(part.name, part.data)
-    )
+    return judge_photos(opened, folders, on_progress)
 
 
 def _find_warnings(
-    records: Sequence[Record], photos: Sequence[UnseenPhotos], metadata: Metadata
+    judged: JudgedPhotos, photos: Sequence[UnseenPhotos], metadata: Metadata
 ) -> tuple[str, ...]:
     """Return sentences about what this report cannot tell, although a reader expects it."""
-    found = []
-    for legal in LEGAL_AGES:
-        below = sum(record.age_high < legal for record in records)
-        if below < MIN_PHOTOS:
-            found.append(
-                f"There are {below or 'no'} photos of people under {legal}, and a rate needs at "
-                f"least {MIN_PHOTOS}: this report does not say how many people under {legal} a "
-                "check lets through."
-            )
+    found = [*_find_missing_ages(judged.records), *_find_refused_sets(judged)]
     if not any(metadata.minor_errors):
         found.append(
             "The model file states no errors of minors, so no challenge age can be chosen for a "
@@ -168,8 +143,43 @@ def _find_warnings(
     unknown = [part.name for part in photos if part.relation is Relation.UNKNOWN]
     if unknown:
         found.append(
-            f"It is not known whether the model was trained on the photos of {', '.join(unknown)}. "
-            "If it was, the errors here are too small."
+            f"It is not known whether the model was trained on the photos of "
+            f"{join_words(unknown)}. If it was, the errors here are too small."
         )
     found += [part.note for part in photos if part.note and part.relation is not Relation.UNKNOWN]
     return tuple(found)
+
+
+def _find_missing_ages(records: Sequence[Record]) -> list[str]:
+    """Return a sentence about the legal ages with too few people below, and one about above."""
+    below = {f"under {age}": sum(r.age_high < age for r in records) for age in LEGAL_AGES}
+    of_age = {f"aged {age} or more": sum(r.age_low >= age for r in records) for age in LEGAL_AGES}
+    found = []
+    for counts, wrong in ((below, "lets through"), (of_age, "refers")):
+        few = [f"{who} ({n or 'none'})" for who, n in counts.items() if n < MIN_PHOTOS]
+        if few:
+            found.append(
+                f"A rate needs at least {MIN_PHOTOS} photos, and there are fewer of people "
+                f"{join_words(few)}. This report does not say how many of them a check {wrong}."
+            )
+    return found
+
+
+def _find_refused_sets(judged: JudgedPhotos) -> list[str]:
+    """Return sentences about datasets without a face, and about those that a check refuses."""
+    refused, known = find_refused(judged.reasons)
+    faceless = count_faceless(judged)
+    found = [
+        f"No face was found in any of the {total:,} photos of {name}, so no figure has them."
+        for name, (missed, total) in faceless.items()
+        if missed == total
+    ]
+    names = np.array([record.dataset for record in judged.asked])
+    for name, (missed, total) in faceless.items():
+        own = names == name
+        if missed < total and (refused & known)[own].all():
+            found.append(
+                f"A check gives no result for any of the {total:,} photos of {name}. The figures "
+                "of this report are of faces that a check refuses."
+            )
+    return found

@@ -12,7 +12,9 @@ from halnet.audit.acquisition import Acquisition, Rejected
 from halnet.audit.age_checks import ChildSafety, LegalAge
 from halnet.audit.comparison import Comparison
 from halnet.audit.differences import Difference
+from halnet.audit.error_sizes import ErrorSize
 from halnet.audit.photo_table import PhotoTable
+from halnet.audit.refusals import Refusals
 from halnet.audit.reliability import ReliabilityBin
 from halnet.audit.schema import about
 from halnet.audit.steadiness import Steadiness
@@ -34,11 +36,13 @@ class AuditReport:
 
     subject: Subject
     accuracy: tuple[SliceAccuracy, ...]
+    error_sizes: tuple[ErrorSize, ...]
     checks: tuple[LegalAge, ...]
     child_safety: tuple[ChildSafety, ...]
     reliability: tuple[ReliabilityBin, ...]
     steadiness: Steadiness
     differences: tuple[Difference, ...]
+    refusals: Refusals
     acquisition: tuple[Acquisition, ...]
     rejected: tuple[Rejected, ...]
     warnings: tuple[str, ...] = field(metadata=about("Sentences that a reader must not miss."))
@@ -55,8 +59,20 @@ class AuditReport:
         return json.dumps(to_values(self)) + "\n"
 
 
-def read_report(path: Path) -> AuditReport:
-    """Read a report from a JSON file.
+@dataclass(frozen=True)
+class EarlierReport:
+    """What a comparison needs of an earlier report.
+
+    The other parts are measured again from the photos, so that the parts of a report may change
+    from one version of halnet to the next.
+    """
+
+    subject: Subject
+    photos: PhotoTable
+
+
+def read_earlier(path: Path) -> EarlierReport:
+    """Read an earlier report from its JSON file.
 
     Raises ConfigError if there is no such file, if it is damaged or another file, and if a newer
     version of halnet wrote it in a format that this one does not know.
@@ -69,7 +85,7 @@ def read_report(path: Path) -> AuditReport:
         raise ConfigError(f"{path}: expected an age check report, found {what}; {cure}")
     check_format(path, values.get("format"), FORMAT)
     try:
-        report = from_values(AuditReport, values)
+        report = from_values(EarlierReport, values)
         report.photos.to_predictions()
     except (ValueError, ConfigError) as error:
         raise ConfigError(

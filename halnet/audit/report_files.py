@@ -26,8 +26,9 @@ def write_report(folder: Path, report: AuditReport) -> None:
     Raises what `check_report_folder` raises.
     """
     check_report_folder(folder)
+    sections = find_sections(report)
     texts = {
-        PAGE_FILE: render_page(TITLE, describe_report(report), find_sections(report)),
+        PAGE_FILE: render_page(TITLE, describe_report(report), sections, contents=True),
         JSON_FILE: report.to_json(),
     }
     write_report_files(folder, texts)

@@ -1,5 +1,7 @@
 """Words of a report: how its rates, means and counts read."""
 
+import math
+
 from halnet.audit.figures import StatedMean, StatedRate
 from halnet.evaluation.rates import TOO_FEW
 
@@ -9,15 +11,34 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def _bound_text(share: float, up: bool) -> str:
+    """Return a bound in percent, rounded to the safe side: up for a largest share, or down."""
+    digits = 1 if 0.001 <= share <= 0.999 else 3
+    rounded = (math.ceil if up else math.floor)(round(share * 10 ** (digits + 2), 6))
+    return f"{rounded / 10**digits:.{digits}f} %"
+
+
 def rate_text(rate: StatedRate | None) -> str:
     """Return a rate with its interval; if nothing or everything was seen, with its bound."""
     if rate is None or rate.share is None or rate.low is None or rate.high is None:
         return TOO_FEW
     if rate.bound is not None and not rate.hits:
-        return f"none of {rate.count} (at most {percent(rate.bound)})"
+        return f"none of {rate.count:,} (at most {_bound_text(rate.bound, up=True)})"
     if rate.bound is not None:
-        return f"all of {rate.count} (at least {percent(rate.bound)})"
+        return f"all of {rate.count:,} (at least {_bound_text(rate.bound, up=False)})"
     return f"{percent(rate.share)} ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
+
+
+def rate_of(rate: StatedRate, photos: str) -> str:
+    """Return a rate as part of a sentence, with its number of photos; `photos` says of whom.
+
+    It reads "2.8 % (1.6 to 4.4) of 614 photos of adults", or "none of 614 photos of adults (at most
+    0.5 %)".
+    """
+    text = rate_text(rate)
+    if rate.bound is None:
+        return f"{text} of {rate.count:,} {photos}"
+    return text.replace(" (", f" {photos} (")
 
 
 def mean_text(mean: StatedMean) -> str:

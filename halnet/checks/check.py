@@ -5,8 +5,6 @@ A check never says that a person is a minor. It says that the person looks clear
 judged ("no_result").
 """
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -16,14 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from halnet.ages import LEVEL, mean_and_stddev
-from halnet.checks.policy import CheckPolicy
-from halnet.checks.quality import Quality, measure_quality
+from halnet.ages import LEVEL
+from halnet.checks.policy import MAX_SEVERAL, MAX_SPREAD, MIN_USABLE, CheckPolicy
 from halnet.checks.reasons import REASONS, Finding, find_reasons
+from halnet.checks.tally import Tally
 from halnet.errors import ConfigError
 from halnet.faces.photo_view import PhotoView
+from halnet.faces.quality import Quality
 from halnet.photos.images import Image
-from halnet.results import Face
+from halnet.results import Face, finite_numbers
 from halnet.runtimes.base import RuntimeSpec
 
 FORMAT = 1  # version of the audit record
@@ -31,6 +30,7 @@ DIGITS = 2  # of a predicted age that is compared with the challenge age, as of 
 NO_FACE = "no face"
 SEVERAL_FACES = "several faces"
 NOT_LIVE = "not live"  # the liveness check does not confirm a living person
+PROBLEM_SEPARATOR = ", "  # between several findings of one photo
 SENTENCES = {
     NO_FACE: "No face was found.",
     SEVERAL_FACES: "Several faces were found, and a check is of one person alone.",
@@ -71,7 +71,7 @@ class AgeCheck:
 
     Without a result, `age`, `interval` and `probability` are None. `quality` is None if no photo
     shows exactly one face. With several photos, it has the mean of each number over the photos that
-    were used, or over those with exactly one face if none was used.
+    can be used, or over those with exactly one face if none can.
     """
 
     outcome: CheckOutcome
@@ -83,16 +83,21 @@ class AgeCheck:
     level: float = LEVEL  # of the interval
     probability: float | None = None  # calibrated, of the legal age or more, 0 to 1
     quality: Quality | None = None
-    findings: tuple[Finding, ...] = ()  # of the photos that were not used; the first of each name
-    liveness: bool | Literal["not run"] = "not run"  # the answer for all photos that were used
-    photos: int = 0  # number of photos that were used
-    unused: tuple[tuple[str, int], ...] = ()  # why others were not used, and how many of them
+    findings: tuple[Finding, ...] = ()  # of photos that cannot be used; the first of each name
+    liveness: bool | Literal["not run"] = "not run"  # the answer for all photos that can be used
+    photos: int = 0  # number of photos, or frames of a video, that can be used
+    unused: tuple[tuple[str, int], ...] = ()  # why others cannot, and how many of them
     time: datetime = field(default_factory=lambda: datetime.now(UTC))  # in UTC
 
     @property
     def passed(self) -> bool:
         """Whether the person passes."""
         return self.outcome is CheckOutcome.PASS
+
+    @property
+    def total(self) -> int:
+        """The number of photos and frames, with those that cannot be used."""
+        return self.photos + sum(count for _, count in self.unused)
 
     def to_dict(self) -> dict[str, Any]:
         """Return an audit record for JSON. It holds no picture and no landmarks."""
@@ -105,7 +110,7 @@ class AgeCheck:
             "interval": self.interval and [round(end, DIGITS) for end in self.interval],
             "level": self.level,
             "probability": None if self.probability is None else round(self.probability, 4),
-            "quality": None if self.quality is None else _finite(self.quality.to_dict()),
+            "quality": None if self.quality is None else finite_numbers(self.quality.to_dict()),
             "findings": [found.to_dict() for found in self.findings],
             "liveness": self.liveness,
             "photos": self.photos,
@@ -113,21 +118,6 @@ class AgeCheck:
             "policy": self.policy.to_dict(),
             "model": self.model.to_dict(),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class _JudgedPhoto:
-    """What was found in one photo."""
-
-    face: Face | None = None  # None: no face, or several
-    quality: Quality | None = None  # of this face
-    findings: tuple[Finding, ...] = ()
-    problems: tuple[str, ...] = ()  # why the photo cannot be used, keys of SENTENCES
-
-    @property
-    def problem(self) -> str:
-        """All problems, by which photos are counted; "" if the photo can be used."""
-        return ", ".join(self.problems)
 
 
 def check_faces(
@@ -138,63 +128,74 @@ def check_faces(
 ) -> AgeCheck:
     """Return the result of an age check of one person.
 
-    `photos` are photos of the person, each with all faces in it; `spec` is that of the runtime that
-    predicted their ages. A photo is used if it shows exactly one face and this face has no quality
-    finding (see `halnet.checks.reasons`). The age distributions of the photos that are used are
-    averaged, all with the same weight. Whether all photos show the same person is not checked.
+    `photos` are photos of the person, or frames of a video, each with all faces in it. The faces
+    have their `quality`. `spec` is that of the runtime that predicted their ages.
+
+    A photo can be used if it shows exactly one face and this face has no quality finding (see
+    `halnet.checks.reasons`). The age distributions of these photos are averaged, all with the same
+    weight. There is no result if fewer than half of the photos that show a face can be used, or if
+    more than a tenth of them show several faces (`MIN_USABLE` and `MAX_SEVERAL`). Photos without a
+    face do not count: the person may not be there yet. There is no result either if the ages differ
+    more than those of one person do (`MAX_SPREAD`). Two people of a similar age are not told apart.
 
     `liveness` is called with each photo that can be used. If it returns False once, the check ends
     without a result, because a person who holds a picture into the camera does so in some photos
     only.
 
-    Raises ConfigError if there are no photos, or if `liveness` is not callable or returns something
-    else than True or False.
+    Raises ConfigError if there are no photos, if a face has no `quality`, or if `liveness` is not
+    callable or returns something else than True or False.
     """
     if not (liveness is None or callable(liveness)):
         raise ConfigError(
             "liveness: expected a callable that takes a photo and returns True or False, found "
             f"{type(liveness).__name__}"
         )
-    judged: list[_JudgedPhoto] = []
+    tally, last = Tally(), ""
     for view, faces in photos:
-        judged.append(_judge(view, faces, liveness))
-        if judged[-1].problem == NOT_LIVE:
+        last = _add(tally, view, faces, liveness)
+        if last == NOT_LIVE:
             break
-    if not judged:
+    if not tally.total:
         raise ConfigError("photos: expected at least one photo of the person, found none")
-    used = [photo for photo in judged if not photo.problem]
-    unused = [photo for photo in judged if photo.problem]
-    common = AgeCheck(
+    check = AgeCheck(
         CheckOutcome.NO_RESULT,
-        _explain(unused),
+        _describe(NOT_LIVE) if last == NOT_LIVE else _explain(tally),
         policy,
         _find_model(spec),
-        quality=_mean_quality(used or judged),
-        findings=_first_findings(unused),
-        unused=tuple(Counter(photo.problem for photo in unused).items()),
+        quality=tally.quality,
+        findings=tuple(tally.findings.values()),
+        photos=tally.used,
+        unused=tuple(tally.problems.items()),
     )
-    if unused and unused[-1].problem == NOT_LIVE:
-        return replace(common, liveness=False)
-    if not used:
-        return common
-    return _compare(
-        replace(common, photos=len(used), liveness="not run" if liveness is None else True),
-        [photo.face for photo in used if photo.face is not None],
-    )
+    if last == NOT_LIVE:
+        return replace(check, liveness=False)
+    if tally.used and liveness is not None:
+        check = replace(check, liveness=True)
+    face = tally.face
+    return check if check.reason or face is None else _compare(check, face)
 
 
-def _judge(view: PhotoView, faces: Sequence[Face], liveness: Liveness | None) -> _JudgedPhoto:
-    """Return what was found in one photo."""
+def _add(tally: Tally, view: PhotoView, faces: Sequence[Face], liveness: Liveness | None) -> str:
+    """Add a photo to the tally, and return why it cannot be used; "" if it can."""
     if len(faces) != 1:
-        return _JudgedPhoto(problems=(SEVERAL_FACES if faces else NO_FACE,))
+        problem = SEVERAL_FACES if faces else NO_FACE
+        tally.add_without(problem)
+        return problem
     (face,) = faces
-    crop = view.crops([face.landmarks])[0]
-    quality = measure_quality(crop, face.landmarks, view.size, face.score)
-    findings = tuple(find_reasons(quality, face))
-    problems = tuple(found.name for found in findings)
+    if face.quality is None:
+        raise ConfigError(
+            "faces of a check: expected faces with their quality, found one without; predict them "
+            "with Predictor(quality=True)"
+        )
+    findings = find_reasons(face.quality, face)
+    problem = PROBLEM_SEPARATOR.join(found.name for found in findings)
     if not findings and liveness is not None and not _ask(liveness, view.image()):
-        problems = (NOT_LIVE,)
-    return _JudgedPhoto(face, quality, findings, problems)
+        problem = NOT_LIVE
+    if problem:
+        tally.add_unusable(problem, face.quality, findings)
+    else:
+        tally.add_usable(face, face.quality)
+    return problem
 
 
 def _ask(liveness: Liveness, photo: Image) -> bool:
@@ -211,40 +212,43 @@ def _ask(liveness: Liveness, photo: Image) -> bool:
     return bool(answer)
 
 
-def _explain(unused: Sequence[_JudgedPhoto]) -> str:
-    """Return why there is no result, for the photos that cannot be used."""
-    if not unused:
-        return ""
-    last = unused[-1]
-    if len(unused) == 1 or last.problem == NOT_LIVE:
-        return " ".join(SENTENCES[problem] for problem in last.problems)
-    counts = Counter(photo.problem for photo in unused)
-    text = "; ".join(f"{problem}: {count}" for problem, count in counts.items())
-    return f"None of {len(unused)} photos can be used ({text})."
+def _explain(tally: Tally) -> str:
+    """Return why there is no result; "" if there is one."""
+    if tally.total == 1:
+        return "".join(map(_describe, tally.problems))
+    if not tally.used:
+        counts = count_text(tally.problems.items())
+        return f"None of {tally.total} photos can be used ({counts})."
+    shown = tally.total - tally.problems[NO_FACE]
+    several = tally.problems[SEVERAL_FACES]
+    if several > MAX_SEVERAL * shown:
+        return (
+            f"Several faces were found in {several} of the {shown} photos with a face. A check is "
+            f"of one person alone, and at most {MAX_SEVERAL:.0%} of these photos may show others."
+        )
+    if tally.used < MIN_USABLE * shown:
+        others = (pair for pair in tally.problems.items() if pair[0] != NO_FACE)
+        return (
+            f"Only {tally.used} of the {shown} photos with a face can be used "
+            f"({count_text(others)}). A check needs {MIN_USABLE:.0%} of them."
+        )
+    if tally.spread > MAX_SPREAD:
+        return (
+            f"The ages of the {tally.used} photos differ too much: their standard deviation is "
+            f"{tally.spread:.1f} years, and at most {MAX_SPREAD:g} are expected of one person. "
+            "Perhaps the photos show different people."
+        )
+    return ""
 
 
-def _first_findings(photos: Sequence[_JudgedPhoto]) -> tuple[Finding, ...]:
-    """Return the first finding of each name."""
-    first: dict[str, Finding] = {}
-    for photo in photos:
-        for found in photo.findings:
-            first.setdefault(found.name, found)
-    return tuple(first.values())
+def _describe(problem: str) -> str:
+    """Return a problem in whole sentences."""
+    return " ".join(SENTENCES[name] for name in problem.split(PROBLEM_SEPARATOR))
 
 
-def _finite(numbers: dict[str, float]) -> dict[str, float | None]:
-    """Return numbers for JSON, which has no NaN and no infinity: None in place of them."""
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-
-
-def _mean_quality(photos: Sequence[_JudgedPhoto]) -> Quality | None:
-    """Return the mean of each number over the photos that have a quality; None if none has one."""
-    found = [photo.quality for photo in photos if photo.quality is not None]
-    if len(found) < 2:
-        return found[0] if found else None
-    names = [entry.name for entry in fields(found[0])]
-    means = {name: float(np.mean([getattr(part, name) for part in found])) for name in names}
-    return replace(found[0], **means)
+def count_text(counts: Iterable[tuple[str, int]]) -> str:
+    """Return problems with their numbers of photos, such as "no face: 2; blurred: 1"."""
+    return "; ".join(f"{problem}: {count}" for problem, count in counts)
 
 
 def _find_model(spec: RuntimeSpec) -> CheckedModel:
@@ -254,36 +258,27 @@ def _find_model(spec: RuntimeSpec) -> CheckedModel:
     )
 
 
-def _compare(common: AgeCheck, faces: Sequence[Face]) -> AgeCheck:
-    """Return the check with the age of these faces, and whether it reaches the challenge age."""
-    face, policy = _average(faces), common.policy
-    age = round(face.age, DIGITS)
+def _compare(check: AgeCheck, face: Face) -> AgeCheck:
+    """Return the check with the age of this face, and whether it reaches the challenge age."""
+    policy, age = check.policy, round(face.age, DIGITS)
     known = replace(
-        common,
+        check,
         age=age,
-        interval=face.interval(common.level),
+        interval=face.interval(check.level),
         probability=face.probability(at_least=policy.legal),
     )
     if age >= policy.challenge:
-        return replace(known, outcome=CheckOutcome.PASS, reason="")
-    return replace(
-        known,
-        outcome=CheckOutcome.REFER,
-        reason=f"The predicted age of {age:.{DIGITS}f} years does not reach the challenge age of "
-        f"{policy.challenge}: it is too close to the legal age of {policy.legal}, or below it. "
-        "Verify the age in another way.",
-    )
+        return replace(known, outcome=CheckOutcome.PASS)
+    return replace(known, outcome=CheckOutcome.REFER, reason=_explain_refer(known))
 
 
-def _average(faces: Sequence[Face]) -> Face:
-    """Return the first face with the mean of the age distributions of all faces."""
-    if len(faces) == 1:
-        return faces[0]
-    mean = np.asarray([face.probabilities for face in faces], np.float64).mean(0, keepdims=True)
-    age, stddev = mean_and_stddev(mean)
-    return replace(
-        faces[0],
-        age=float(age[0]),
-        stddev=float(stddev[0]),
-        probabilities=mean[0].astype(np.float32),
+def _explain_refer(check: AgeCheck) -> str:
+    """Return why a person is referred. A person is never said to be a minor."""
+    policy = check.policy
+    reason = (
+        f"The predicted age of {check.age:.{DIGITS}f} years does not reach the challenge age of "
+        f"{policy.challenge}. Verify the age in another way."
     )
+    if check.probability is not None and check.probability > 0.5:
+        return f"The person is probably {policy.legal} or older, but this is not certain. {reason}"
+    return reason

@@ -11,6 +11,13 @@ from halnet.errors import ConfigError
 # Years from the legal age to the default challenge age, as in the retail policy "Challenge 25".
 MARGIN = 7
 
+# For several photos, or the frames of a video. There is no result if
+MIN_USABLE = 0.5  # a smaller share of the photos with a face can be used,
+MAX_SEVERAL = 0.1  # a larger share of the photos with a face show several faces, or
+# the ages of the photos that can be used have a larger standard deviation, in years. Fewer than 1 %
+# of people exceed it with strong changes of one photo (halnet.benchmarks.studies.several_photos).
+MAX_SPREAD = 7.0
+
 
 @dataclass(frozen=True)
 class CheckPolicy:
@@ -43,6 +50,9 @@ class CheckPolicy:
             "challenge": self.challenge,
             "max_risk": self.max_risk,
             "risk": None if self.risk is None else self.risk.to_dict(),
+            "min_usable": MIN_USABLE,
+            "max_several": MAX_SEVERAL,
+            "max_spread": MAX_SPREAD,
         }
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from halnet.checks.quality import Quality
+from halnet.faces.quality import Quality
 from halnet.results import Face
 
 
@@ -119,7 +119,7 @@ REASONS: tuple[Reason, ...] = (
 def find_reasons(quality: Quality, face: Face) -> tuple[Finding, ...]:
     """Return why a face is not judged, in the order of `REASONS`; empty if there is no reason.
 
-    `quality` has the numbers of this face (see `halnet.checks.quality.measure_quality`). Raises
+    `quality` has the numbers of this face (see `halnet.faces.quality.measure_quality`). Raises
     ConfigError if the model of the face is not calibrated for intervals of 90 %.
     """
     found = (reason.find(quality, face) for reason in REASONS)

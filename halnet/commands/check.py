@@ -1,24 +1,23 @@
 """`halnet check`."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from halnet.ages import LEGAL_AGE
-from halnet.batches import STDIN, open_video
-from halnet.checks.check import AgeCheck, CheckOutcome
+from halnet.batches import STDIN
+from halnet.checks.check import AgeCheck, CheckOutcome, count_text
 from halnet.checks.policy import MARGIN
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
 from halnet.errors import ConfigError
 from halnet.faces.photo_view import PhotoView
-from halnet.photos.images import MAX_BYTES, Image
+from halnet.photos.images import MAX_BYTES
 from halnet.photos.photo_files import read_stdin
 from halnet.predictor import Predictor
 from halnet.result_files import percent_text
 from halnet.runtimes.base import RuntimeOptions
-from halnet.videos.video import display_name, is_live, is_video
 
 STATUS = {CheckOutcome.PASS: 0, CheckOutcome.REFER: 1, CheckOutcome.NO_RESULT: 3}
 
@@ -81,19 +80,16 @@ def command(
     face or several, or if the quality of the face is too low.
 
     Several photos are of one person, and so are the frames of a video file. Their ages are averaged
-    over the photos that can be used. That they show the same person is not checked, and neither is
-    that this person was in front of the camera: a picture of an adult passes, unless a presentation
+    over the photos that can be used. There is no result if fewer than half of the photos with a
+    face can be used, if more than a tenth of them show several faces, or if the ages differ more
+    than those of one person do. Two people of a similar age are not told apart. Whether the person
+    was in front of the camera is not checked: a picture of an adult passes, unless a presentation
     attack detector of yours refuses it (see Predictor.check in Python).
 
     The exit status is 0 if the person passes, 1 if the person is referred, 3 if there is no result,
     and 2 for wrong use or a photo that cannot be read.
     """
-    for name in photos:
-        if is_live(name):
-            raise ConfigError(
-                f"{display_name(name)}: a check takes photos and video files, found a live source; "
-                "record it into a file first"
-            )
+    named = _read_stdin(photos)
     with Predictor(
         model,
         runtime=options.runtime,
@@ -103,23 +99,26 @@ def command(
         min_face=min_face,
     ) as predictor:
         result = predictor.check(
-            _open_photos(photos, every), legal=legal, challenge=challenge, max_risk=max_risk
+            named, legal=legal, challenge=challenge, max_risk=max_risk, every=every
         )
     click.echo(json.dumps(result.to_dict()) if as_json else describe_check(result))
     return STATUS[result.outcome]
 
 
-def _open_photos(names: Sequence[str], every: float) -> Generator[Path | PhotoView | Image]:
-    """Yield each photo, and each frame of a video. Raises ImageError if one cannot be read."""
-    for name in names:
-        if is_video(name):
-            with open_video(name, every) as video:
-                for frame in video:
-                    yield frame.image
-        elif Path(name) == STDIN:
-            yield PhotoView(read_stdin(MAX_BYTES + 1), name="standard input")
-        else:
-            yield Path(name)
+def _read_stdin(names: Sequence[str]) -> list[str | PhotoView]:
+    """Return the names, with the photo on standard input in place of "-".
+
+    Raises ConfigError if it is named twice, and ImageError if it cannot be read.
+    """
+    if sum(Path(name) == STDIN for name in names) > 1:
+        raise ConfigError(
+            '"-": expected one photo from standard input, found that it is named twice; name it '
+            "once"
+        )
+    return [
+        PhotoView(read_stdin(MAX_BYTES + 1), "standard input") if Path(name) == STDIN else name
+        for name in names
+    ]
 
 
 def describe_check(check: AgeCheck) -> str:
@@ -133,4 +132,9 @@ def describe_check(check: AgeCheck) -> str:
         f"{check.policy.legal} or older: {percent_text(check.probability)}, "
         f"challenge age {check.policy.challenge}"
     )
-    return f"{text}. {check.reason}" if check.reason else text
+    counts = ""
+    if check.total > 1:
+        why = f" ({count_text(check.unused)})" if check.unused else ""
+        counts = f"{check.photos} of {check.total} photos were used{why}."
+    after = " ".join(filter(None, (check.reason, counts)))
+    return f"{text}. {after}" if after else text

@@ -72,6 +72,12 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "as that or older. Name several ages by repeating the option.",
 )
 @click.option(
+    "--quality",
+    is_flag=True,
+    help="Add to each face of --json, --csv and --jsonl the numbers that say how well its age can "
+    "be judged, such as its sharpness.",
+)
+@click.option(
     "--every",
     type=FiniteRange(0),
     default=PredictConfig.every,
@@ -126,6 +132,7 @@ def command(
     min_face: float,
     level: float,
     at_least: tuple[int, ...],
+    quality: bool,
     every: float,
     smooth: float,
     seconds: float | None,
@@ -162,6 +169,7 @@ def command(
         detector=detector,
         min_face=min_face,
         selection=selection,
+        quality=quality,
         every=every,
         smooth=smooth,
         seconds=seconds,
@@ -174,6 +182,8 @@ def command(
     if as_json and (is_stdout(csv) or is_stdout(jsonl)):
         raise click.UsageError("--json prints to standard output; name a file for the results")
     prints_faces = not as_json and csv is None and jsonl is None
+    if quality and prints_faces:
+        raise click.UsageError("--quality adds numbers to --json, --csv and --jsonl; name one")
     printer = _JsonPrinter(selection) if as_json else _LinePrinter(selection, prints_faces)
     with interrupted_by_sigterm(), printer:
         outcome = run_prediction(

@@ -7,7 +7,7 @@ import click
 
 from halnet.artifact import CHECKPOINTS
 from halnet.audit.measure import make_report
-from halnet.audit.report import read_report
+from halnet.audit.report import read_earlier
 from halnet.audit.report_files import FILES, check_report_folder, write_report
 from halnet.commands.options import detector_option, join_names, runtime_options, split_option
 from halnet.commands.output import progress
@@ -31,8 +31,8 @@ from halnet.runtimes.base import RuntimeOptions
     type=Path,
     multiple=True,
     help="Folder of the original dataset. Start from its photos, with face detection, instead of "
-    "the prepared crops, and report how often no face is found. With several datasets, repeat the "
-    "option in the order of --data.",
+    "the prepared crops, and report how often no face or several are found. With several datasets, "
+    "repeat the option in the order of --data.",
 )
 @click.option(
     "--limit",
@@ -79,13 +79,13 @@ def command(
     of which halnet/audit/report.schema.json is the JSON Schema. It states what was tested; the
     errors and intervals by age, sex, dataset and group; whom checks at 13, 16, 18 and 21 years let
     through and refer, by challenge age and single year of age; whether stated probabilities come
-    true; differences between groups; and in how many photos no face was found.
+    true; differences between groups; and how often a check gives no result, why and for whom.
 
     Every figure has its 95 % interval. Nothing is stated for groups with few photos. The page
-    begins with what a reader can and cannot conclude. The photos are chosen as in halnet evaluate.
+    begins with what was not tested. The photos are chosen as in halnet evaluate.
     """
     check_report_folder(out)
-    earlier = read_report(against) if against else None
+    earlier = read_earlier(against) if against else None
     config = EvaluateConfig(data, model, split, photos, limit, False, options, detector, checkpoint)
     with progress("faces") as on_progress:
         report = make_report(config, _command_line(config, out, against), earlier, on_progress)

@@ -10,7 +10,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from halnet.ages import LEVEL
-from halnet.demo import batch, compare, live, photo
+from halnet.demo import batch, check, compare, live, photo
 from halnet.demo.models import Choice, find_choices
 from halnet.demo.server import DemoConfig
 from halnet.demo.settings import Settings
@@ -21,6 +21,7 @@ MODES: dict[str, Callable[[Settings], None]] = {
     "Photo": photo.show,
     "Batch": batch.show,
     "Live video": live.show,
+    "Check": check.show,
     "Compare": compare.show,
 }
 
@@ -40,7 +41,9 @@ def main() -> None:
         )
         return
     with st.sidebar:
-        settings = Settings(config, tuple(choices), _ask_choice(choices), _ask_level())
+        choice = _ask_choice(choices)
+        level = _ask_level(disabled=MODES[mode] is check.show)
+        settings = Settings(config, tuple(choices), choice, level)
         st.caption(_privacy_note(config))
     MODES[mode](settings)
 
@@ -63,7 +66,7 @@ def _ask_choice(choices: list[Choice]) -> Choice:
     return next((choice for choice in matching if choice.runtime == runtime), matching[0])
 
 
-def _ask_level() -> float:
+def _ask_level(disabled: bool) -> float:
     percent = st.slider(
         "Interval coverage, %",
         min_value=50,
@@ -71,7 +74,9 @@ def _ask_level() -> float:
         value=round(100 * LEVEL),
         step=5,
         help="The percentage of faces whose true age lies inside the interval. It applies to "
-        "faces like those that the model was calibrated on.",
+        "faces like those that the model was calibrated on. A check always has the "
+        f"{LEVEL:.0%} interval.",
+        disabled=disabled,
     )
     return percent / 100
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from halnet.demo.server import DemoConfig
+from halnet.demo.widgets import show_error
 from halnet.errors import HalnetError
 from halnet.faces.upright import UprightDetector, open_detector
 from halnet.predictor import Predictor
@@ -78,5 +79,5 @@ def open_or_report(choice: Choice, config: DemoConfig) -> Predictor | None:
     try:
         return open_predictor(choice, config)
     except HalnetError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return None

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from halnet.drawing import draw_faces
-from halnet.errors import ImageError
+from halnet.errors import HalnetError, ImageError
 from halnet.faces.photo_view import PhotoView
 from halnet.photos.images import SUFFIXES, Image
 from halnet.results import Face
@@ -43,8 +43,13 @@ def ask_photo(key: str, label: str) -> PhotoView | None:
         view.image()  # which is an error if the photo is damaged
         return view
     except ImageError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return None
+
+
+def show_error(error: HalnetError) -> None:
+    """Show the message of an error."""
+    st.error(str(error), icon=":material/error:")
 
 
 def draw_photo(image: Image, faces: list[Face], level: float) -> Image:

@@ -179,7 +179,7 @@ def _draw_bars(axes: Any, figure: Figure) -> None:
         )
         axes.bar_label(
             drawn,
-            [format_cell(value) for value in series.values],
+            [format_cell(value, figure.digits) for value in series.values],
             padding=3,
             fontsize=FONT_SIZE - 1,
         )
@@ -198,7 +198,7 @@ def _draw_stacks(axes: Any, figure: Figure) -> None:
         ends = [end + value for end, value in zip(ends, series.values, strict=True)]
     axes.bar_label(
         axes.containers[-1],
-        [format_cell(end) for end in ends],
+        [format_cell(end, figure.digits) for end in ends],
         padding=3,
         fontsize=FONT_SIZE - 1,
     )

@@ -18,6 +18,7 @@ def render_markdown(title: str, intro: str, sections: Sequence[Section]) -> str:
         parts.append(f"## {section.title}")
         parts += [f"**Warning:** {warning}" for warning in section.warnings]
         parts += section.text
+        parts.append("\n".join(f"- **{name}:** {text}" for name, text in section.points))
         for table in section.tables:
             parts += [f"**{table.title}**"] if table.title else []
             parts.append(markdown_table(table.columns, table.texts))

@@ -22,8 +22,11 @@ def check_libraries() -> tuple[Any, Any]:
     return import_library("jinja2", WHAT, "report"), import_library("markupsafe", WHAT, "report")
 
 
-def render_page(title: str, intro: str, sections: Sequence[Section]) -> str:
+def render_page(title: str, intro: str, sections: Sequence[Section], contents: bool = False) -> str:
     """Return a report as the text of an HTML page.
+
+    With `contents`, the first section is a summary, whose figures stand beside its text on a wide
+    screen. A list of all other sections follows it, with links to them.
 
     Every text is escaped, so that a name such as "<b>" is shown as it is. The page has colours for
     light and dark, fits phones and paper, and forbids itself every request.
@@ -42,6 +45,7 @@ def render_page(title: str, intro: str, sections: Sequence[Section]) -> str:
         title=title,
         intro=intro,
         sections=sections,
+        contents=contents,
         css=markupsafe.Markup((folder / "page.css").read_text(encoding="utf-8")),
         draw=draw,
         align=_align,

@@ -70,6 +70,7 @@ class Figure:
     series: tuple[Series, ...]
     x_label: str = ""  # of points and lines
     categories: tuple[str, ...] = ()  # of bars and stacks: a name for each of the values
+    digits: int = DIGITS  # that count, of the values that stand at bars and stacks
 
     def __post_init__(self) -> None:
         by_category = self.kind in (FigureKind.BARS, FigureKind.STACKS)
@@ -84,13 +85,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report: a title, paragraphs, then figures, then tables."""
+    """One part of a report: a title, paragraphs, a list, then figures, then tables."""
 
     title: str
     text: tuple[str, ...] = ()  # paragraphs
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     warnings: tuple[str, ...] = ()  # sentences that a reader must not miss
+    points: tuple[tuple[str, str], ...] = ()  # items of the list: what it is about, and a text
 
 
 def format_cell(cell: Cell, digits: int = DIGITS) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from halnet.audit.difference_section import difference_section
 from halnet.audit.differences import find_differences
 from halnet.evaluation.predictions import Predictions
 
@@ -38,5 +39,33 @@ def test_a_group_with_larger_errors(make_predictions: MakePredictions) -> None:
     assert row.p < row.p_adjusted
 
 
+def test_faces_without_a_result(make_predictions: MakePredictions) -> None:
+    """40 % of one sex are refused, 5 % of the other; photos that are not known do not count."""
+    sex = ["female"] * 100 + ["male"] * 100
+    predictions = make_predictions([30] * 200, [31.0] * 200, sex=sex)
+    refused = np.array([True] * 40 + [False] * 60 + [True] * 5 + [False] * 95)
+    known = np.ones(200, bool)
+    known[[199, 198]] = False
+    found = {row.measure: row for row in find_differences(predictions, refused, known)}
+    row = found["faces without a result"]
+    assert (row.lowest, row.highest, row.highest_value) == ("male", "female", 0.4)
+    assert (row.lowest_value, row.lowest_photos) == (pytest.approx(5 / 98), 98)
+    assert row.is_shown
+    names = {row.measure for row in find_differences(predictions)}
+    assert "faces without a result" not in names
+
+
 def test_one_group_is_not_compared(make_predictions: MakePredictions) -> None:
     assert find_differences(make_predictions([30] * 40, [31.0] * 40, sex=["male"] * 40)) == ()
+
+
+def test_groups_that_are_left_out_are_named_together(make_predictions: MakePredictions) -> None:
+    group = ("a",) * 20 + ("b",) * 20 + ("c", "d")
+    predictions = make_predictions([30] * 42, [31.0] * 42, groups={"camera": group})
+    text = difference_section(find_differences(predictions)).text
+    assert text[0] == "No difference is more than chance."
+    assert text[-1] == (
+        "By camera, left out because of too few photos: c and d, in mean absolute error, years; "
+        "true ages outside the 90 % interval; adults referred at challenge age 25."
+    )
+    assert len(text) == 3

@@ -10,12 +10,20 @@ import pytest
 
 from halnet.age_calibration import AgeCalibration
 from halnet.artifact import Metadata
+from halnet.audit.judging import JudgedPhotos, judge_crops
 from halnet.audit.measure import make_report
-from halnet.audit.report import AuditReport, read_report
+from halnet.audit.report import AuditReport, EarlierReport, read_earlier
 from halnet.audit.sections import find_sections
-from halnet.datasets.prepared_dataset import REJECTS_FILE, SUMMARY_FILE, PreparedDataset
+from halnet.datasets.prepared_dataset import (
+    REJECTS_FILE,
+    SUMMARY_FILE,
+    OnProgress,
+    PreparedDataset,
+)
 from halnet.errors import ConfigError
-from halnet.evaluation.accuracy import EvaluateConfig
+from halnet.evaluation.accuracy import EvaluateConfig, OpenedModel
+from halnet.reporting.json_values import from_values
+from halnet.results import Outputs
 from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.fake import FakeRuntime
 
@@ -47,7 +55,21 @@ def test_the_figures_agree_with_the_photos(fake_report: AuditReport) -> None:
 def test_a_report_is_read_as_it_was_written(fake_report: AuditReport, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(fake_report.to_json())
-    assert read_report(path) == fake_report
+    assert from_values(AuditReport, json.loads(path.read_text())) == fake_report
+    assert read_earlier(path) == EarlierReport(fake_report.subject, fake_report.photos)
+
+
+def test_an_earlier_report_may_have_other_parts(fake_report: AuditReport, tmp_path: Path) -> None:
+    """A comparison needs what was tested, and the photos."""
+    values = json.loads(fake_report.to_json())
+    path = tmp_path / "report.json"
+    old = {name: values[name] for name in ("kind", "format", "subject", "photos")}
+    path.write_text(json.dumps({**old, "accuracy": "as an older version wrote it"}))
+    assert read_earlier(path).photos == fake_report.photos
+    for name in ("subject", "photos"):
+        path.write_text(json.dumps({key: part for key, part in old.items() if key != name}))
+        with pytest.raises(ConfigError, match=f"a damaged file .{name} is missing"):
+            read_earlier(path)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +86,22 @@ def test_files_of_another_kind(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_report(path)
+        read_earlier(path)
     with pytest.raises(ConfigError, match="no such file; name the file report.json"):
-        read_report(tmp_path / "nothing.json")
+        read_earlier(tmp_path / "nothing.json")
     with pytest.raises(ConfigError, match="expected an age check report"):
-        read_report(tmp_path)
+        read_earlier(tmp_path)
+
+
+def test_an_earlier_report_without_photos_is_damaged(
+    fake_report: AuditReport, tmp_path: Path
+) -> None:
+    values = json.loads(fake_report.to_json())
+    values["photos"] = {name: [] for name in values["photos"]} | {"groups": {}}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match="damaged file .predictions: expected at least one photo"):
+        read_earlier(path)
 
 
 def test_photos_of_different_numbers_are_damage(fake_report: AuditReport, tmp_path: Path) -> None:
@@ -77,14 +110,14 @@ def test_photos_of_different_numbers_are_damage(fake_report: AuditReport, tmp_pa
     path = tmp_path / "report.json"
     path.write_text(json.dumps(values))
     with pytest.raises(ConfigError, match="damaged file .photos: expected 240 values, found 239"):
-        read_report(path)
+        read_earlier(path)
 
 
 def test_without_minors_no_share_is_stated_and_the_page_says_so(
     make_prepared_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_prepared_folder(60, "old", first=20, shares="40/20/40")
-    monkeypatch.setattr("halnet.audit.measure._run", _only_adults(folder))
+    monkeypatch.setattr("halnet.audit.measure.judge_crops", _only(lambda age: age >= 18))
     report = make_report(
         EvaluateConfig((folder,), Path("fake"), options=FAKE), "halnet report", steady=2
     )
@@ -92,24 +125,46 @@ def test_without_minors_no_share_is_stated_and_the_page_says_so(
     assert checks.below == 0
     assert {row.let_through.share for row in checks.challenges} == {None}
     first = find_sections(report)[0]
-    text = "There are no photos of people under 18, and a rate needs at least 20"
+    text = "A rate needs at least 20 photos, and there are fewer of people under 13 (none), under"
     assert any(warning.startswith(text) for warning in first.warnings)
-    assert any("photos of people on one of the two sides of 18" in line for line in first.text)
+    points = dict(first.points)
+    assert "there are fewer than 20 photos of people under 18" in points["Age check at 18"]
     assert "0 of 0" not in str(find_sections(report))
 
 
-def _only_adults(folder: Path) -> Callable[..., object]:
-    from halnet.audit import measure
+def test_without_adults_no_share_is_stated_and_the_page_says_so(
+    make_prepared_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_prepared_folder(400, "young", shares="40/20/40")
+    monkeypatch.setattr("halnet.audit.measure.judge_crops", _only(lambda age: age < 18))
+    report = make_report(
+        EvaluateConfig((folder,), Path("fake"), options=FAKE), "halnet report", steady=2
+    )
+    checks = next(part for part in report.checks if part.legal == 18)
+    assert checks.of_age == 0
+    assert {row.referred.share for row in checks.challenges} == {None}
+    first = find_sections(report)[0]
+    text = "aged 18 or more (none) and aged 21 or more (none). This report does not say how many"
+    assert any(text in warning for warning in first.warnings)
+    assert "For adults, there are fewer than 20" in dict(first.points)["Age check at 18"]
 
-    run = measure._run
 
-    def adults(opened: object, config: object, on_progress: object) -> object:
-        records, outputs, missed = run(opened, config, on_progress)  # type: ignore[arg-type]
-        own = [i for i, record in enumerate(records) if record.age_low >= 18]
-        part = type(outputs)(outputs.age[own], outputs.stddev[own], outputs.probabilities[own])
-        return [records[i] for i in own], part, missed
+def _only(is_chosen: Callable[[int], bool]) -> Callable[..., JudgedPhotos]:
+    """Return what judges the crops of the chosen ages alone."""
 
-    return adults
+    def judge(opened: OpenedModel, on_progress: OnProgress) -> JudgedPhotos:
+        judged = judge_crops(opened, on_progress)
+        own = [i for i, record in enumerate(judged.records) if is_chosen(record.age)]
+        outputs = judged.outputs
+        return JudgedPhotos(
+            tuple(judged.asked[i] for i in own),
+            tuple(judged.reasons[i] for i in own),
+            (True,) * len(own),
+            Outputs(outputs.age[own], outputs.stddev[own], outputs.probabilities[own]),
+            judged.looked_for,
+        )
+
+    return judge
 
 
 def test_a_model_without_errors_of_minors_is_named(fake_report: AuditReport) -> None:
@@ -130,7 +185,7 @@ def test_a_model_without_calibration_is_refused(
         self.spec = replace(self.spec, metadata=metadata)
 
     monkeypatch.setattr(FakeRuntime, "_open", without)
-    with pytest.raises(ConfigError, match="interval level 0.9: expected above 0 and at most 0.00"):
+    with pytest.raises(ConfigError, match="fake: expected a model that is calibrated for interv"):
         make_report(EvaluateConfig((fake_folder,), Path("fake"), options=FAKE), "", steady=2)
 
 

@@ -31,8 +31,8 @@ def test_the_page_has_the_figures_of_the_json_and_makes_no_request(
     text = f"{100 * rate['share']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
     assert text in page
     assert "too few" in page
-    assert page.index("Not tested:") < page.index("Age check at 18 years")
-    assert page.count("<svg") == 5, "errors, both errors at 16, 18 and 21, reliability"
+    assert page.index("Not tested:") < page.index("Accuracy:") < page.index("Model and run")
+    assert page.count("<svg") == 6, "bands, errors, both errors at 16, 18 and 21, reliability"
     assert values["subject"]["sets"][0]["split_sha256"][:16] in page
     write_report(tmp_path / "out", fake_report)  # over an earlier report
 

@@ -1,12 +1,13 @@
 """The JSON Schema in the package: it is that of the report, and it refuses what is wrong."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
 import pytest
 
+from halnet.audit.comparison import compare
 from halnet.audit.report import SCHEMA_FILE, SCHEMA_TITLE, AuditReport
 from halnet.audit.schema import about, build_schema
 
@@ -31,8 +32,13 @@ def test_the_file_is_that_of_the_report(schema: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_a_report_is_valid(schema: dict[str, Any], values: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(schema).validate(values)
+def test_a_report_is_valid(
+    schema: dict[str, Any], values: dict[str, Any], fake_report: AuditReport
+) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(values)
+    comparison = compare(fake_report.photos, fake_report.subject, fake_report.photos)
+    validator.validate(json.loads(replace(fake_report, comparison=comparison).to_json()))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,8 @@ def test_a_report_is_valid(schema: dict[str, Any], values: dict[str, Any]) -> No
     [
         (("kind",), "benchmark"),
         (("min_photos",), "20"),
+        (("refusals", "not_known"), -1),
+        (("error_sizes", 0, "everyone", "low"), 2),
         (("surprise",), 1),
         (("accuracy", 0, "coverage", "share"), 1.5),
         (("accuracy", 0, "labels"), "guessed"),

@@ -13,6 +13,7 @@ CALIBRATION = AgeCalibration(1.0, (1.0,))
 ERRORS = (*(((0.0,) * 20),) * 17, (*(0.0,) * 19, 8.5))
 METADATA = Metadata(CALIBRATION, minor_errors=ERRORS)
 BARE = Metadata(CALIBRATION)
+SEVERAL = {"min_usable": 0.5, "max_several": 0.1, "max_spread": 7.0}  # of several photos
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,11 @@ def test_the_risk_chooses_the_challenge_age() -> None:
             **{"legal": 18, "challenge": 26, "estimate": 0.0, "bound": 0.01487},
             **{"photos": 200, "effective_photos": 200},
         },
+        **SEVERAL,
     }
     assert make_policy(BARE, 18, 30).to_dict() == {
         **{"legal": 18, "challenge": 30, "max_risk": None, "risk": None},
+        **SEVERAL,
     }
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from halnet.ages import AgeCalibration
-from halnet.checks.quality import Quality
 from halnet.checks.reasons import REASONS, Finding, Reason, find_reasons
 from halnet.errors import ConfigError
 from halnet.faces.alignment import TEMPLATE
+from halnet.faces.quality import Quality
 from halnet.results import Face
 
 GOOD = Quality(

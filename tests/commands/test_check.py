@@ -31,10 +31,12 @@ def no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 AGES = r"(3[0-9]\.\d) years, 90% interval (2\d\.\d) to (4\d\.\d)"  # of the portrait
-REFERRED = (
-    r"\. The predicted age of 3\d\.\d\d years does not reach the challenge age of {}: it is too "
-    r"close to the legal age of {}, or below it\. Verify the age in another way\."
+SHORT = (
+    r"The predicted age of 3\d\.\d\d years does not reach the challenge age of {}\. "
+    r"Verify the age in another way\."
 )
+# the portrait is younger than 40, and older than 18
+REFERRED = rf"\. The person is probably {{}} or older, but this is not certain\. {SHORT}"
 
 
 @pytest.mark.parametrize(
@@ -42,10 +44,19 @@ REFERRED = (
     [
         (["a.jpg"], 0, f"pass: {AGES}, 18 or older: (above )?99 %, challenge age 25"),
         (["a.jpg", "--challenge", "30"], 0, f"pass: {AGES}, 18 or .*, challenge age 30"),
-        (["a.jpg", "--challenge", "40"], 1, f"refer: {AGES}.* age 40{REFERRED.format(40, 18)}"),
-        (["a.jpg", "--legal", "40"], 1, f"refer: {AGES}, 40 .* age 47{REFERRED.format(47, 40)}"),
+        (["a.jpg", "--challenge", "40"], 1, f"refer: {AGES}.* age 40{REFERRED.format(18, 40)}"),
+        (["a.jpg", "--legal", "45"], 1, rf"refer: {AGES}, 45 .* age 52\. {SHORT.format(52)}"),
         (["wall.png"], 3, r"no result: No face was found\."),
-        (["wall.png", "a.jpg"], 0, f"pass: {AGES}, 18 .*"),
+        (
+            ["wall.png", "a.jpg"],
+            0,
+            rf"pass: {AGES}, 18 .*, challenge age 25\. 1 of 2 photos were used \(no face: 1\)\.",
+        ),
+        (
+            ["a.jpg", "deep/b.JPG", "--challenge", "40"],
+            1,
+            rf"refer: {AGES}.* age 40{REFERRED.format(18, 40)} 2 of 2 photos were used\.",
+        ),
         (["wall.png", "wall.png"], 3, r"no result: None of 2 photos can be used \(no face: 2\)\."),
     ],
 )
@@ -63,6 +74,7 @@ def test_a_photo_that_cannot_be_read(name: str, halnet: Halnet, capsys: Capture)
     assert not out
     assert err.startswith(f"halnet: {name}: ")
     assert err.count("\n") == 1
+    assert ("found a folder" in err) == (name == "deep")
 
 
 def test_a_face_that_cannot_be_judged_has_no_result(
@@ -104,6 +116,8 @@ def test_the_frames_of_a_video_are_of_one_person(halnet: Halnet, capsys: Capture
     for index in range(6):
         writer.write(np.full_like(face, 128) if index == 2 else face)
     writer.release()
+    assert halnet("check", "film.avi") == 0
+    assert capsys.readouterr().out.endswith(". 5 of 6 photos were used (no face: 1).\n")
     assert halnet("check", "film.avi", "a.jpg", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["photos"], record["unused"]) == (6, {"no face": 1})
@@ -111,6 +125,9 @@ def test_the_frames_of_a_video_are_of_one_person(halnet: Halnet, capsys: Capture
     assert halnet("check", "film.avi", "--every", "0.2", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["photos"], record["unused"]) == (2, {"no face": 1})
+    assert halnet("check", "film.avi", "film.avi", "--json") == 0  # two videos of one person
+    record = json.loads(capsys.readouterr().out)
+    assert (record["photos"], record["unused"]) == (10, {"no face": 2})
 
 
 def test_a_photo_comes_from_standard_input(
@@ -122,6 +139,14 @@ def test_a_photo_comes_from_standard_input(
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"no photo")))
     assert halnet("check", "-") == 2
     assert capsys.readouterr().err.startswith("halnet: standard input: not a JPEG")
+
+
+def test_standard_input_and_files_are_of_one_person(
+    halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(PORTRAIT)))
+    assert halnet("check", "wall.png", "-", "a.jpg") == 0
+    assert ". 2 of 3 photos were used (no face: 1).\n" in capsys.readouterr().out
 
 
 def test_small_faces_can_be_left_out(halnet: Halnet, capsys: Capture) -> None:
@@ -146,6 +171,7 @@ def test_small_faces_can_be_left_out(halnet: Halnet, capsys: Capture) -> None:
         (["0"], "halnet: camera:0: a check takes photos and video files, found a live source"),
         (["rtsp://me:pw@host/a"], "halnet: rtsp://host/a: a check takes photos and video files"),
         (["none.mp4"], "halnet: none.mp4: "),
+        (["-", "a.jpg", "-"], 'halnet: "-": expected one photo from standard input, found that it'),
         (["a.jpg", "--model", "none.onnx"], "none.onnx: no such model file"),
         (["a.jpg", "--every", "-1"], "-1.0 is not in the range x>=0"),
     ],

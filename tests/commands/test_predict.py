@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -293,6 +294,29 @@ def test_probabilities_of_ages_are_in_every_output(halnet: Halnet, capsys: Captu
     assert "at_least" not in capsys.readouterr().out
 
 
+def test_quality_numbers_are_in_every_output_of_a_program(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("predict", "a.jpg", "wall.png", "--quality", "--json") == 1
+    (face,), nothing = (entry["faces"] for entry in json.loads(capsys.readouterr().out))
+    assert nothing == []
+    (left, right), quality = face["landmarks"][:2], face["quality"]
+    assert quality["eye_distance"] == pytest.approx(math.dist(left, right), abs=0.2)
+    assert quality["score"] == face["score"]
+    assert quality["inside"] == 1
+    assert 40 < quality["brightness"] < 220
+    files = ("--csv", "ages.csv", "--jsonl", "ages.jsonl")
+    assert halnet("predict", "a.jpg", "wall.png", "--quality", *files) == 1
+    row, bare = rows("ages.csv")
+    assert {name: float(row[f"quality_{name}"]) for name in quality} == quality
+    assert {bare[f"quality_{name}"] for name in quality} == {""}
+    entries = [json.loads(text) for text in Path("ages.jsonl").read_text().splitlines()]
+    assert entries[0]["faces"][0]["quality"] == quality
+    again = ("a.jpg", "--resume", *files)
+    assert halnet("predict", *again) == 2
+    assert "expected results without quality numbers" in capsys.readouterr().err
+    assert halnet("predict", "a.jpg", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["faces"][0]["quality"] is None
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     ("before", "after", "message"),
@@ -462,6 +486,7 @@ def test_a_live_source_prints_no_line_for_each_frame_and_is_resumed(
         (["a.jpg", "--draw", "."], "would overwrite another photo"),
         (["*.gif"], "*.gif: no photos match this pattern"),
         (["a.jpg", "--json", "--csv", "-"], "--json prints to standard output; name a file"),
+        (["a.jpg", "--quality"], "--quality adds numbers to --json, --csv and --jsonl; name one"),
         (["--from", "none.txt"], "File 'none.txt' does not exist."),
         ([], 'name photos, folders or videos, or "-" for standard input'),
     ],

@@ -4,7 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+from halnet.artifact import bundled
+from halnet.datasets.prepared_dataset import PreparedDataset
+from halnet.datasets.record import spread
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -55,6 +61,53 @@ def test_against_another_file(
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_against_a_report_of_the_benchmark(
+    folder: Path, tmp_path: Path, halnet: Halnet, capsys: Capture
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"kind": "halnet benchmark report", "format": 1}')
+    args = ("report", "fake", "--runtime", "fake", "--data", folder, "--out", tmp_path / "out")
+    assert halnet(*args, "--against", other) == 2
+    assert "found a file of the kind 'halnet benchmark report'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stored_face")
+def test_original_photos(folder: Path, tmp_path: Path, halnet: Halnet, capsys: Capture) -> None:
+    """The portrait stands for all photos but two, which show a wall."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    records = spread(PreparedDataset(folder).select("test"), 24)
+    portrait = bundled("portrait.jpg").read_bytes()
+    wall = cv2.imencode(".jpg", np.full((512, 512, 3), 128, np.uint8))[1].tobytes()
+    for i, record in enumerate(records):
+        (photos / record.source).write_bytes(wall if i in (3, 20) else portrait)
+    out = tmp_path / "out"
+    args = ("report", "fake", "--runtime", "fake", "--data", folder, "--limit", 24, "--out", out)
+    assert halnet(*args, "--photos", photos) == 0
+    values = json.loads((out / "report.json").read_text())
+    assert values["subject"]["from_photos"] is True
+    assert f"--photos {photos}" in values["subject"]["command"]
+    assert len(values["photos"]["id"]) == 22
+    assert len(set(values["photos"]["age"])) == 1, "each photo is the portrait, not the crop"
+    rates = {
+        row["reason"]: row["refused"]["hits"]
+        for row in values["refusals"]["rates"]
+        if row["kind"] == "all"
+    }
+    assert (rates["any reason"], rates["no face"], rates["several faces"]) == (2, 2, 0)
+    capsys.readouterr()
+
+    assert halnet(*args, "--photos", photos, "--photos", photos) == 2
+    assert "name --photos once for each --data" in capsys.readouterr().err
+    assert halnet(*args, "--photos", tmp_path) == 2
+    assert "expected the original photos of" in capsys.readouterr().err
+    for record in records:
+        (photos / record.source).write_bytes(wall)
+    assert halnet(*args, "--photos", photos) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "expected photos of faces, found no face in any of 24 photos" in error
 
 
 def test_a_folder_that_is_not_empty(

@@ -110,7 +110,7 @@ def test_a_photo_on_its_side(portrait_face: Face) -> None:
     assert float(app.metric[0].value) == pytest.approx(portrait_face.age, abs=2)
 
 
-@pytest.mark.parametrize("mode", ["Photo", "Compare"])
+@pytest.mark.parametrize("mode", ["Photo", "Compare", "Check"])
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [

@@ -6,7 +6,9 @@ If HALNET_SCREENSHOTS names a folder, screenshots are saved there.
 import base64
 import csv
 import ipaddress
+import json
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,7 +25,7 @@ from halnet.ages import LEVEL
 from halnet.artifact import bundled
 from halnet.benchmarks.studies.processes import COMMAND, find_browser, served
 from halnet.drawing import draw_faces, draw_note
-from halnet.photos.images import Image, load_image
+from halnet.photos.images import Image, encode_image, load_image
 from halnet.predictor import Predictor
 from halnet.results import Face
 
@@ -248,6 +250,75 @@ def test_a_batch_with_a_damaged_file(page: Any, size: str, tmp_path: Path) -> No
     assert [row["photo"] for row in rows] == ["portrait.jpg", "damaged.jpg", "second.jpg"]
     assert rows[0]["age"] == rows[2]["age"]
     assert rows[1]["error"] == "damaged.jpg: the image data is damaged or cut off"
+
+
+def contrast(page: Any, element: Any) -> float:
+    """Return the contrast of the colour of an element with the page, 1 to 21 [WCAG 2.2]."""
+    colours = [
+        element.evaluate("element => getComputedStyle(element).color"),
+        page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor"),
+    ]
+    lights = []
+    for colour in colours:
+        channels = np.array([float(part) for part in re.findall(r"[\d.]+", colour)[:3]]) / 255
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_a_check_with_its_audit_record(
+    page: Any, size: str, tmp_path: Path, portrait_face: Face
+) -> None:
+    """Take one photo through all three outcomes and an error, in light and in dark colours."""
+    choose_mode(page, "Check")
+    upload(page, "Photo to check", PORTRAIT)
+    expect_outcome(page, "Pass", "check_circle icon")
+    expect(age(page)).to_have_text(f"{portrait_face.age:.2f}")
+    expect(page.get_by_text("No liveness check ran.")).to_be_visible()
+    check_layout(page, "check-pass", size)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download audit record").click()
+    path = tmp_path / "record.json"
+    download.value.save_as(path)
+    assert download.value.suggested_filename == "age-check.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert (record["outcome"], record["policy"]["challenge"]) == ("pass", 25)
+    assert record["age"] == pytest.approx(portrait_face.age, abs=0.006)
+    ask(page, "Challenge age, years", "99")
+    expect_outcome(page, "Refer", "badge icon")
+    check_layout(page, "check-refer", size)
+    page.get_by_text("Largest risk", exact=True).click()
+    ask(page, "Largest risk that a minor passes, %", "0.01")
+    expect(page.get_by_role("alert")).to_contain_text("cannot vouch for a risk of 0.01%")
+    expect(page.get_by_role("heading", level=1)).to_have_count(0)
+    check_layout(page, "check-error", size)
+    page.get_by_text("Challenge age", exact=True).click()
+    expect_outcome(page, "Pass", "check_circle icon")
+    check_layout(page, "check-again", size)
+    gray = tmp_path / "gray.png"
+    gray.write_bytes(encode_image(np.full((200, 300, 3), 128, np.uint8), ".png"))
+    upload(page, "Photo to check", gray)
+    expect_outcome(page, "No result", "help icon")
+    expect(page.get_by_text("No face was found.")).to_be_visible()
+    expect(age(page)).to_have_count(0)
+    check_layout(page, "check-no-result", size)
+
+
+def ask(page: Any, label: str, number: str) -> None:
+    box = page.get_by_role("spinbutton", name=label)
+    box.fill(number)
+    box.press("Enter")
+
+
+def expect_outcome(page: Any, word: str, icon: str) -> None:
+    """Expect an outcome that is large, has an icon, and can be read without seeing its colour."""
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_accessible_name(f"{icon} {word}")
+    assert heading.evaluate("element => parseFloat(getComputedStyle(element).fontSize)") >= 36
+    assert contrast(page, heading) >= 7
+    assert contrast(page, heading.get_by_role("img")) >= 3
 
 
 def frames(video: Any) -> Iterator[Image]:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -74,6 +75,14 @@ def test_bars_have_their_names_and_values() -> None:
 def test_stacks_have_the_sum_of_their_parts() -> None:
     found = texts(draw_svg(FIGURES["stacks"]))
     assert {*CATEGORIES, "5.00", "5.50", "decode", "model"} <= set(found)
+
+
+def test_stacks_have_as_many_digits_as_the_figure_says() -> None:
+    figure = Figure(
+        "t", FigureKind.STACKS, "%", (Series("a", (12.46, 0.289)),), categories=("x", "y"), digits=1
+    )
+    assert {"12", "0.3"} <= set(texts(draw_svg(figure)))
+    assert {"12.5", "0.289"} <= set(texts(draw_svg(replace(figure, digits=3))))
 
 
 def test_points_have_the_numbers_of_their_names() -> None:

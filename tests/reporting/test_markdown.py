@@ -16,3 +16,10 @@ def test_a_report() -> None:
         "# Benchmark\n\nMade today.\n\n## Speed\n\n**Warning:** Busy.\n\nA text.\n\n**Medians**\n\n"
         "| model | median, ms |\n| --- | --- |\n| a | 1.23 |\n| b |  |\n\n## End\n"
     )
+
+
+def test_a_list() -> None:
+    section = Section("Speed", ("A text.",), points=(("Fast", "yes"), ("Small", "no")))
+    assert render_markdown("t", "i", [section]).endswith(
+        "A text.\n\n- **Fast:** yes\n- **Small:** no\n"
+    )

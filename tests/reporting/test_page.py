@@ -80,6 +80,27 @@ def test_columns_of_numbers_and_long_cells_are_marked(page: str) -> None:
     assert outline.classes[-1] == "text long"
 
 
+def test_a_list_and_the_contents() -> None:
+    sections = (
+        Section("In short", points=(("Speed", "fast"), (EVIL, EVIL))),
+        Section("First & last", ("A text.",)),
+        Section("End"),
+    )
+    text = render_page("t", "i", sections, contents=True)
+    outline = Outline()
+    outline.feed(text)
+    assert not outline.open
+    assert "script" not in outline.tags
+    assert "<li><b>Speed:</b> fast</li>" in text
+    assert re.findall(r'<a href="#(.*?)">(.*?)</a>', text) == [
+        ("part-2", "First &amp; last"),
+        ("part-3", "End"),
+    ]
+    assert re.findall(r'<section id="(.*?)"', text) == ["part-1", "part-2", "part-3"]
+    assert text.index("<b>Speed") < text.index("<nav") < text.index("A text.")
+    assert "<nav" not in render_page("t", "i", sections)
+
+
 def test_the_page_needs_nothing_else(page: str) -> None:
     assert "default-src 'none'" in page
     addresses = re.findall(r"(?:href|src)=\"([^\"]*)\"|url\(([^)]*)\)", page)

@@ -6,10 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from halnet.benchmarks.studies import quality_reasons
+from halnet.benchmarks.studies.photo_faults import CHECKS, FAULTS, cut, scale_light, shrink
 from halnet.benchmarks.studies.quality_reasons import (
     CANDIDATES,
-    CHECKS,
-    DEGRADATIONS,
     GROWN,
     LEFT_OUT,
     REFUSED,
@@ -20,18 +19,15 @@ from halnet.benchmarks.studies.quality_reasons import (
     compare,
     compare_errors,
     compare_groups,
-    cut,
     fill_up,
-    scale_light,
-    shrink,
     trade,
 )
-from halnet.checks.quality import measure_quality
 from halnet.checks.reasons import REASONS
 from halnet.datasets.record import Record
 from halnet.errors import DatasetError
 from halnet.evaluation.predictions import Predictions
 from halnet.faces.alignment import TEMPLATE
+from halnet.faces.quality import measure_quality
 
 COUNT = 2000
 RNG = np.random.default_rng(0)
@@ -76,7 +72,7 @@ def test_the_worst_photos_are_refused_only_if_they_are_worse() -> None:
     yaw, score = np.linspace(90, 0, COUNT), np.linspace(0.5, 1, COUNT)
     score = np.roll(score, 1000)  # its worst photos are like all others
     found = measured(errors, **{"turned away": yaw, "detector unsure": score})
-    steps = {name: no_growth() for name in DEGRADATIONS}
+    steps = {name: no_growth() for name in FAULTS}
     rows = {row[0]: row for row in choose_limits(found, steps)}
     assert rows["turned away"][3] == f"at most {np.quantile(yaw, 1 - WORST):.3g}"
     assert rows["turned away"][5] == "20"
@@ -186,7 +182,7 @@ def test_other_limits_of_the_width_refuse_more_or_fewer_photos() -> None:
 
 def test_each_degradation_belongs_to_a_reason() -> None:
     names = {reason.name for reason in REASONS}
-    assert set(DEGRADATIONS) <= names
+    assert set(FAULTS) <= names
     assert set(CHECKS) <= names
 
 

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.checks.quality import (
+from halnet.errors import ConfigError, ImageError
+from halnet.faces.alignment import TEMPLATE, similarity
+from halnet.faces.quality import (
     DEPTHS,
     TYPICAL_PITCH,
     Quality,
@@ -15,8 +17,6 @@ from halnet.checks.quality import (
     measure_quality,
     measure_sharpness,
 )
-from halnet.errors import ConfigError, ImageError
-from halnet.faces.alignment import TEMPLATE, similarity
 
 RNG = np.random.default_rng(0)
 CROP = RNG.integers(0, 256, (224, 224, 3)).astype(np.uint8)
