@@ -347,7 +347,7 @@ def test_the_bundled_model_on_the_bundled_portrait(runtime: str) -> None:
         assert predictor.spec.runtime == runtime
     low, high = result.interval(0.95)
     assert low < 42 < high
-    assert result.age == pytest.approx(34.18, abs=0.1)
+    assert result.age == pytest.approx(29.75, abs=0.1)
 
 
 def test_the_bundled_files_belong_together() -> None:

@@ -128,7 +128,7 @@ def test_every_block_of_python(place: tuple[Path, dict[str, str]]) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("34."), done.stdout  # the portrait's age
+        assert done.stdout.startswith("29."), done.stdout  # the portrait's age
 
 
 def test_every_extra_that_is_named_exists() -> None:

@@ -13,8 +13,9 @@ There are three ways to choose a limit, all on the validation parts:
   by a half. It is kept if some step reaches that.
 - The limit of the width of the interval comes last. It is where all reasons together refuse 5 %.
 
-A reason with a limit of photos as they are has to be confirmed: its test photos have to be worse,
-too. All other tables of test photos only report what the limits in `halnet.checks.reasons` do.
+The rule decides alone: `halnet.checks.reasons` has each reason that it keeps, with its limit, rounded.
+The one exception is the size of a face, whose limit is larger, since smaller faces were never
+detected for this study. The tables of test photos only report what these limits do.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,9 +55,10 @@ SHARES = (0.03, 0.05, 0.07, 0.1)  # of validation photos that are refused, to co
 UNCERTAIN = "uncertain"  # the reason whose limit comes last
 # Reasons that were tried, too. They are not in `REASONS`.
 LEFT_OUT = (
-    Reason("looking up", "", "pitch, degrees", lambda quality, face: quality.pitch, high=11.3),
-    Reason("looking down", "", "pitch, degrees", lambda quality, face: quality.pitch, low=-13.5),
-    Reason("detector unsure", "", "score", lambda quality, face: quality.score, low=0.888),
+    Reason("turned away", "", "yaw to either side, degrees", lambda q, face: abs(q.yaw), high=54.3),
+    Reason("looking up", "", "pitch, degrees", lambda q, face: q.pitch, high=11.3),
+    Reason("looking down", "", "pitch, degrees", lambda q, face: q.pitch, low=-13.5),
+    Reason("detector unsure", "", "score", lambda q, face: q.score, low=0.888),
 )
 CANDIDATES = (*REASONS, *LEFT_OUT)
 

@@ -10,7 +10,7 @@ A photo whose label is a range counts as below or of age if the whole range is, 
 single year.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,8 +99,8 @@ class YearResult:
     side: str = field(metadata=about("On which side.", values=("below", "of age")))
     wrong: tuple[StatedRate, ...] = field(
         metadata=about(
-            "One rate for each of `shown_challenges`: who passes of those below, and who does not "
-            "pass of those of age."
+            "Who passes of those below, and who does not pass of those of age: a rate for each of "
+            "`shown_challenges`, or the one at the challenge age of a risk."
         )
     )
 
@@ -144,6 +144,7 @@ class RiskResult:
             "photos."
         )
     )
+    bands: tuple[YearResult, ...]
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,15 @@ def check_legal_age(predictions: Predictions, legal: int, known: MinorErrors) ->
     """
     own = find_minor_errors(predictions)
     below, of_age = predictions.label_high < legal, predictions.label_low >= legal
+    shown = tuple(legal + above for above in SHOWN)
     return LegalAge(
         legal,
         int(below.sum()),
         int(of_age.sum()),
         tuple(_check(predictions, own, legal, legal + above) for above in CHALLENGES),
-        tuple(legal + above for above in SHOWN),
-        tuple(_check_bands(predictions, legal)),
-        tuple(_check_years(predictions, legal)),
+        shown,
+        tuple(_check_bands(predictions, legal, shown)),
+        tuple(_check_years(predictions, legal, shown)),
         tuple(_check_groups(predictions, legal)),
         tuple(_find_challenge(predictions, known, own, legal, risk) for risk in RISKS),
     )
@@ -224,28 +226,36 @@ def _check(
     )
 
 
-def _check_years(predictions: Predictions, legal: int) -> Iterator[YearResult]:
+def _check_years(
+    predictions: Predictions, legal: int, challenges: Sequence[int]
+) -> Iterator[YearResult]:
     for age in range(legal + OLDEST + 1):
         own = find_year(predictions, age)
         if own.any():
-            yield _count_wrong(predictions, legal, (age, age), own)
+            yield _count_wrong(predictions, legal, (age, age), own, challenges)
 
 
-def _check_bands(predictions: Predictions, legal: int) -> Iterator[YearResult]:
+def _check_bands(
+    predictions: Predictions, legal: int, challenges: Sequence[int]
+) -> Iterator[YearResult]:
     """Yield the result of each band that is below the legal age or of age as a whole."""
     for low, high in BANDS:
         own = (predictions.label_low >= low) & (predictions.label_high <= high)
         if own.any() and (high < legal or low >= legal):
-            yield _count_wrong(predictions, legal, (low, high), own)
+            yield _count_wrong(predictions, legal, (low, high), own, challenges)
 
 
 def _count_wrong(
-    predictions: Predictions, legal: int, ages: tuple[int, int], own: Chosen
+    predictions: Predictions,
+    legal: int,
+    ages: tuple[int, int],
+    own: Chosen,
+    challenges: Sequence[int],
 ) -> YearResult:
     is_below = ages[1] < legal
     rates = []
-    for above in SHOWN:
-        passed = predictions.age >= legal + above
+    for challenge in challenges:
+        passed = predictions.age >= challenge
         rates.append(StatedRate.among(passed if is_below else ~passed, own))
     return YearResult(*ages, "below" if is_below else "of age", tuple(rates))
 
@@ -287,14 +297,14 @@ def _find_challenge(
             f"the model file does not state errors of calibration photos for each age from "
             f"{YOUNGEST} to {legal - 1}"
         )
-        return RiskResult(risk, None, None, None, problem, None, None, None, None)
+        return RiskResult(risk, None, None, None, problem, None, None, None, None, ())
     best = measure_risk(known, legal, AGE_MAX)
     if best.bound > risk:
         problem = (
             f"the {best.photos} calibration photos can vouch for {100 * best.bound:.1f} % at best, "
             "even if none of these people passes"
         )
-        return RiskResult(risk, None, None, best.photos, problem, None, None, None, None)
+        return RiskResult(risk, None, None, best.photos, problem, None, None, None, None, ())
     chosen = choose_challenge(known, legal, risk)
     below = (predictions.label_low >= YOUNGEST) & (predictions.label_high < legal)
     passed = predictions.age >= chosen.challenge
@@ -313,6 +323,7 @@ def _find_challenge(
         StatedRate.among(passed, below),
         StatedRate.among(~passed, predictions.label_low >= legal),
         holds,
+        tuple(_check_bands(predictions, legal, [chosen.challenge])),
     )
 
 

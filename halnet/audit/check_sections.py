@@ -1,7 +1,7 @@
 """The sections of a report about age checks."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from halnet.ages import LEGAL_AGE
 from halnet.audit.age_checks import (
@@ -33,11 +33,12 @@ def check_section(checks: LegalAge) -> Section:
     )
     tables = [_challenge_table(checks), _size_table(checks)]
     if checks.years:
-        tables.append(_band_table(checks))
+        bands = _band_table([checks.bands], checks.shown_challenges, "Wrong results by age band")
+        tables.append(bands)
         tables += [_year_table(checks, "below"), _year_table(checks, "of age")]
     if checks.groups:
         tables.append(_group_table(checks))
-    tables.append(_risk_table(checks))
+    tables += [_risk_table(checks), _risk_band_table(checks)]
     return Section(
         f"Age check at {legal} years",
         text,
@@ -159,23 +160,27 @@ def _year_table(checks: LegalAge, side: str) -> Table:
     )
 
 
-def _band_table(checks: LegalAge) -> Table:
+def _band_table(
+    results: Sequence[Sequence[YearResult]], challenges: Sequence[int], title: str
+) -> Table:
+    """Return a table with a row for each age band, which joins the rates of several results."""
     columns = (
         *("true age, years, and what is wrong", "photos"),
-        *(f"wrong at challenge age {age} (95 % interval)" for age in checks.shown_challenges),
+        *(f"wrong at challenge age {age} (95 % interval)" for age in challenges),
     )
-    return Table(
-        columns,
-        tuple(
-            (
-                f"{row.low} to {row.high}: {'let through' if row.side == 'below' else 'referred'}",
-                row.wrong[0].count,
-                *(rate_text(rate) for rate in row.wrong),
-            )
-            for row in checks.bands
-        ),
-        "Wrong results by age band",
-    )
+    rows: list[tuple[Cell, ...]] = []
+    for parts in zip(*results, strict=True):
+        rates = [rate for part in parts for rate in part.wrong]
+        wrong = "let through" if parts[0].side == "below" else "referred"
+        band = f"{parts[0].low} to {parts[0].high}: {wrong}"
+        rows.append((band, rates[0].count, *map(rate_text, rates)))
+    return Table(columns, tuple(rows), title)
+
+
+def _risk_band_table(checks: LegalAge) -> Table:
+    found = {row.challenge: row.bands for row in checks.risks if row.challenge is not None}
+    title = "Wrong results by age band, at the challenge ages that the wanted risks need"
+    return _band_table(list(found.values()), list(found), title)
 
 
 def _group_table(checks: LegalAge) -> Table:

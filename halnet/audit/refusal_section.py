@@ -29,7 +29,7 @@ def refusal_section(report: AuditReport) -> Section:
     refusals = report.refusals
     text = [
         "A check gives no result for a photo in which it finds no face or several, and for a face "
-        "that is too small, too dark, turned away or otherwise hard to judge (halnet check has "
+        "that is too small, too dark, blurred or otherwise hard to judge (halnet check has "
         "these limits). The person then needs another photo or another proof of age. All other "
         "sections of this report count every photo with a face, whether a check refuses it or not.",
     ]

@@ -6,8 +6,8 @@ on, and tested on the test parts (see docs/checks.md). This command prints both:
     python -m halnet.benchmarks.studies.quality_reasons --data data/aaf --data data/utkface \\
         --data data/fairface --data data/afad
 
-Faces that look up or down and those of which the detector is less sure are not refused: the photos
-beyond a limit were not certainly worse than others, on the validation or on the test parts.
+Faces that look up, down or to the side and those of which the detector is less sure are not
+refused: the validation photos beyond a limit were not certainly worse than others.
 """
 
 import math
@@ -76,42 +76,35 @@ REASONS: tuple[Reason, ...] = (
         "The face is blurred; hold the camera still and clean its lens.",
         "sharpness",
         lambda quality, face: quality.sharpness,
-        low=0.135,
+        low=0.138,
     ),
     Reason(
         "too dark",
         "The face is too dark; turn it to the light.",
         "brightness, 0 to 255",
         lambda quality, face: quality.brightness,
-        low=21.0,
+        low=21.8,
     ),
     Reason(
         "too bright",
         "The face is too bright; avoid strong light on it.",
         "brightness, 0 to 255",
         lambda quality, face: quality.brightness,
-        high=233.0,
-    ),
-    Reason(
-        "turned away",
-        "The face is turned to the side; look into the camera.",
-        "yaw to either side, degrees",
-        lambda quality, face: abs(quality.yaw),
-        high=54.0,
+        high=234.0,
     ),
     Reason(
         "cut off",
         "The face is partly outside of the photo; move into its middle.",
         "share of the face inside the photo",
         lambda quality, face: quality.inside,
-        low=0.55,
+        low=0.52,
     ),
     Reason(
         "uncertain",
         "The model is uncertain about the age of this face; take another photo.",
         "width of the 90 % interval, years",
         interval_width,
-        high=37.5,
+        high=36.4,
     ),
 )
 

@@ -86,6 +86,11 @@ def test_the_challenge_age_is_chosen_on_calibration_photos(
     good = [float(age) for age in labels]
     found = check_legal_age(make_predictions(labels, good), 18, known)
     row = next(row for row in found.risks if row.risk == 0.05)
+    bands = {(band.low, band.high): (band.side, band.wrong) for band in row.bands}
+    assert list(bands) == [(8, 9), (10, 12), (13, 15), (16, 17), (40, 49)]
+    side, (rate,) = bands[40, 49]
+    assert (side, rate.hits, rate.count) == ("of age", 0, 30)
+    assert bands[16, 17][1][0].count == 60
     chosen = choose_challenge(known, 18, 0.05)
     assert (row.challenge, row.bound) == (chosen.challenge, chosen.bound)
     assert row.calibration_photos == 600
