@@ -13,9 +13,9 @@ There are three ways to choose a limit, all on the validation parts:
   by a half. It is kept if some step reaches that.
 - The limit of the width of the interval comes last. It is where all reasons together refuse 5 %.
 
-The rule decides alone: `halnet.checks.reasons` has each reason that it keeps, with its limit, rounded.
-The one exception is the size of a face, whose limit is larger, since smaller faces were never
-detected for this study. The tables of test photos only report what these limits do.
+The rule decides alone: `halnet.checks.reasons` has each reason that it keeps, with its limit,
+rounded. The one exception is the size of a face, whose limit is larger, since smaller faces were
+never detected for this study. The tables of test photos only report what these limits do.
 """
 
 from collections.abc import Callable, Sequence
