@@ -28,9 +28,12 @@ from halnet.evaluation.parity import Comparison
 from halnet.export import ExportConfig, Exported, export
 from halnet.export.config import Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
+from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.packages import import_library
 
 ADVICE_RUNS = 100  # timed runs of each precision
+# The parameters that may be named together with --golden, which exports nothing.
+GOLDEN_PARAMETERS = ("checkpoint", "golden", "photos", "detector", "threads", "as_json")
 
 
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -119,7 +122,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "are measured on their faces. Copies of the test photos of --data are left out. Default: the "
     "validation splits of --data, or crops that are made from the checkpoint.",
 )
-@detector_option("the photos of --calibration")
+@detector_option("the photos of --calibration and of --golden")
 @click.option(
     "--calibration-photos",
     type=int,
@@ -169,13 +172,31 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 )
 @click.option("--no-check", is_flag=True, help="Do not compare the artifacts with the checkpoint.")
 @click.option(
+    "--golden",
+    type=Path,
+    metavar="DIR",
+    help="Export nothing. Write golden vectors into this folder instead: each step of the way from "
+    "photos to ages, as files with which an implementation in another language is tested (see "
+    "docs/specification.md). CHECKPOINT may then be any model file in FP32.",
+)
+@click.option(
+    "--photo",
+    "photos",
+    type=Path,
+    multiple=True,
+    help="Photo for --golden. You can repeat this option. Default: the portrait that comes with "
+    "halnet.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Number of threads for each runtime in the check and in the timing of INT8, and for the "
     "quantization to INT8. Default: one for each core.",
 )
 @json_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
     checkpoint: Path | None,
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
@@ -195,6 +216,8 @@ def command(
     capabilities: tuple[str, ...],
     profile: tuple[int, int, int],
     no_check: bool,
+    golden: Path | None,
+    photos: tuple[Path, ...],
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -223,6 +246,19 @@ def command(
     they have no more. Of several datasets, photos are left out that are copies of a test photo of
     another dataset, or that the checkpoint was trained on.
     """
+    if golden is not None:
+        _check_golden(ctx)
+        written = write_golden(
+            GoldenConfig(golden, checkpoint, photos, detector, threads),
+            lambda line: click.echo(line, err=True),
+        )
+        if as_json:
+            click.echo(json.dumps(written.to_dict()))
+        else:
+            _print_golden(written)
+        return 0
+    if photos:
+        raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
     if data and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")
     int8 = Int8Config(
@@ -254,6 +290,36 @@ def command(
     else:
         print_artifacts(artifacts, advice)
     return 1 if any(artifact.failed for artifact in artifacts) else 0
+
+
+def _check_golden(ctx: click.Context) -> None:
+    """Raise ConfigError for an option of the export, which --golden leaves out."""
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name not in GOLDEN_PARAMETERS and source is click.core.ParameterSource.COMMANDLINE:
+            raise ConfigError(
+                f"{parameter.opts[0]} is for an export, and --golden exports nothing; leave out "
+                "one of them"
+            )
+
+
+def _print_golden(written: WrittenGolden) -> None:
+    """Print the table of the photos, and where the golden vectors are."""
+    rows = [
+        [photo.name, ", ".join(f"{age:.2f}" for age in photo.ages), _yes_or_no(photo.needs_turning)]
+        for photo in written.photos
+    ]
+    print_table(
+        ["photo", "ages of its faces,\nlargest face first", "way up\nwas searched"],
+        rows,
+        f"golden vectors of {written.model}; in years",
+    )
+    click.echo(f"{written.folder}: {written.bytes / 1e6:.2f} MB of golden vectors")
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _keep(names: tuple[str, ...]) -> tuple[str, ...] | None:
