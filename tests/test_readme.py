@@ -111,7 +111,9 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> None:
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    # A check of the portrait may pass or refer.
+    expected = (0, 1) if command.startswith("halnet check ") else (0,)
+    assert done.returncode in expected, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def test_every_block_of_python(place: tuple[Path, dict[str, str]]) -> None:
@@ -139,7 +141,16 @@ def test_every_extra_that_is_named_exists() -> None:
     assert named <= set(project["optional-dependencies"])
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/int8.md"])
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/checks.md",
+    "docs/int8.md",
+    "docs/specification.md",
+)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_file_and_heading_that_is_linked_exists(name: str) -> None:
     document = ROOT / name
     links = re.findall(r"\]\((?!http)([^)]+)\)", document.read_text(encoding="utf-8"))
