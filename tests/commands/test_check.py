@@ -93,7 +93,7 @@ def test_a_face_that_cannot_be_judged_has_no_result(
 def test_the_record_is_json(halnet: Halnet, capsys: Capture) -> None:
     assert halnet("predict", "a.jpg", "--json") == 0
     ((entry,), model) = json.loads(capsys.readouterr().out), bundled("halnet.safetensors")
-    assert halnet("check", "a.jpg", "--json", "--runtime", "onnxruntime", "--max-risk", "0.05") == 0
+    assert halnet("check", "a.jpg", "--json", "--runtime", "onnxruntime", "--max-risk", "0.1") == 0
     record = json.loads(capsys.readouterr().out)
     (face,) = entry["faces"]
     assert record["outcome"] == "pass"
@@ -105,9 +105,9 @@ def test_the_record_is_json(halnet: Halnet, capsys: Capture) -> None:
         **{"precision": "fp32", "runtime": "onnxruntime"},
     }
     policy = record["policy"]
-    assert policy["max_risk"] == 0.05
+    assert policy["max_risk"] == 0.1
     assert policy["challenge"] == policy["risk"]["challenge"] > 18
-    assert policy["risk"]["estimate"] < policy["risk"]["bound"] <= 0.05
+    assert policy["risk"]["estimate"] < policy["risk"]["bound"] <= 0.1
 
 
 def test_the_frames_of_a_video_are_of_one_person(halnet: Halnet, capsys: Capture) -> None:
@@ -121,7 +121,7 @@ def test_the_frames_of_a_video_are_of_one_person(halnet: Halnet, capsys: Capture
     assert halnet("check", "film.avi", "a.jpg", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["photos"], record["unused"]) == (6, {"no face": 1})
-    assert 30 < record["age"] < 40
+    assert 25 < record["age"] < 35
     assert halnet("check", "film.avi", "--every", "0.2", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["photos"], record["unused"]) == (2, {"no face": 1})

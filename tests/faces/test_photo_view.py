@@ -147,5 +147,5 @@ def test_ages_are_those_of_the_whole_photo(size: float, yunet: Path) -> None:
     predictor = Predictor(detector=yunet)
     data = jpeg(enlarged(size))
     (face,), (expected,) = predictor(data), predictor(load_image(data))
-    assert face.age == pytest.approx(expected.age, abs=0.5)
+    assert face.age == pytest.approx(expected.age, abs=0.8)
     assert face.box == pytest.approx(expected.box, rel=0.02)

@@ -78,11 +78,11 @@ def test_each_field_has_a_help_text(field: Field[Any]) -> None:
 
 def test_fields_with_choices() -> None:
     choices = {f.name: f.metadata["choices"] for f in fields(TrainConfig) if f.metadata["choices"]}
-    assert set(choices) == {"head", "lds", "precision", "quantize"}
+    assert set(choices) == {"augment_on", "head", "lds", "precision", "quantize"}
     assert choices["head"] == tuple(HEADS)
 
 
-@pytest.mark.parametrize("name", ["head", "lds", "precision", "quantize"])
+@pytest.mark.parametrize("name", ["augment_on", "head", "lds", "precision", "quantize"])
 def test_another_word_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: expected one of .* found nonsense"):
         TrainConfig(**{name: "nonsense"})

