@@ -8,6 +8,7 @@ from pathlib import Path
 from halnet.calibration.budget import Budget
 from halnet.errors import ConfigError
 from halnet.export.formats import FORMATS
+from halnet.export.litert_forms import FORMS
 from halnet.processor import adds_8_bit_products_exactly, cpu_features
 
 
@@ -36,6 +37,8 @@ class Int8Config:
     detector: Path | None = None  # local YuNet file that finds the faces in `photos`
     crops: int = 128  # largest number of crops that ranges are measured on
     weight_bits: int = 7  # of ONNX and OpenVINO; 8 for x86 with VNNI and for Arm alone
+    # Of LiteRT, a name in `litert_forms.FORMS`; None: the form is chosen by measurement
+    form: str | None = None
     method: str = "minmax"  # how ranges are measured, a name in `calibration.methods.METHODS`
     seed: int = 0  # decides which crops are picked
     keep: tuple[str, ...] | None = None  # layers kept in floating point; None: search for them
@@ -53,6 +56,11 @@ class Int8Config:
                 "--weight-bits 8: expected a processor with VNNI, on which the model is made and "
                 f"checked, found {', '.join(cpu_features())}; use --weight-bits 7, or export on "
                 "another machine"
+            )
+        if self.form is not None and self.form not in FORMS:
+            raise ConfigError(
+                f"form of INT8 {self.form}: expected one of {', '.join(FORMS)}; leave it out to "
+                "choose the form by measurement"
             )
         if self.detector is not None and self.photos is None:
             raise ConfigError(
@@ -89,6 +97,14 @@ class ExportConfig:
                 "the options of calibration, weight bits, budget and sensitivity need "
                 "--precision int8"
             )
+        if self.int8.sensitivity or self.int8.method != Int8Config().method:
+            for name in self.formats:
+                if not FORMATS[name].ranks_layers:
+                    raise ConfigError(
+                        f"--sensitivity and --calibration-method: expected another format than "
+                        f"{name}, whose INT8 keeps layers from the input on and measures ranges by "
+                        f"{Int8Config().method}; leave out the option, or --format {name}"
+                    )
         if self.target.batches != Target().batches and self.batch is not None:
             raise ConfigError(
                 "--profile needs --batch dynamic: a fixed batch size has no range to optimise"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import cached_property
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from halnet.packages import import_library, import_onnxruntime
 from halnet.placing import check_target, staging
 
 if TYPE_CHECKING:
-    from halnet.export.int8 import Int8
+    from halnet.export.int8_source import Quantizes
     from halnet.network.model import AgeNet
 
 NEAREST = 5  # names of layers that an error about a wrong name lists
@@ -78,7 +78,8 @@ class _Exporter:
             self._checkpoint = load_checkpoint(config.checkpoint or bundled("halnet.safetensors"))
         self._network = simplify(self._checkpoint.model)
         _check_layers(config.int8.keep or (), self._network)
-        self._graphs: dict[tuple[str, str], Any] = {}
+        self._graphs: dict[tuple[str, str, str], Any] = {}
+        self._quantizers: dict[str, Quantizes] = {}
 
     def write(self, name: str, precision: str, folder: Path) -> Staged:
         """Write the artifact of one format and precision into `folder`."""
@@ -86,9 +87,11 @@ class _Exporter:
         calibration = None  # FP32 and FP16 are not calibrated
         if precision == "int8":
             scheme = config.int8.scheme(line.scheme)
-            graph, calibration = self._int8.quantize(scheme, line.budget_runtime, config.out)
+            int8 = self._open_int8(line.quantizer)
+            graph, calibration = int8.quantize(scheme, line.budget_runtime, config.out)
         else:
-            graph = self._trace(precision, line.traced.get(precision, precision))
+            computed = line.traced.get(precision, precision)
+            graph = self._trace(precision, computed, line.tracer)
         staged = folder / line.file_names[precision]
         self._on_step(f"writing {staged.name}")
         bits = calibration["weight_bits"] if calibration else 0
@@ -103,16 +106,20 @@ class _Exporter:
         }
         return Staged(staged, config.out / staged.name, name, precision, entry)
 
-    def _trace(self, precision: str, computed: str) -> Any:
-        """Return the graph whose weights fit `precision` and that computes in `computed`."""
-        from halnet.export.graph import round_to_half
-        from halnet.export.to_onnx import trace
+    def _trace(self, precision: str, computed: str, tracer: str = "to_onnx") -> Any:
+        """Return the graph whose weights fit `precision` and that computes in `computed`.
 
-        if (precision, computed) not in self._graphs:
+        `tracer` is the name of the file that makes it.
+        """
+        from halnet.export.graph import round_to_half
+
+        key = precision, computed, tracer
+        if key not in self._graphs:
             self._on_step(f"tracing the network in {precision}")
             network = round_to_half(self._network) if precision == "fp16" else self._network
-            self._graphs[precision, computed] = trace(network, computed, self._config.batch)
-        return self._graphs[precision, computed]
+            trace = import_module(f"halnet.export.{tracer}").trace
+            self._graphs[key] = trace(network, computed, self._config.batch)
+        return self._graphs[key]
 
     def find_photos(self) -> None:
         """Find what INT8 is calibrated on, so that a fault in it is found before other work.
@@ -123,13 +130,21 @@ class _Exporter:
 
         self._samples = find_samples(self._config.int8, self._checkpoint, self._on_step)
 
-    @cached_property
-    def _int8(self) -> "Int8":
-        from halnet.export.int8 import Int8
+    def _open_int8(self, quantizer: str) -> "Quantizes":
+        """Return what quantizes the network; `quantizer` is the name of its file."""
+        from halnet.export.int8_source import Int8Source
 
-        graph = self._trace("fp32", "fp32")
-        fits = self._checkpoint.fits_integers
-        return Int8(self._config.int8, self._samples, graph, self._on_step, fits)
+        if quantizer not in self._quantizers:
+            source = Int8Source(
+                self._network,
+                self._trace("fp32", "fp32"),
+                self._checkpoint.fits_integers,
+                self._samples,
+                self._config.batch,
+            )
+            open_int8 = import_module(f"halnet.export.{quantizer}").open_int8
+            self._quantizers[quantizer] = open_int8(source, self._config.int8, self._on_step)
+        return self._quantizers[quantizer]
 
 
 def _check_libraries(config: ExportConfig) -> None:

@@ -2,7 +2,8 @@
 
 To add a format, write a file beside this one with a function (graph, metadata, path, target) that
 writes one artifact to the path, and add a line to `FORMATS`. The file imports the library of the
-format at its top, so that an export finds out before its work whether it is installed.
+format at its top, so that an export finds out before its work whether it is installed. A format
+that is not made from the ONNX graph names files of its own for `tracer` and `quantizer`.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +29,12 @@ class Format:
     traced: dict[str, str] = field(
         default_factory=dict
     )  # precision: what its graph computes in instead
-    scheme: str = "unsigned"  # of INT8, a name in `calibration.quantizer.SCHEMES`
+    # Of INT8, a name in `calibration.quantizer.SCHEMES`; empty: its `quantizer` chooses one
+    scheme: str = "unsigned"
     budget_runtime: str = "onnxruntime"  # runtime that measures whether INT8 meets the budget
+    tracer: str = "to_onnx"  # file below halnet.export; its `trace` makes the graph of a network
+    quantizer: str = "int8"  # file below halnet.export; its `open_int8` makes INT8 graphs
+    ranks_layers: bool = True  # False: INT8 has no ranking, and measures ranges by minmax alone
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
     inside: tuple[str, ...] = ()  # names of the files of an artifact that is a folder
     # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
@@ -99,6 +104,19 @@ FORMATS = {
         scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),
         capability_check="check_capabilities",
+    ),
+    "litert": Format(
+        "to_litert",
+        "write_litert",
+        {"fp32": "halnet.tflite", "fp16": "halnet.fp16.tflite", "int8": "halnet.int8.tflite"},
+        "litert",
+        ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+        "litert-export",
+        scheme="",
+        budget_runtime="litert",
+        tracer="to_litert",
+        quantizer="litert_int8",
+        ranks_layers=False,
     ),
 }
 PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))

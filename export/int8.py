@@ -1,6 +1,5 @@
 """INT8: quantizes a traced network with calibration crops, within a budget."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -16,6 +15,7 @@ from halnet.calibration.search import Step, search
 from halnet.calibration.sensitivity import Sensitivity, rank_layers, to_csv
 from halnet.calibration.sessions import Opener
 from halnet.export.config import Int8Config
+from halnet.export.int8_source import Int8Source, OnStep
 from halnet.export.plots import plot_sensitivity
 from halnet.export.samples import Int8Samples
 from halnet.files import write_text
@@ -37,7 +37,7 @@ class Int8:
         config: Int8Config,
         samples: Int8Samples,
         proto: Any,
-        on_step: Callable[[str], None],
+        on_step: OnStep,
         fits_integers: bool = False,
     ) -> None:
         """Measure the ranges of the FP32 graph `proto`, an ONNX model.
@@ -152,3 +152,8 @@ def _write_ranking(ranking: tuple[Sensitivity, ...], path: Path) -> None:
 def _opener(runtime: str) -> Opener:
     opener: Opener = import_module(AGE_FUNCTIONS[runtime]).open_age_function
     return opener
+
+
+def open_int8(source: Int8Source, config: Int8Config, on_step: OnStep) -> Int8:
+    """Return what quantizes the ONNX graph of a network."""
+    return Int8(config, source.samples, source.proto, on_step, source.fits_integers)

@@ -29,6 +29,9 @@ class Backend:
     modes: tuple[str, ...] = ("latency",)
     made_by: str = "halnet export"  # the command that writes such files
     reads_file: bool = True  # False: no model file has to exist
+    # Whether its kernels add products of 8-bit integers in 32 bits on every processor, so that no
+    # sum saturates.
+    exact_sums: bool = False
 
     @property
     def library(self) -> str | None:
@@ -73,6 +76,16 @@ BACKENDS = {
         {"cuda": ""},
         "pip install 'halnet[tensorrt-rtx]'",
     ),
+    "litert": Backend(
+        "litert",
+        "LiteRTRuntime",
+        (".tflite",),
+        ("ai_edge_litert",),
+        {"cpu": ""},
+        "pip install 'halnet[litert]'",
+        # On x86 without VNNI, XNNPACK widens integers to 16 bits before it multiplies them.
+        exact_sums=True,
+    ),
     "pytorch": Backend(
         "pytorch",
         "PyTorchRuntime",
@@ -114,7 +127,7 @@ def open_model(
 ) -> Runtime:
     """Open a model as `open_runtime` does, with all options in one value."""
     opened = _open(model, options)
-    if opened.spec.threads:  # it runs on the CPU
+    if opened.spec.threads and not BACKENDS[opened.spec.runtime].exact_sums:  # it is on the CPU
         try:
             check_weights(opened.spec.metadata, opened.spec.model)
         except RuntimeUnavailableError:

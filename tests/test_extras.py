@@ -40,7 +40,7 @@ from halnet import Predictor
 from halnet.benchmarks.samples import portrait
 
 image, face = portrait()
-predictor = Predictor(runtime=sys.argv[1], device="cpu")
+predictor = Predictor(*sys.argv[3:], runtime=sys.argv[1], device="cpu")
 (result,) = predictor.predict_faces(image, [face])
 (age,) = predictor.predict_crops(numpy.load(sys.argv[2])).age
 print(f"ages: {result.age:.4f} {age:.4f}")
@@ -125,9 +125,12 @@ class Environment:
         """Run a command; return the JSON that its output begins with."""
         return json.JSONDecoder().raw_decode(self.run(*command))[0]
 
-    def ages(self, runtime: str, crop: Path) -> list[float]:
-        """Return the ages of the bundled portrait and of its crop in a file on a runtime."""
-        printed = self.run("python", "-c", PREDICT, runtime, crop)
+    def ages(self, runtime: str, crop: Path, *model: Path) -> list[float]:
+        """Return the ages of the bundled portrait and of its crop in a file on a runtime.
+
+        The model is the bundled one, or `model`.
+        """
+        printed = self.run("python", "-c", PREDICT, runtime, crop, *model)
         return [float(age) for age in printed.partition("ages: ")[2].split()[:2]]
 
 
@@ -138,6 +141,21 @@ def pytorch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     environment.install("pytorch")
     yield environment
     subprocess.run(["rm", "-rf", environment.folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def tflite(pytorch: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as LiteRT artifacts, exported and checked in an environment of its own."""
+    folder = tmp_path_factory.mktemp("litert")
+    environment = Environment(folder / "venv")
+    environment.link_packages(pytorch)
+    environment.install("litert-export")
+    out = folder / "deploy"
+    precisions = ("--precision", "fp32", "--precision", "fp16")
+    environment.run("halnet-export", "--format", "litert", *precisions, "--out", out)
+    environment.run("halnet", "verify", out / "halnet.tflite")
+    subprocess.run(["rm", "-rf", environment.folder], check=True)
+    return out / "halnet.tflite"
 
 
 @pytest.fixture
@@ -179,6 +197,24 @@ def test_one_runtime_gives_the_age_of_the_portrait(
     assert photo == pytest.approx(portrait_ages[0], abs=0.1)
     absent = ["lightning", "tensorboard", "sklearn", "matplotlib", "timm", "onnx", "streamlit"]
     absent += [] if extras == "pytorch" else ["torch"]
+    assert environment.run("python", "-c", ABSENT, *absent).split() == ["[]"]
+
+
+def test_litert_runs_a_file_without_pytorch(
+    tflite: Path,
+    portrait_crop: Path,
+    portrait_ages: list[float],
+    install: Callable[[str], Environment],
+) -> None:
+    entries = json.loads(tflite.with_name("manifest.json").read_text())["artifacts"]
+    assert set(entries) == {"halnet.tflite", "halnet.fp16.tflite"}
+    environment = install("litert")
+    photo, crop = environment.ages("litert", portrait_crop, tflite)
+    assert crop == pytest.approx(portrait_ages[1], abs=0.001)
+    assert photo == pytest.approx(portrait_ages[0], abs=0.1)
+    _, half = environment.ages("litert", portrait_crop, tflite.with_name("halnet.fp16.tflite"))
+    assert half == pytest.approx(portrait_ages[1], abs=0.1)
+    absent = ["torch", "onnx", "onnxruntime", "litert_torch", "ai_edge_quantizer", "tensorflow"]
     assert environment.run("python", "-c", ABSENT, *absent).split() == ["[]"]
 
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -55,7 +56,9 @@ def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test what happens to the folder without tracing: the content of the files does not matter."""
     monkeypatch.setattr(Format, "load_writer", lambda self: write)
-    monkeypatch.setattr("halnet.export.to_onnx.trace", lambda *args: None)
+    tracers = SimpleNamespace(trace=lambda *args: None)
+    for name in {line.tracer for line in FORMATS.values()}:
+        monkeypatch.setitem(sys.modules, f"halnet.export.{name}", tracers)
     monkeypatch.setattr("halnet.export.graph.simplify", lambda model: model)
 
 
@@ -68,9 +71,11 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet.onnx",
         "halnet_openvino_model",
         "halnet.engine",
+        "halnet.tflite",
         "halnet.fp16.onnx",
         "halnet_fp16_openvino_model",
         "halnet.fp16.engine",
+        "halnet.fp16.tflite",
     ]
     assert set(tree(config.out)) == {
         "halnet.onnx",
@@ -83,6 +88,8 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet_fp16_openvino_model/halnet.xml",
         "halnet.fp16.engine",
         "halnet.fp16.engine.json",
+        "halnet.tflite",
+        "halnet.fp16.tflite",
         "manifest.json",
     }
     entries = json.loads((config.out / "manifest.json").read_text())["artifacts"]
@@ -95,7 +102,8 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         assert (entry["format"], entry["precision"]) == (exported.format, exported.precision)
         assert entry["parity"] == {"nothing": {"passed": True}}
         assert entry["batch"] == "dynamic"
-        assert {"halnet", "torch", "onnx"} <= set(entry["versions"])
+        assert {"halnet", "torch"} <= set(entry["versions"])
+        assert ("onnx" in entry["versions"]) == (exported.format != "litert")
 
 
 def test_an_artifact_that_failed_is_kept_under_another_name(quick: None, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from halnet.artifact import PRECISIONS
@@ -14,8 +16,11 @@ def test_every_format_can_be_written_checked_and_quantized(name: str) -> None:
     assert set(line.file_names) <= set(PRECISIONS)
     assert line.runtime in BACKENDS
     assert all(path.endswith(BACKENDS[line.runtime].endings) for path in line.file_names.values())
-    assert line.budget_runtime in AGE_FUNCTIONS
-    assert line.scheme in SCHEMES
+    if line.quantizer == "int8":
+        assert line.budget_runtime in AGE_FUNCTIONS
+        assert line.scheme in SCHEMES
+    for file in (line.module, line.tracer, line.quantizer):
+        assert Path(formats.__file__).with_name(f"{file}.py").exists()
 
 
 def test_no_two_artifacts_have_the_same_name() -> None:

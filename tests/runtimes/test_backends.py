@@ -108,7 +108,7 @@ def test_the_bundled_model_is_a_file_that_the_runtime_reads() -> None:
             ArtifactError,
             r"names end in \.onnx; runtime pytorch runs it",
         ),
-        ("a.tflite", {}, ArtifactError, r"ends in one of \.onnx, _openvino_model"),
+        ("a.caffemodel", {}, ArtifactError, r"ends in one of \.onnx, _openvino_model"),
         ("none.onnx", {}, ArtifactError, "no such model file"),
         ("a.safetensors", {"threads": 0}, ConfigError, "threads: expected 1 to 1024, found 0"),
         (
@@ -127,7 +127,7 @@ def test_wrong_requests_are_refused(
     message: str,
     tmp_path: Path,
 ) -> None:
-    for file in ("a.safetensors", "a.tflite", "a.onnx"):
+    for file in ("a.safetensors", "a.caffemodel", "a.onnx"):
         (tmp_path / file).touch()
     with pytest.raises(kind, match=message):
         open_runtime(tmp_path / name, **options)
@@ -165,6 +165,7 @@ def test_the_survey_states_the_devices_of_each_runtime() -> None:
         ("onnxruntime", "onnxruntime"),
         ("openvino", "openvino"),
         ("tensorrt", "tensorrt-rtx"),
+        ("litert", "litert"),
         ("pytorch", "pytorch"),
     ],
 )
@@ -192,7 +193,7 @@ def test_the_survey_says_what_to_install(name: str, extra: str, install: Any) ->
         (
             None,
             "caffe",
-            "runtime caffe: expected one of onnxruntime, openvino, tensorrt, pytorch, ",
+            "runtime caffe: expected one of onnxruntime, openvino, tensorrt, litert, ",
         ),
     ],
 )

@@ -25,6 +25,7 @@ def model_for(name: str, request: pytest.FixtureRequest) -> Path:
         "onnxruntime": "onnx_artifact",
         "openvino": "openvino_artifact",
         "tensorrt": "engine",
+        "litert": "litert_artifact",
     }.get(name)
     return request.getfixturevalue(fixture) if fixture else Path("model.fake")
 
@@ -82,7 +83,7 @@ def test_the_spec_states_what_runs(runtime: Runtime) -> None:
     if spec.runtime == "tensorrt":
         assert (spec.provider, spec.threads) == ("cuda:0 (GPU of the tests)", 0)
     else:
-        assert spec.provider in ("cpu", "CPU", "CPUExecutionProvider")
+        assert spec.provider in ("cpu", "CPU", "CPUExecutionProvider", "XNNPACK")
         assert spec.threads == 2
     assert spec.mode == "latency"
     assert spec.metadata.calibration.quantiles
@@ -169,7 +170,12 @@ def test_a_runtime_that_is_pickled_is_opened_again(runtime: Runtime, crops: np.n
 
 @pytest.mark.parametrize(
     ("name", "blocked"),
-    [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("pytorch", "torch")],
+    [
+        ("onnxruntime", "onnxruntime"),
+        ("openvino", "openvino"),
+        ("pytorch", "torch"),
+        ("litert", "ai_edge_litert"),
+    ],
 )
 def test_without_its_library_the_error_says_what_to_install(
     name: str, blocked: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

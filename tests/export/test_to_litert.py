@@ -1,0 +1,102 @@
+"""LiteRT files: what is in them, and their ages."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from halnet.artifact import Metadata, TrainedSet
+from halnet.export.config import Target
+from halnet.runtimes.backends import describe, open_runtime
+from halnet.runtimes.base import BatchLimits
+from halnet.runtimes.fake import FakeRuntime
+
+pytest.importorskip("litert_torch")
+interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+
+METADATA = Metadata(FakeRuntime().spec.metadata.calibration, (TrainedSet("tiny"),))
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """An AgeNet with a tiny backbone whose ages differ, and whose weights do not fit FP16."""
+    import torch
+
+    from halnet.network.model import AgeNet
+
+    torch.manual_seed(1)
+    model = AgeNet()
+    nn = torch.nn
+    layers = (nn.Conv2d(3, 4, 32, 32), nn.Hardswish(), nn.AvgPool2d(7), nn.Flatten())
+    model.network = nn.Sequential(*layers, nn.Linear(4, 101))
+    with torch.no_grad():
+        model.network[4].weight.mul_(20)
+    return model.eval()
+
+
+def test_a_file_follows_the_contract(network: Any, tmp_path: Path) -> None:
+    from halnet.export.to_litert import trace, write_litert
+
+    path = tmp_path / "halnet.tflite"
+    write_litert(trace(network), METADATA, path, Target())
+    model = interpreter.Interpreter(model_path=str(path))
+    (image,) = model.get_input_details()
+    assert image["shape_signature"].tolist() == [-1, 224, 224, 3]
+    assert image["dtype"] is np.uint8
+    runner = model.get_signature_runner()
+    assert list(runner.get_input_details()) == ["image"]
+    outputs = runner.get_output_details()
+    assert {name: value["dtype"] for name, value in outputs.items()} == dict.fromkeys(
+        ("age", "stddev", "probabilities"), np.float32
+    )
+    assert describe(path).metadata == METADATA
+    # Other programs may resize it: there is no reshape that holds the number of crops.
+    model = interpreter.Interpreter(model_path=str(path))
+    model.resize_tensor_input(image["index"], [3, 224, 224, 3])
+    model.allocate_tensors()
+    found = model.get_signature_runner()(image=np.zeros((3, 224, 224, 3), np.uint8))
+    assert found["age"].shape == found["stddev"].shape == (3,)
+    assert found["probabilities"].shape == (3, 101)
+
+
+def test_half_precision_needs_half_the_bytes(
+    network: Any, crops: np.ndarray, tmp_path: Path
+) -> None:
+    import torch
+
+    from halnet.export.graph import round_to_half
+    from halnet.export.to_litert import trace, write_litert
+
+    ages, sizes = {}, {}
+    for precision, model in (("fp32", network), ("fp16", round_to_half(network))):
+        graph = trace(model, precision)
+        path = tmp_path / f"halnet.{precision}.tflite"
+        write_litert(graph, replace(METADATA, precision=precision), path, Target())
+        with open_runtime(path) as runtime:
+            assert runtime.spec.metadata.precision == precision
+            ages[precision] = runtime.run(crops).age
+        with torch.no_grad():
+            expected = model(torch.tensor(crops))[0].numpy()
+        # The weights of FP16 are exact, because they are rounded before.
+        np.testing.assert_allclose(ages[precision], expected, atol=1e-3)
+        sizes[precision] = len(graph)
+    assert 1e-5 < np.abs(ages["fp16"] - ages["fp32"]).max() < 0.5
+    weights = 4 * sum(parameter.numel() for parameter in network.network.parameters())
+    assert sizes["fp32"] - sizes["fp16"] > 0.4 * weights - 2000
+
+
+def test_a_fixed_batch_size_is_in_the_file(network: Any, tmp_path: Path) -> None:
+    from halnet.export.to_litert import trace, write_litert
+
+    path = tmp_path / "halnet.tflite"
+    write_litert(trace(network, batch=2), METADATA, path, Target())
+    assert describe(path).batch_limits == BatchLimits(2, 2)
+
+
+def test_the_converter_prints_nothing(network: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    from halnet.export.to_litert import trace
+
+    trace(network)
+    assert capfd.readouterr().out == ""
