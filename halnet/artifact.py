@@ -186,7 +186,12 @@ class Metadata:
 
 def _read_calibration(properties: Mapping[str, str], source: str | Path) -> AgeCalibration:
     """Return the calibration; ArtifactError if this library does not know its kind."""
-    values = parse_json(properties[PREFIX + "calibration"])
+    values = parse_json(properties.get(PREFIX + "calibration", "null"))
+    if values is None:
+        raise ArtifactError(
+            f"{source}: expected a model whose intervals are calibrated, found no calibration in "
+            "its metadata; export the checkpoint again with this version of halnet"
+        )
     kind = values.get("kind", CALIBRATION_KINDS[0])
     if kind not in CALIBRATION_KINDS:
         raise ArtifactError(

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, TextIO
 
 from halnet.errors import ConfigError
@@ -134,6 +134,22 @@ def check_folder(folder: Path) -> None:
         raise ConfigError(
             f"{folder}: expected a folder, found that {found} is a file; name another folder"
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ConfigError if nothing can be written into `folder`, or it cannot be made.
+
+    What is made for this is removed again.
+    """
+    found = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        # A folder inside the nearest one that exists shows both.
+        Path(mkdtemp(prefix=".halnet-", dir=found)).rmdir()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: expected a folder that can be written, found that {found} cannot be "
+            f"({error.strerror}); name another folder"
+        ) from error
 
 
 @contextmanager

@@ -152,6 +152,8 @@ BGR = replace(METADATA, input=replace(INPUT, colour="BGR")).to_properties()
         ({**GOOD, "halnet.calibration": "{"}, "metadata is damaged"),
         ({**GOOD, "halnet.calibration": json.dumps({"temperature": 1})}, "metadata is damaged"),
         ({**GOOD, "halnet.calibration": "[]"}, "metadata is damaged"),
+        ({**GOOD, "halnet.calibration": "null"}, "found no calibration"),
+        ({k: v for k, v in GOOD.items() if k != "halnet.calibration"}, "found no calibration"),
         ({**GOOD, "halnet.calibration": '{"kind": "new"}'}, "found new; use the version"),
         ({**GOOD, "halnet.datasets": '{"name": "aaf"}'}, "metadata is damaged"),
         ({**GOOD, "halnet.datasets": '[{"name": "aaf"}]'}, "metadata is damaged"),

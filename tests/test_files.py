@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from halnet.errors import ConfigError
-from halnet.files import check_folder, csv_text, editing, locked, replacing, write_text
+from halnet.files import (
+    check_folder,
+    check_writable,
+    csv_text,
+    editing,
+    locked,
+    replacing,
+    write_text,
+)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -174,3 +182,10 @@ def test_a_file_that_does_not_exist_can_be_edited(tmp_path: Path) -> None:
     with editing(tmp_path / "new.txt"):
         write_text(tmp_path / "new.txt", "x")
     assert (tmp_path / "new.txt").read_text() == "x"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match=r"^/proc/x: expected a folder that can be written, .*"):
+        check_writable(Path("/proc/x"))

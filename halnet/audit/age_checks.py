@@ -23,6 +23,7 @@ from halnet.checks.risk import (
     YOUNGEST,
     MinorErrors,
     choose_challenge,
+    count_needed_photos,
     find_obstacle,
     measure_risk,
 )
@@ -302,7 +303,8 @@ def _find_challenge(
     if best.bound > risk:
         problem = (
             f"the {best.photos} calibration photos can vouch for {100 * best.bound:.1f} % at best, "
-            "even if none of these people passes"
+            f"even if none of these people passes; this needs about {count_needed_photos(risk)} "
+            "photos, spread evenly over the years, of which none passes"
         )
         return RiskResult(risk, None, None, best.photos, problem, None, None, None, None, ())
     chosen = choose_challenge(known, legal, risk)

@@ -109,29 +109,31 @@ def bootstrap_gap(first: Floats, second: Floats) -> tuple[float, float]:
 def largest_gap(
     values: Floats, group: NDArray[np.int64], stratum: NDArray[np.int64], rounds: int = 5000
 ) -> tuple[float, float]:
-    """Return the largest difference between the means of groups, and its p-value.
+    """Return the largest difference between the means of groups, and the p-value of such a gap.
 
-    `values`, `group` (0, 1, ...) and `stratum` have N values. The groups of photos are shuffled
-    inside each stratum, such as an age band of a dataset, so that a difference of ages or of
-    datasets between the groups is no difference of the groups. Because the largest gap is compared
-    with the largest gap of each shuffle, there is no correction for the number of groups.
+    `values`, `group` (0, 1, ...) and `stratum` have N values. The p-value is that of the largest
+    gap between the groups after the mean of each stratum, such as an age band of a dataset, was
+    subtracted from its values. So a difference of ages or of datasets between the groups neither
+    makes a gap nor hides one. The groups of photos are shuffled inside each stratum. Because the
+    largest gap is compared with the largest gap of each shuffle, there is no correction for the
+    number of groups.
     """
     rng = np.random.default_rng(0)
     sizes = np.bincount(group)
     order = np.argsort(stratum, kind="stable")
-    ordered, strata = values[order], stratum[order]
+    own, strata = group[order], np.unique(stratum[order], return_inverse=True)[1]
+    usual = np.bincount(strata, values[order]) / np.bincount(strata)
+    rest = values[order] - usual[strata]
 
-    def gap(groups: NDArray[np.int64]) -> float:
-        means = np.bincount(groups, ordered, len(sizes)) / sizes
+    def gap(groups: NDArray[np.int64], numbers: Floats) -> float:
+        means = np.bincount(groups, numbers, len(sizes)) / sizes
         return float(means.max() - means.min())
 
-    seen = gap(group[order])
-    own = group[order]
-    count = 0
+    seen, count = gap(own, rest), 0
     for _ in range(rounds):
         shuffled = own[np.lexsort((rng.random(len(own)), strata))]
-        count += gap(shuffled) >= seen - _NOISE
-    return seen, (count + 1) / (rounds + 1)
+        count += gap(shuffled, rest) >= seen - _NOISE
+    return gap(group, values), (count + 1) / (rounds + 1)
 
 
 def _rounds(count: int) -> list[int]:

@@ -57,8 +57,7 @@ def comparison_section(comparison: Comparison, now: Subject) -> Section:
     warnings = []
     if not comparison.is_paired:
         warnings.append(
-            f"Only {comparison.shared_photos:,} photos are in both reports, so the figures are of "
-            "different photos."
+            "Too few photos are in both reports, so the figures are of different photos."
         )
     elif comparison.shared_photos < max(comparison.photos, comparison.then_photos):
         warnings.append(

@@ -37,9 +37,9 @@ def refusal_section(report: AuditReport) -> Section:
     if refusals.rates:
         tables = [_reason_table(refusals), _group_table(refusals), _effect_table(refusals)]
         text.append(
-            f"The faces that a check refuses are {mean_text(refusals.refused_error)} years away "
-            f"from their true age (or range) on average, and all others "
-            f"{mean_text(refusals.judged_error)} years."
+            "How far the estimated age is from the true age (or range) on average, in years: "
+            f"{mean_text(refusals.refused_error)} for the faces that a check refuses, and "
+            f"{mean_text(refusals.judged_error)} for all others."
         )
     else:
         text.append(

@@ -10,6 +10,7 @@ from halnet.audit.report import AuditReport
 from halnet.audit.slices import ALL
 from halnet.audit.subject import Subject
 from halnet.audit.words import join_words, mean_text, percent, rate_of, rate_text
+from halnet.checks.risk import YOUNGEST
 from halnet.evaluation.rates import MIN_PHOTOS
 from halnet.reporting.sections import Figure, FigureKind, Section, Series
 
@@ -102,17 +103,23 @@ def _describe_check(checks: LegalAge) -> str:
     (row,) = (row for row in checks.challenges if row.challenge == CHALLENGE)
     few = f"there are fewer than {MIN_PHOTOS} photos of"
     minors = (
-        f"{few} people under {LEGAL}, so nothing is stated about them."
+        f"nothing is stated about people under {LEGAL}, because {few} them."
         if row.let_through.share is None
         else f"{rate_of(row.let_through, f'photos of people under {LEGAL}')} were let through."
     )
+    if row.even:
+        minors += (
+            f" Of those aged {YOUNGEST} to {LEGAL - 1}, who are harder to tell, it was "
+            f"{percent(row.even.share)} (at most {percent(row.even.bound)}), each year of age "
+            "counting the same."
+        )
     next_below = (
-        f"For people aged {LEGAL - 1} alone, {few} them to state this."
+        f"For people aged {LEGAL - 1}, nothing is stated, because {few} them."
         if row.next_below.share is None
         else f"Of those aged {LEGAL - 1}, it was {rate_of(row.next_below, 'photos')}."
     )
     adults = (
-        f"For adults, {few} them to state anything."
+        f"For adults, nothing is stated, because {few} them."
         if row.referred.share is None
         else f"At the same time, {rate_of(row.referred, 'photos of adults')} were referred to "
         "another proof of age."

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from halnet import __version__
 from halnet.ages import LEVEL
 from halnet.checks.policy import MAX_SEVERAL, MAX_SPREAD, MIN_USABLE, CheckPolicy
 from halnet.checks.reasons import REASONS, Finding, find_reasons
@@ -29,11 +30,13 @@ FORMAT = 1  # version of the audit record
 DIGITS = 2  # of a predicted age that is compared with the challenge age, as of `minor_errors`
 NO_FACE = "no face"
 SEVERAL_FACES = "several faces"
+NOT_UPRIGHT = "not upright"  # the detector turned the photo to find the face
 NOT_LIVE = "not live"  # the liveness check does not confirm a living person
 PROBLEM_SEPARATOR = ", "  # between several findings of one photo
 SENTENCES = {
     NO_FACE: "No face was found.",
     SEVERAL_FACES: "Several faces were found, and a check is of one person alone.",
+    NOT_UPRIGHT: "The face is not upright in the photo; hold the camera and the head upright.",
     NOT_LIVE: "The liveness check does not confirm a living person in front of the camera.",
     **{reason.name: reason.describe for reason in REASONS},
 }
@@ -116,7 +119,9 @@ class AgeCheck:
             "photos": self.photos,
             "unused": dict(self.unused),
             "policy": self.policy.to_dict(),
+            "limits": {reason.name: reason.limit for reason in REASONS},
             "model": self.model.to_dict(),
+            "halnet": __version__,
         }
 
 
@@ -131,8 +136,9 @@ def check_faces(
     `photos` are photos of the person, or frames of a video, each with all faces in it. The faces
     have their `quality`. `spec` is that of the runtime that predicted their ages.
 
-    A photo can be used if it shows exactly one face and this face has no quality finding (see
-    `halnet.checks.reasons`). The age distributions of these photos are averaged, all with the same
+    A photo can be used if it shows exactly one face, and this face is upright and has no quality
+    finding (see `halnet.checks.reasons`). What looks like a face only in a turned photo is often
+    none. The age distributions of these photos are averaged, all with the same
     weight. There is no result if fewer than half of the photos that show a face can be used, or if
     more than a tenth of them show several faces (`MIN_USABLE` and `MAX_SEVERAL`). Photos without a
     face do not count: the person may not be there yet. There is no result either if the ages differ
@@ -188,8 +194,9 @@ def _add(tally: Tally, view: PhotoView, faces: Sequence[Face], liveness: Livenes
             "with Predictor(quality=True)"
         )
     findings = find_reasons(face.quality, face)
-    problem = PROBLEM_SEPARATOR.join(found.name for found in findings)
-    if not findings and liveness is not None and not _ask(liveness, view.image()):
+    names = [*([NOT_UPRIGHT] if face.turned else []), *(found.name for found in findings)]
+    problem = PROBLEM_SEPARATOR.join(names)
+    if not problem and liveness is not None and not _ask(liveness, view.image()):
         problem = NOT_LIVE
     if problem:
         tally.add_unusable(problem, face.quality, findings)

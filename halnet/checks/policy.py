@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from halnet.ages import AGE_MAX, LEGAL_AGE
 from halnet.artifact import Metadata
 from halnet.checks.risk import ChallengeRisk, choose_challenge, find_obstacle, measure_risk
@@ -77,6 +79,11 @@ def make_policy(
         )
     errors = metadata.minor_errors
     if max_risk is not None:
+        if isinstance(max_risk, bool) or not isinstance(max_risk, int | float | np.floating):
+            raise ConfigError(
+                f"largest risk: expected a number above 0 and below 1, found {max_risk!r}"
+            )
+        max_risk = float(max_risk) if isinstance(max_risk, np.floating) else max_risk
         CheckPolicy(legal, legal)  # a wrong legal age has the same message as without a risk
         risk = choose_challenge(errors, legal, max_risk)
         return CheckPolicy(legal, risk.challenge, max_risk, risk)

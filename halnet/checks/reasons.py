@@ -30,6 +30,11 @@ class Reason:
     low: float = -math.inf  # the lowest number that is accepted
     high: float = math.inf  # the highest one
 
+    @property
+    def limit(self) -> float:
+        """The limit, in the unit of the number. Each reason has one: the lowest or the highest."""
+        return self.low if math.isfinite(self.low) else self.high
+
     def find(self, quality: Quality, face: Face) -> "Finding | None":
         """Return what was found, or None if the number is within the limits.
 
@@ -39,8 +44,7 @@ class Reason:
         value = self.value(quality, face)
         if self.low <= value <= self.high:
             return None
-        is_low = value < self.low or not math.isfinite(self.high)
-        return Finding(self.name, value, self.low if is_low else self.high)
+        return Finding(self.name, value, self.limit)
 
 
 @dataclass(frozen=True)

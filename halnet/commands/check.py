@@ -128,7 +128,7 @@ def describe_check(check: AgeCheck) -> str:
         return f"{outcome}: {check.reason}"
     low, high = check.interval
     text = (
-        f"{outcome}: {check.age:.1f} years, {check.level:.0%} interval {low:.1f} to {high:.1f}, "
+        f"{outcome}: {check.age:.2f} years, {check.level:.0%} interval {low:.1f} to {high:.1f}, "
         f"{check.policy.legal} or older: {percent_text(check.probability)}, "
         f"challenge age {check.policy.challenge}"
     )

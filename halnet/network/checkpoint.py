@@ -20,7 +20,7 @@ from halnet.network.model import AgeNet
 from halnet.trained_on import TRAINED_ON_KEY, Hashes, decode_hashes, encode_hashes
 
 PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
-ARTIFACT_ENDINGS = (".onnx", ".xml", ".engine", "_openvino_model")  # of names
+ARTIFACT_ENDINGS = (".onnx", ".xml", ".engine", ".tflite", "_openvino_model")  # of names
 CONFIG_KEY = PREFIX + "config"
 
 

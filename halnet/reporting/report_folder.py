@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from halnet.errors import ConfigError
-from halnet.files import NAME_ERRORS, check_folder, write_text
+from halnet.files import NAME_ERRORS, check_folder, check_writable, write_text
 from halnet.json_text import parse_json
 from halnet.placing import STAGING_PREFIX, placed, staging
 from halnet.reporting.page import check_libraries
@@ -14,11 +14,12 @@ from halnet.reporting.page import check_libraries
 def check_folder_of_report(folder: Path, names: Sequence[str]) -> None:
     """Raise an error, before the work, if files with these names cannot be written into a folder.
 
-    Raises ConfigError if the folder has other files than these, and RuntimeUnavailableError if a
-    library is missing that draws the page.
+    Raises ConfigError if the folder has other files than these or cannot be written, and
+    RuntimeUnavailableError if a library is missing that draws the page.
     """
     check_libraries()
     check_folder(folder)
+    check_writable(folder)
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     foreign = [name for name in found if name not in names and not name.startswith(STAGING_PREFIX)]
     if foreign:

@@ -75,3 +75,14 @@ def test_a_gap_that_the_strata_explain_is_chance() -> None:
     assert p > 0.05
     assert largest_gap(values, group, np.zeros(400, int))[1] < 0.001, "without strata"
     assert largest_gap(values + 1.0 * group, group, band)[1] < 0.001, "a difference of the groups"
+
+
+def test_the_strata_do_not_hide_a_gap() -> None:
+    """Group 1 is worse in each age band, but has more people of the band with small errors."""
+    rng = np.random.default_rng(1)
+    band = np.repeat([0, 1], 300)
+    group = np.where(rng.random(600) < np.where(band, 0.2, 0.8), 1, 0)
+    values = rng.normal(0, 1, 600) + 1.2 * band + 0.7 * group
+    gap, p = largest_gap(values, group, band)
+    assert gap < 0.2, "the raw gap is small"
+    assert p < 0.001

@@ -68,4 +68,4 @@ def test_groups_that_are_left_out_are_named_together(make_predictions: MakePredi
         "By camera, left out because of too few photos: c and d, in mean absolute error, years; "
         "true ages outside the 90 % interval; adults referred at challenge age 25."
     )
-    assert len(text) == 3
+    assert len(text) == 4

@@ -128,7 +128,7 @@ def test_without_minors_no_share_is_stated_and_the_page_says_so(
     text = "A rate needs at least 20 photos, and there are fewer of people under 13 (none), under"
     assert any(warning.startswith(text) for warning in first.warnings)
     points = dict(first.points)
-    assert "there are fewer than 20 photos of people under 18" in points["Age check at 18"]
+    assert "about people under 18, because there are fewer than 20" in points["Age check at 18"]
     assert "0 of 0" not in str(find_sections(report))
 
 
@@ -146,7 +146,10 @@ def test_without_adults_no_share_is_stated_and_the_page_says_so(
     first = find_sections(report)[0]
     text = "aged 18 or more (none) and aged 21 or more (none). This report does not say how many"
     assert any(text in warning for warning in first.warnings)
-    assert "For adults, there are fewer than 20" in dict(first.points)["Age check at 18"]
+    assert (
+        "For adults, nothing is stated, because there are fewer than 20"
+        in dict(first.points)["Age check at 18"]
+    )
 
 
 def _only(is_chosen: Callable[[int], bool]) -> Callable[..., JudgedPhotos]:

@@ -40,7 +40,10 @@ def test_the_points_state_the_figures_of_the_report(fake_report: AuditReport) ->
     assert ") of 32 photos of people under 18 were let through." in points["Age check at 18"]
     assert (ages[labels >= 18] >= 25).all()
     assert "none of 208 photos of adults (at most 1.5 %) were ref" in points["Age check at 18"]
-    assert "For people aged 17 alone, there are fewer than 20 photos" in points["Age check at 18"]
+    assert (
+        "For people aged 17, nothing is stated, because there are fewer than 20"
+        in points["Age check at 18"]
+    )
     error = fake_report.accuracy[0].error
     assert f"{error.value:.2f} ({error.low:.2f} to {error.high:.2f}) years" in points["Accuracy"]
     assert "another model on the same photos" in points["What you can conclude"]

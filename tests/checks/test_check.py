@@ -354,12 +354,29 @@ def test_the_audit_record(predictor: Predictor) -> None:
                 },
                 **{"min_usable": 0.5, "max_several": 0.1, "max_spread": 7.0},
             },
+            "limits": {reason.name: reason.limit for reason in REASONS},
+            "halnet": halnet.__version__,
             "model": {
                 **{"name": "model.fake", "checkpoint_sha256": SHA},
                 **{"precision": "fp32", "runtime": "fake"},
             },
         }
     )
+
+
+def test_a_face_that_is_not_upright_is_not_judged(predictor: Predictor) -> None:
+    """The detector turns a photo to find a face in it; what it finds is often none."""
+    view = checks.PhotoView(gray(40))
+    (face,) = Predictor(FakeRuntime(), detector=detect, quality=True)(view)
+    found = [(view, [replace(face, turned=-90)])]
+    check = checks.check_faces(found, CheckPolicy(), predictor.spec)
+    assert (check.outcome, check.age, check.photos) == ("no_result", None, 0)
+    assert check.reason == checks.SENTENCES["not upright"]
+    dark = [(view, [replace(face, turned=180, age=3.0)])]
+    check = checks.check_faces(dark, CheckPolicy(), predictor.spec)
+    assert dict(check.unused) == {"not upright, too dark, blurred": 1}
+    upright = checks.check_faces([(view, [face])], CheckPolicy(), predictor.spec)
+    assert upright.outcome == "pass"
 
 
 def test_the_record_without_a_result_is_json(predictor: Predictor) -> None:

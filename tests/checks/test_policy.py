@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
 from halnet.ages import AgeCalibration
@@ -67,6 +68,9 @@ def test_the_risk_chooses_the_challenge_age() -> None:
         (METADATA, {"challenge": 25, "max_risk": 0.05}, "expected one of them, found both"),
         (METADATA, {"max_risk": 0}, "largest risk 0: expected a share above 0 and below 1"),
         (METADATA, {"max_risk": 2}, "largest risk 2: expected a share above 0 and below 1"),
+        (METADATA, {"max_risk": "0.05"}, "largest risk: expected a number .* found '0.05'"),
+        (METADATA, {"max_risk": [0.05]}, r"largest risk: expected a number .* found \[0.05\]"),
+        (METADATA, {"max_risk": True}, "largest risk: expected a number .* found True"),
         (METADATA, {"max_risk": 0.01}, "can vouch for 0.0149 at best"),
         (METADATA, {"legal": 21, "max_risk": 0.05}, "legal age 21: expected 9 to 18 years"),
         (BARE, {"max_risk": 0.05}, "states no errors of minors"),
@@ -75,3 +79,10 @@ def test_the_risk_chooses_the_challenge_age() -> None:
 def test_wrong_policies(metadata: Metadata, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_policy(metadata, **values)
+
+
+def test_the_risk_may_be_a_number_of_numpy() -> None:
+    policy = make_policy(METADATA, max_risk=np.float32(0.05))
+    assert type(policy.max_risk) is float
+    assert policy.risk is not None
+    assert policy.risk.bound <= 0.05

@@ -30,7 +30,7 @@ def no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_reasons", lambda quality, face: ())
 
 
-AGES = r"(2[0-9]\.\d) years, 90% interval (1\d\.\d) to (4\d\.\d)"  # of the portrait
+AGES = r"(2[0-9]\.\d\d) years, 90% interval (1\d\.\d) to (4\d\.\d)"  # of the portrait
 SHORT = (
     r"The predicted age of 2\d\.\d\d years does not reach the challenge age of {}\. "
     r"Verify the age in another way\."
