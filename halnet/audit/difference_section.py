@@ -22,10 +22,10 @@ def difference_section(differences: tuple[Difference, ...]) -> Section:
         f"More than chance: {'; '.join(shown)}." if shown else "No difference is more than chance.",
         "Each row has the groups with the lowest and the highest value. The test compares each "
         "photo with those of the same dataset and of the same age (five years). It shuffles the "
-        "groups among them, and counts how often the largest gap is at least as large. So a gap "
-        "that comes from the ages or the datasets of the groups alone counts as chance, and such a "
-        "gap cannot hide another one. The probabilities are corrected for the number of rows "
-        "(Holm).",
+        "groups among them, and counts how often a group is at least as far from the others, for "
+        "its size. So what comes from the ages or the datasets of the groups alone counts as "
+        "chance, and cannot hide a difference. The probabilities are corrected for the number of "
+        "rows (Holm).",
         "The values and the interval of the gap are those of the photos as they are, without "
         "regard to ages and datasets. An interval without 0 therefore does not contradict a "
         "difference that is not shown. The two groups were chosen because they are the farthest "
