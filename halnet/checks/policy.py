@@ -79,11 +79,7 @@ def make_policy(
         )
     errors = metadata.minor_errors
     if max_risk is not None:
-        if isinstance(max_risk, bool) or not isinstance(max_risk, int | float | np.floating):
-            raise ConfigError(
-                f"largest risk: expected a number above 0 and below 1, found {max_risk!r}"
-            )
-        max_risk = float(max_risk) if isinstance(max_risk, np.floating) else max_risk
+        max_risk = _read_share(max_risk)
         CheckPolicy(legal, legal)  # a wrong legal age has the same message as without a risk
         risk = choose_challenge(errors, legal, max_risk)
         return CheckPolicy(legal, risk.challenge, max_risk, risk)
@@ -93,6 +89,15 @@ def make_policy(
         return policy
     measured = measure_risk(errors, legal, policy.challenge)
     return CheckPolicy(legal, policy.challenge, risk=measured)
+
+
+def _read_share(value: Any) -> float:
+    """Return a number of Python for a risk; ConfigError if it is none."""
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"largest risk: expected a number above 0 and below 1, found {value!r}")
+    return value
 
 
 def _check_whole(name: str, years: Any) -> None:
