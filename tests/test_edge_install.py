@@ -106,6 +106,7 @@ def test_info_says_what_to_install(edge: Path) -> None:
     assert missing == {
         "openvino": "pip install 'halnet[openvino]'",
         "tensorrt": "pip install 'halnet[tensorrt-rtx]'",
+        "litert": "pip install 'halnet[litert]'",
         "pytorch": "pip install 'halnet[pytorch]'",
     }
 
