@@ -1,7 +1,10 @@
 """Layers: the parts of a traced graph that can be quantized, with their names and roles."""
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+
+from halnet.errors import ConfigError
 
 ROLES = ("stem", "expansion", "depthwise", "projection", "SE gate", "CA gate", "head")
 OPERATORS = ("Conv", "Gemm", "MatMul")
@@ -31,6 +34,16 @@ def find_layers(proto: Any) -> tuple[Layer, ...]:
         nodes = (*found[name].nodes, node.name) if name in found else (node.name,)
         found[name] = Layer(name, _role(node, name, shapes[weight]), nodes)
     return tuple(found.values())
+
+
+def check_names(names: Set[str], layers: Sequence[Layer]) -> None:
+    """Raise ConfigError if a name belongs to none of the layers."""
+    unknown = names - {layer.name for layer in layers}
+    if unknown:
+        raise ConfigError(
+            f"--keep-float: no layer is named {', '.join(sorted(unknown))}; --sensitivity lists "
+            "the names"
+        )
 
 
 def count_groups(node: Any) -> int:

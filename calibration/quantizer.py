@@ -21,7 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.crops import BATCH, full_batches
-from halnet.calibration.layers import Layer, find_layers
+from halnet.calibration.layers import Layer, check_names, find_layers
 from halnet.calibration.methods import METHODS
 from halnet.calibration.sessions import batch_size
 from halnet.errors import ArtifactError, ConfigError
@@ -109,12 +109,7 @@ class Quantizer:
 
         `scheme` is a name in `SCHEMES`. Raises ConfigError for a name that no layer has.
         """
-        unknown = keep - {layer.name for layer in self.layers}
-        if unknown:
-            raise ConfigError(
-                f"--keep-float: no layer is named {', '.join(sorted(unknown))}; --sensitivity "
-                "lists the names"
-            )
+        check_names(keep, self.layers)
         in_float = self._nodes_in_float(keep)
         quantized = [node.name for node in self._nodes if node.name not in in_float]
         return self._insert_qdq(SCHEMES[scheme], quantized)

@@ -19,9 +19,9 @@ from onnx import numpy_helper
 
 from halnet.artifact import INPUT_NAME
 from halnet.calibration.crops import full_batches
-from halnet.calibration.layers import Layer, find_layers
+from halnet.calibration.layers import Layer, check_names, find_layers
 from halnet.cores import thread_count
-from halnet.errors import ArtifactError, ConfigError
+from halnet.errors import ArtifactError
 from halnet.export.litert_forms import FORMS
 from halnet.export.to_litert import LAYERS, make, quiet
 from halnet.runtimes.base import Crops
@@ -69,12 +69,7 @@ class LiteRTQuantizer:
 
         `form` is a name in `FORMS`. Raises ConfigError for a name that no layer has.
         """
-        unknown = keep - {layer.name for layer in self.layers}
-        if unknown:
-            raise ConfigError(
-                f"--keep-float: no layer is named {', '.join(sorted(unknown))}; --sensitivity "
-                "lists the names"
-            )
+        check_names(keep, self.layers)
         bits = FORMS[form].activation_bits
         work = quantizer.Quantizer(bytearray(self._data))
         for operation in self._quantized(keep):

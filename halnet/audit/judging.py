@@ -6,20 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from halnet.checks.check import NO_FACE, SEVERAL_FACES
+from halnet.checks.check import NO_FACE, NOT_UPRIGHT, SEVERAL_FACES, find_problems
 from halnet.checks.reasons import REASONS, find_reasons
 from halnet.datasets.prepared_dataset import BATCH, OnProgress
 from halnet.datasets.record import Record
 from halnet.errors import ImageError
 from halnet.evaluation.accuracy import OpenedModel
 from halnet.faces.alignment import TEMPLATE, Landmarks
-from halnet.faces.photo_view import PhotoView
 from halnet.faces.quality import Quality, measure_quality
-from halnet.predictor import Predictor
 from halnet.results import Ages, Face, Outputs, join_outputs
 
 OF_CROPS = tuple(reason.name for reason in REASONS)  # why a check refuses a face
-OF_PHOTOS = (NO_FACE, SEVERAL_FACES, *OF_CROPS)  # why a check gives no result for a photo
+# why a check gives no result for a photo
+OF_PHOTOS = (NO_FACE, SEVERAL_FACES, NOT_UPRIGHT, *OF_CROPS)
 
 Reasons = tuple[str, ...] | None  # of one photo, empty if a check can use it; None: not known
 
@@ -79,16 +78,18 @@ def judge_crops(opened: OpenedModel, on_progress: OnProgress) -> JudgedPhotos:
 def judge_photos(
     opened: OpenedModel, folders: dict[str, Path], on_progress: OnProgress
 ) -> JudgedPhotos:
-    """Run a model on the largest face of each original photo.
+    """Run a model on the largest face of each original photo, and measure its quality.
 
-    `folders` has the folder of each dataset by its name. As in a check, a photo with several faces
+    `folders` has the folder of each dataset by its name, and the predictor of `opened` measures the
+    quality of faces. As in a check, a photo with several faces
     has this reason alone. Raises ImageError if a photo cannot be read, or if no photo has a face.
     """
     records = opened.records
     faces: list[Face] = []
     reasons: list[Reasons] = []
     for done, record in enumerate(records, 1):
-        found, why = _judge_photo(opened.predictor, folders[record.dataset] / record.source)
+        found = opened.predictor(folders[record.dataset] / record.source)
+        why, _ = find_problems(found)
         faces += found[:1]
         reasons.append(why)
         on_progress(done, len(records))
@@ -105,18 +106,6 @@ def judge_photos(
     )
     has_face = tuple(why is None or NO_FACE not in why for why in reasons)
     return JudgedPhotos(records, tuple(reasons), has_face, outputs, OF_PHOTOS)
-
-
-def _judge_photo(predictor: Predictor, path: Path) -> tuple[list[Face], tuple[str, ...]]:
-    """Return the faces of a photo, the largest first, and why a check gives no result."""
-    view = PhotoView(path)
-    faces = predictor(view)
-    if len(faces) != 1:
-        return faces, (SEVERAL_FACES if faces else NO_FACE,)
-    (face,) = faces
-    crop = view.crops([face.landmarks])[0]
-    quality = measure_quality(crop, face.landmarks, view.size, face.score)
-    return faces, tuple(finding.name for finding in find_reasons(quality, face))
 
 
 def _measure(crop: np.ndarray, record: Record) -> Quality | None:

@@ -59,7 +59,7 @@ def make_report(
     the model is not calibrated for intervals of 90 %.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with open_for_evaluation(config) as opened:
+    with open_for_evaluation(config, quality=True) as opened:
         metadata, model = opened.spec.metadata, describe_model(opened)
         _check_calibration(opened)
         changed = choose_photos(opened, steady)

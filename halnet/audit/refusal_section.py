@@ -5,13 +5,14 @@ from halnet.audit.refusals import ANY, Refusals
 from halnet.audit.report import AuditReport
 from halnet.audit.slices import ALL, BAND, RANGE
 from halnet.audit.words import mean_text, rate_text
-from halnet.checks.check import NO_FACE, SEVERAL_FACES
+from halnet.checks.check import NO_FACE, NOT_UPRIGHT, SEVERAL_FACES
 from halnet.checks.reasons import REASONS
 from halnet.reporting.sections import Section, Table
 
 LIMITS = {
     NO_FACE: "the detector finds none",
     SEVERAL_FACES: "the detector finds more than one",
+    NOT_UPRIGHT: "the detector finds it in the turned photo only",
     **{
         reason.name: " or ".join(
             f"{word} {limit:g}"

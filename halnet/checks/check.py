@@ -183,19 +183,13 @@ def check_faces(
 
 def _add(tally: Tally, view: PhotoView, faces: Sequence[Face], liveness: Liveness | None) -> str:
     """Add a photo to the tally, and return why it cannot be used; "" if it can."""
+    problems, findings = find_problems(faces)
+    problem = PROBLEM_SEPARATOR.join(problems)
     if len(faces) != 1:
-        problem = SEVERAL_FACES if faces else NO_FACE
         tally.add_without(problem)
         return problem
     (face,) = faces
-    if face.quality is None:
-        raise ConfigError(
-            "faces of a check: expected faces with their quality, found one without; predict them "
-            "with Predictor(quality=True)"
-        )
-    findings = find_reasons(face.quality, face)
-    names = [*([NOT_UPRIGHT] if face.turned else []), *(found.name for found in findings)]
-    problem = PROBLEM_SEPARATOR.join(names)
+    assert face.quality is not None
     if not problem and liveness is not None and not _ask(liveness, view.image()):
         problem = NOT_LIVE
     if problem:
@@ -203,6 +197,25 @@ def _add(tally: Tally, view: PhotoView, faces: Sequence[Face], liveness: Livenes
     else:
         tally.add_usable(face, face.quality)
     return problem
+
+
+def find_problems(faces: Sequence[Face]) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Return why a check cannot use a photo with these faces, and what was found in its face.
+
+    The first part has keys of `SENTENCES`, and is empty if the photo can be used. Raises
+    ConfigError if a single face has no `quality`.
+    """
+    if len(faces) != 1:
+        return (SEVERAL_FACES if faces else NO_FACE,), ()
+    (face,) = faces
+    if face.quality is None:
+        raise ConfigError(
+            "faces of a check: expected faces with their quality, found one without; predict them "
+            "with Predictor(quality=True)"
+        )
+    findings = find_reasons(face.quality, face)
+    turned = (NOT_UPRIGHT,) if face.turned else ()
+    return (*turned, *(found.name for found in findings)), findings
 
 
 def _ask(liveness: Liveness, photo: Image) -> bool:

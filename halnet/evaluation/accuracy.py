@@ -142,8 +142,10 @@ def evaluate_model(config: EvaluateConfig, on_progress: OnProgress = no_progress
 
 
 @contextmanager
-def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
+def open_for_evaluation(config: EvaluateConfig, quality: bool = False) -> Iterator[OpenedModel]:
     """Open a model and choose the photos on which it is evaluated.
+
+    With `quality`, the predictor measures the quality of each face that it finds in a photo.
 
     Raises DatasetError if a dataset or a folder of photos cannot be used, ConfigError if the
     numbers of datasets and of folders of photos differ, and what `find_checkpoint`, `open_model`
@@ -164,7 +166,7 @@ def open_for_evaluation(config: EvaluateConfig) -> Iterator[OpenedModel]:
         empty = tuple(part for part in found if not part.records)
         for part, folder in zip(found, config.photos, strict=False):
             _check_source(part, folder)
-        predictor = Predictor(runtime, detector=config.detector, flip=config.flip)
+        predictor = Predictor(runtime, detector=config.detector, flip=config.flip, quality=quality)
         yield OpenedModel(predictor, data, photos, empty)
 
 

@@ -26,7 +26,6 @@ Strengths = NDArray[np.float64]
 BatchDegradation = Callable[[Tensor, Strengths, np.random.Generator], Tensor]
 
 LEVELS = 64  # the number of different strengths, so that few matrices are needed
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601 weights of R, G, B
 _BLOCK = 8  # pixels: width and height of a block of a JPEG file
 # The quantisation tables of ITU-T T.81, annex K, for luma and chroma.
 _LUMA_TABLE = (
@@ -139,7 +138,7 @@ def jpeg(crops: Tensor, qualities: Strengths) -> Tensor:
 
 def remove_colour(crops: Tensor, strengths: Strengths, rng: np.random.Generator) -> Tensor:
     """Move colours towards gray."""
-    luma = torch.tensor(LUMA, device=crops.device).view(1, 3, 1, 1)
+    luma = _tensor(np.array(_YCC[0]), crops).view(1, 3, 1, 1)
     return torch.lerp(crops, (crops * luma).sum(dim=1, keepdim=True), _each(strengths, crops))
 
 
