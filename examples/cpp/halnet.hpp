@@ -19,7 +19,7 @@
 namespace halnet {
 
 constexpr int kSide = 224, kCropBytes = kSide * kSide * 3;  // a crop: rows of RGB pixels
-const std::string kFingerprints[] = {"a3eb3c5b8787235a", "60964a9c2dd01642"};
+const std::string kFingerprints[] = {"60964a9c2dd01642", "a3eb3c5b8787235a"};
 using Error = std::runtime_error;  // thrown for bad input, with a message of one line
 
 // Returns what `call` returns. Errors get one line: the last one of a library says the reason.
