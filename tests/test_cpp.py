@@ -1,6 +1,6 @@
-"""examples/cpp: its programs are built here, one without and one with OpenCV, and run as a user does.
+"""examples/cpp: the program is built without and with OpenCV, and run as a user runs it.
 
-They are held to the golden vectors, to the calibration in Python, and to `Predictor`.
+Both are held to the golden vectors, to the calibration in Python, and to `Predictor`.
 """
 
 import json
@@ -53,7 +53,8 @@ def build(folder: Path, opencv: str) -> Program:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if "Could not find OPENCV" in done.stderr:
             pytest.skip(
-                "needs OpenCV for C++: apt-get install libopencv-imgcodecs-dev libopencv-imgproc-dev"
+                "needs OpenCV for C++: "
+                "apt-get install libopencv-imgcodecs-dev libopencv-imgproc-dev"
             )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -153,10 +154,13 @@ def test_calibrations_of_all_kinds(
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str, status: int = 2) -> None:
-    """Assert that a program printed nothing but one line on stderr, which has these words."""
+    """Assert that a program printed nothing but one line on stderr, which has these words.
+
+    libpng may print a line of its own before.
+    """
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    (line,) = (text for text in done.stderr.splitlines() if not text.startswith("libpng "))
     assert line.startswith("halnet_cpp: ")
     for word in words:
         assert word in line
@@ -171,11 +175,8 @@ def test_crops_of_a_wrong_size(
 ) -> None:
     path = tmp_path / "wrong.u8"
     path.write_bytes(content)
-    refused(
-        crop_program(MODEL, path),
-        f"{path}: expected 224 x 224 x 3 = 150528 bytes",
-        f"found {found}",
-    )
+    expected = f"{path}: expected 224 x 224 x 3 = 150528 bytes"
+    refused(crop_program(MODEL, path), expected, f"found {found}")
 
 
 def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: Path) -> None:
@@ -189,9 +190,8 @@ def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: P
     for text in ("", "{}", '{"temperature": 1, "quantiles": []}', '{"quantiles": [1'):
         change(path, calibration=text)
         refused(crop_program(path, CROPS), "halnet.calibration is missing or damaged")
-    change(
-        path, **dict.fromkeys((name.removeprefix("halnet.") for name in METADATA.to_properties()))
-    )
+    names = [name.removeprefix("halnet.") for name in METADATA.to_properties()]
+    change(path, **dict.fromkeys(names))
     refused(crop_program(path, CROPS), "expected a HAL-Net model, found no halnet.* metadata")
     shutil.copytree(folder, tmp_path / "other")
     xml = tmp_path / "other" / "halnet.xml"
@@ -275,9 +275,8 @@ def make_photos(folder: Path) -> list[Path]:
         Image.fromarray(np.asarray(image, np.uint8)).save(folder / name)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(np.rot90(wide[:, :1401]).copy()).save(
-        folder / "three.jpg", exif=exif, quality=92
-    )
+    turned = Image.fromarray(np.rot90(wide[:, :1401]).copy())
+    turned.save(folder / "three.jpg", exif=exif, quality=92)
     return sorted(folder.iterdir())
 
 
