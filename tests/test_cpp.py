@@ -182,9 +182,9 @@ def test_crops_of_a_wrong_size(
 def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     expected = f"{path}: expected crops with the input fingerprint {' or '.join(KNOWN_INPUTS)}, "
-    for fingerprint in ("0123456789abcdef", ""):
+    for fingerprint, found in (("0123456789abcdef", "0123456789abcdef"), (None, "none")):
         change(path, input_fingerprint=fingerprint)
-        refused(crop_program(path, CROPS), expected, f"found {fingerprint}")
+        refused(crop_program(path, CROPS), f"{expected}found {found}")
     change(path, format_version="3")
     refused(crop_program(path, CROPS), "expected format version 1 or 2, found 3")
     for text in ("", "{}", '{"temperature": 1, "quantiles": []}', '{"quantiles": [1'):
@@ -226,8 +226,10 @@ def test_files_that_are_missing_or_damaged(
         ((), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL,), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL, CROPS, "--levels", 0.9), "--levels: there is no such option"),
-        ((MODEL, CROPS, "--at-least", "x"), "--at-least: expected a number from 0 up, found x"),
-        ((MODEL, CROPS, "--at-least", "18y"), "--at-least: expected a number from 0 up, found 18y"),
+        ((MODEL, CROPS, "--at-least", "x"), "--at-least: expected a number from 0 to 1024, found x"),
+        ((MODEL, CROPS, "--at-least", "18y"), "--at-least: expected a number from 0 to 1024, found 18y"),
+        ((MODEL, CROPS, "--time", 1e300), "--time: expected a number from 0 to 1024, found 1e+300"),
+        ((MODEL, CROPS, "--time", -1), "--time: expected a number from 0 to 1024, found -1"),
         ((MODEL, CROPS, "--level", 0), "level: expected a share above 0 and up to 99 %, found 0.0"),
         ((MODEL, CROPS, "--level", 0.995), "up to 99 %, found 0.995"),
     ],

@@ -150,13 +150,13 @@ struct Model {
             if (!model.has_rt_info(key)) key = {"framework", "halnet." + name};  // of an .onnx file
             return model.has_rt_info(key) ? model.get_rt_info<std::string>(key) : "";
         };
-        const auto version = text("format_version"), fingerprint = text("input_fingerprint");
+        const auto version = text("format_version"), found = text("input_fingerprint");
         if (version.empty()) throw Error("expected a HAL-Net model, found no halnet.* metadata");
         if (version != "1" && version != "2")
             throw Error("expected format version 1 or 2, found " + version);
-        if (fingerprint != kFingerprints[0] && fingerprint != kFingerprints[1])
+        if (found != kFingerprints[0] && found != kFingerprints[1])
             throw Error("expected crops with the input fingerprint " + kFingerprints[0] + " or " +
-                        kFingerprints[1] + ", found " + fingerprint);
+                        kFingerprints[1] + ", found " + (found.empty() ? "none" : found));
         calibration = std::make_shared<Calibration>(text("calibration"));
         model.reshape({{"image", ov::PartialShape{1, kSide, kSide, 3}}});
     }

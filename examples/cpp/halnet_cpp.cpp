@@ -76,8 +76,9 @@ int run(const std::vector<std::string>& words) {
         }
         if (options.count(name) == 0) throw Error(name + ": there is no such option; " + kUsage);
         std::istringstream text(++i < words.size() ? words[i] : "nothing");
-        if (!(text >> options[name] && text.eof() && options[name] >= 0))
-            throw Error(name + ": expected a number from 0 up, found " + text.str());
+        double& value = options[name];
+        if (!(text >> value && text.eof() && value >= 0 && value <= 1024))
+            throw Error(name + ": expected a number from 0 to 1024, found " + text.str());
     }
     if (files.size() < 2 || files.size() > 3) throw Error(kUsage);
     const int threads = static_cast<int>(options["--threads"]);
