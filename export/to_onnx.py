@@ -16,9 +16,7 @@ from halnet.faces.alignment import CROP_SIZE
 from halnet.network.model import AgeNet
 
 TRACED_OPSET = 18  # the oldest that PyTorch's exporter writes
-# Of the files, if their operators allow it. The oldest releases of all runtimes that
-# `halnet.benchmarks.studies.oldest_runtime` installs read it.
-OPSET = 15
+OPSET = 15  # of the files; a network with newer operators gets the opset of these
 
 
 def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> Any:
