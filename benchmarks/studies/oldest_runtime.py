@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -39,9 +39,9 @@ SUFFIXES = {  # of the files that each package runs; "" is that of an IR folder
 }
 # What all releases need. Older ones were built for NumPy 1, and newer ones run with it too.
 NEEDED = ("numpy<2", "flatbuffers", "packaging")
-# Years by which an age may differ from that of the release that is installed with halnet. It is
-# that of a format's own runtime, and INT8 is rounded otherwise in another one.
-TOLERANCE = {"fp32": 0.001, "fp16": 0.1, "int8": 1.0}
+# Years by which an age may differ from that of the release that is installed with halnet. In INT8,
+# releases round differently.
+TOLERANCE = {"fp32": 0.001, "fp16": 0.1, "int8": 2.0}
 SECONDS = 300  # that an installation or a run may take
 COLUMNS = ("file", "package", "oldest release", "age there, years", "age here, years", "reason")
 
@@ -91,9 +91,9 @@ def find_oldest(package: str, models: Sequence[Path], crops: Path, folder: Path)
     tolerances = {}
     for path in models:
         with open_model(path) as runtime:
-            age = float(runtime.run(np.load(crops)[:1]).age[0])
+            expected = float(runtime.run(np.load(crops)[:1]).age[0])
             tolerances[path] = TOLERANCE[runtime.spec.metadata.precision]
-        found[path] = Found(path.name, package, None, None, age, "")
+        found[path] = Found(path.name, package, None, None, expected, "")
     pending = list(models)
     for release in list_releases(package):
         if not pending:
@@ -110,13 +110,10 @@ def find_oldest(package: str, models: Sequence[Path], crops: Path, folder: Path)
                 last = found[path]
                 if age is None or abs(age - last.expected) > tolerances[path]:
                     pending.remove(path)
-                    reason = f"{release}: {reason or f'{age:.4f} years'}"
-                    age, release_that_runs = last.age, last.release
+                    reason = reason or f"{age:.4f} years"
+                    found[path] = replace(last, reason=f"{release}: {reason}")
                 else:
-                    release_that_runs = release
-                found[path] = Found(
-                    path.name, package, release_that_runs, age, last.expected, reason
-                )
+                    found[path] = replace(last, release=release, age=age)
     return list(found.values())
 
 
