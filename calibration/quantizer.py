@@ -146,8 +146,9 @@ class Quantizer:
             },
         )
         quantizer.quantize_model()
-        quantizer.model.topological_sort()
         proto = quantizer.model.model
+        _separate_weights(proto.graph)
+        quantizer.model.topological_sort()
         proto.graph.ClearField("value_info")  # a runtime infers the shapes again
         if scheme.store_last:
             _store_as_integers(proto, self.layers[-1].nodes[0])
@@ -173,6 +174,27 @@ def _quantizable_nodes(proto: Any, layers: Sequence[Layer]) -> list[Any]:
     first, last = names.index(layers[0].nodes[0]), names.index(layers[-1].nodes[0])
     own = {name for layer in layers[:-1] for name in layer.nodes}
     return [n for n in nodes[first:last] if n.name in own or n.op_type in ELEMENTWISE]
+
+
+def _separate_weights(graph: Any) -> None:
+    """Give each reader of a weight a DQ node of its own; they share the integers.
+
+    ONNX Runtime 1.15 and 1.16 cannot run a model in which two layers read the same DQ node.
+    """
+    stored = {tensor.name for tensor in graph.initializer}
+    shared = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored
+    }
+    seen: set[str] = set()
+    for reader in list(graph.node):
+        for i, name in enumerate(reader.input):
+            if name in shared and name in seen:
+                own = graph.node.add()
+                own.CopyFrom(shared[name])
+                own.name = own.output[0] = reader.input[i] = f"{name}_{reader.name}"
+            seen.add(name)
 
 
 def _store_as_integers(proto: Any, name: str) -> None:

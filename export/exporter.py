@@ -15,6 +15,7 @@ from halnet.export.config import ExportConfig
 from halnet.export.exported import Checked, Exported, Staged, Verdict, put_in_place
 from halnet.export.formats import FORMATS
 from halnet.export.manifest import check_manifest
+from halnet.export.oldest import opens_with
 from halnet.packages import import_library, import_onnxruntime
 from halnet.placing import check_target, staging
 
@@ -102,6 +103,7 @@ class _Exporter:
             "precision": precision,
             "batch": config.batch or "dynamic",
             "calibration": calibration,
+            "opens_with": opens_with(name, precision),  # package: its releases
             "checkpoint_sha256": self._checkpoint.sha256,
         }
         return Staged(staged, config.out / staged.name, name, precision, entry)

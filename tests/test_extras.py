@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from halnet.artifact import bundled
+from halnet.benchmarks.studies import oldest_worker
 from halnet.benchmarks.studies.processes import served
+from halnet.export.oldest import OLDEST
 
 pytestmark = pytest.mark.extras
 
@@ -216,6 +218,23 @@ def test_litert_runs_a_file_without_pytorch(
     assert half == pytest.approx(portrait_ages[1], abs=0.1)
     absent = ["torch", "onnx", "onnxruntime", "litert_torch", "ai_edge_quantizer", "tensorflow"]
     assert environment.run("python", "-c", ABSENT, *absent).split() == ["[]"]
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+def test_the_oldest_releases_run_the_bundled_model(
+    package: str, portrait_crop: Path, portrait_ages: list[float], tmp_path: Path
+) -> None:
+    """It is run as a program without halnet would do it."""
+    release = OLDEST["onnx", "fp32"][package]
+    environment = Environment(tmp_path / "venv")
+    arguments = ("install", "--no-compile", "--only-binary", ":all:")
+    done = environment.pip(*arguments, f"{package}=={release}", "numpy<2")
+    if "(from versions: none)" in done.stderr:
+        pytest.skip("needs a package registry")
+    assert done.returncode == 0, done.stderr
+    worker = (oldest_worker.__file__, package, bundled("halnet.onnx"), portrait_crop)
+    printed = environment.run("python", *worker)
+    assert float(printed.split()[-1]) == pytest.approx(portrait_ages[1], abs=0.001)
 
 
 def test_tensorrt_states_its_version_and_what_is_missing(

@@ -146,6 +146,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/checks.md",
     "docs/int8.md",
+    "docs/runtimes.md",
     "docs/specification.md",
 )
 

@@ -87,6 +87,24 @@ def test_the_integers_of_the_symmetric_scheme(
     assert 0 < AgeShiftMeter(tiny_graph, crops)(proto).mean < 0.1
 
 
+def test_layers_with_the_same_weights_read_dq_nodes_of_their_own(
+    tiny_graph: Any, crops: np.ndarray
+) -> None:
+    """ONNX Runtime 1.15 and 1.16 do not run a model in which two layers read the same DQ node."""
+    (project,) = (node for node in tiny_graph.graph.node if node.name == "project")
+    twin = tiny_graph.graph.node.add()
+    twin.CopyFrom(project)
+    twin.name, twin.output[0] = "twin", "twin"
+    (add,) = (node for node in tiny_graph.graph.node if node.name == "add")
+    add.input[1] = "twin"
+    proto = Quantizer(tiny_graph, crops).quantize("unsigned")
+    onnx.checker.check_model(proto, full_check=True)
+    makers = {node.output[0]: node for node in proto.graph.node}
+    first, second = (inputs_of(proto, name)[1] for name in ("project", "twin"))
+    assert first != second
+    assert list(makers[first].input) == list(makers[second].input), "the integers are stored once"
+
+
 def test_a_kept_layer_and_the_operations_after_it_compute_in_floating_point(
     quantizer: Quantizer,
 ) -> None:

@@ -16,6 +16,7 @@ from halnet.artifact import Metadata, bundled, sha256_artifact, sha256_file
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import FORMATS, ExportConfig, Int8Config, Target, export
 from halnet.export.formats import Format
+from halnet.export.oldest import opens_with
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.placing import staging
 from halnet.runtimes.backends import open_runtime
@@ -102,6 +103,7 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         assert (entry["format"], entry["precision"]) == (exported.format, exported.precision)
         assert entry["parity"] == {"nothing": {"passed": True}}
         assert entry["batch"] == "dynamic"
+        assert entry["opens_with"] == opens_with(exported.format, exported.precision)
         assert {"halnet", "torch"} <= set(entry["versions"])
         assert ("onnx" in entry["versions"]) == (exported.format != "litert")
 

@@ -138,7 +138,7 @@ def test_a_silent_fallback_is_an_error(
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
     monkeypatch.setattr(cuda, "find_gpus", lambda: [Gpu(0, "GPU of the test", (9, 0))])
     with pytest.raises(RuntimeUnavailableError, match=f"expected {CUDA}, found {CPU}"):
         open_runtime(onnx_artifact, "onnxruntime", "cuda")
