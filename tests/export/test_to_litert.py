@@ -86,3 +86,20 @@ def test_the_converter_prints_nothing(
 
     trace(litert_network)
     assert capfd.readouterr().out == ""
+
+
+def test_the_file_of_the_other_tests_is_what_the_export_makes(
+    litert_network: Any,
+    litert_metadata: Metadata,
+    litert_artifact: Path,
+    crops: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    """If this fails, delete the file: the next test that needs it makes it again."""
+    from halnet.export.to_litert import trace, write_litert
+
+    path = tmp_path / "halnet.tflite"
+    write_litert(trace(litert_network), litert_metadata, path, Target())
+    assert describe(path).metadata == describe(litert_artifact).metadata
+    with open_runtime(path) as made, open_runtime(litert_artifact) as stored:
+        np.testing.assert_allclose(made.run(crops).age, stored.run(crops).age, atol=1e-3)
