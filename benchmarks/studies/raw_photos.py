@@ -3,10 +3,10 @@
     python -m halnet.benchmarks.studies.raw_photos deploy --photos "All-Age-Faces Dataset" \\
         --detector yunet.onnx
 
-This needs `pip install 'halnet[pytorch]'` and the runtimes of the model files. Each photo is decoded
-and its faces are found once. Then one predictor for each model file predicts the same faces, and so
-does the checkpoint in PyTorch FP32. The exit status is 1 if a model file is outside the tolerance of
-its precision.
+This needs `pip install 'halnet[pytorch]'` and the runtimes of the model files. The faces of each
+photo are found once. Then a predictor of each model file predicts their ages, and so does the
+checkpoint in PyTorch FP32. The exit status is 1 if a model file is outside the tolerance of its
+precision.
 """
 
 import sys
@@ -49,7 +49,7 @@ def predict_all(predictors: Sequence[Predictor], photos: Sequence[Path]) -> list
             click.echo(str(error), err=True)
             continue
         for predictor, own in zip(predictors, faces, strict=True):
-            own += predictor.predict_faces(view, found)
+            own.extend(predictor.predict_faces(view, found))
     return faces
 
 
