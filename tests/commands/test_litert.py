@@ -21,8 +21,8 @@ def test_info_states_what_the_file_carries(
     assert halnet("info", litert_artifact, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["runtime"].startswith("litert ")
-    assert found["metadata"]["precision"] == "fp32"
-    assert found["metadata"]["reference_mae"] == {"val": 20.0}
+    assert found["precision"] == "fp32"
+    assert found["reference_mae"] == {"val": 20.0}
 
 
 def test_bench_times_it_beside_another_runtime(
