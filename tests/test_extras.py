@@ -147,7 +147,7 @@ def pytorch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
 def converter(
     pytorch: Environment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Environment]:
-    """An environment that makes LiteRT artifacts; the versions of its packages differ from `dev`."""
+    """An environment that makes LiteRT artifacts, with other versions of packages than `dev`."""
     environment = Environment(tmp_path_factory.mktemp("converter") / "venv")
     environment.link_packages(pytorch)
     environment.install("litert-export,onnxruntime")
