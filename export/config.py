@@ -59,7 +59,7 @@ class Int8Config:
             )
         if self.form is not None and self.form not in FORMS:
             raise ConfigError(
-                f"form of INT8 {self.form}: expected one of {', '.join(FORMS)}; leave it out to "
+                f"--litert-form {self.form}: expected one of {', '.join(FORMS)}; leave it out to "
                 "choose the form by measurement"
             )
         if self.detector is not None and self.photos is None:
@@ -94,9 +94,11 @@ class ExportConfig:
             raise ConfigError("--profile and --capability need --format tensorrt")
         if self.int8 != Int8Config() and "int8" not in self.precisions:
             raise ConfigError(
-                "the options of calibration, weight bits, budget and sensitivity need "
+                "the options of calibration, weight bits, forms, budget and sensitivity need "
                 "--precision int8"
             )
+        if self.int8.form is not None and "litert" not in self.formats:
+            raise ConfigError("--litert-form needs --format litert")
         if self.int8.sensitivity or self.int8.method != Int8Config().method:
             for name in self.formats:
                 if not FORMATS[name].ranks_layers:

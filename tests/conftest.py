@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from halnet.artifact import Metadata, TrainedSet
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.cropping import PreparedPhoto
 from halnet.datasets.indexing import write_index
@@ -22,8 +23,10 @@ from halnet.datasets.prepared_dataset import crop_path
 from halnet.datasets.preparing import prepare
 from halnet.errors import DetectorError, HalnetError
 from halnet.faces.yunet_file import yunet_path
+from halnet.runtimes.fake import FakeRuntime
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
+TINY_LITERT = Path(__file__).parent / "runtimes" / "tiny.tflite"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 # The slowest modules. With several processes (see the Makefile), they are started first.
@@ -173,7 +176,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights, which predicts very different ages for different crops."""
     torch = pytest.importorskip("torch")
     from halnet.age_calibration import fit_age_calibration
-    from halnet.artifact import Metadata, TrainedSet
     from halnet.network.checkpoint import save_checkpoint
     from halnet.network.model import AgeNet
     from halnet.training.config import TrainConfig
@@ -234,6 +236,55 @@ def onnx_artifact(artifacts: dict[str, Path]) -> Path:
 def openvino_artifact(artifacts: dict[str, Path]) -> Path:
     pytest.importorskip("openvino")
     return artifacts["openvino"]
+
+
+@pytest.fixture(scope="session")
+def litert_network() -> Any:
+    """An AgeNet with four layers and the last one, which LiteRT converts in seconds.
+
+    Its ages differ widely, and FP16 and integers round its weights visibly.
+    """
+    torch = pytest.importorskip("torch")
+    from halnet.network.model import AgeNet
+
+    nn = torch.nn
+    torch.manual_seed(3)
+    model = AgeNet()
+    model.network = nn.Sequential(
+        *(nn.Conv2d(3, 6, 16, 32), nn.Hardswish()),
+        *(nn.Conv2d(6, 8, 1), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Hardswish()),
+        *(nn.Conv2d(8, 4, 1), nn.AvgPool2d(7), nn.Flatten()),
+        nn.Linear(4, 101),
+    )
+    with torch.no_grad():
+        for layer, factor in {0: 2, 2: 2, 4: 2, 6: 2, 9: 60}.items():
+            model.network[layer].weight.mul_(factor)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def litert_metadata() -> Metadata:
+    calibration = FakeRuntime().spec.metadata.calibration
+    return Metadata(calibration, (TrainedSet("tiny"),), reference_mae={"val": 20.0})
+
+
+@pytest.fixture(scope="session")
+def litert_artifact(request: pytest.FixtureRequest) -> Path:
+    """The LiteRT artifact of `litert_network`, a file of the repository.
+
+    The extra `dev` runs such files, but has no converter that makes them. If the file is deleted,
+    it is made again in an environment with the extra `litert-export`.
+    """
+    if not TINY_LITERT.exists():
+        pytest.importorskip("litert_torch")
+        from halnet.export.config import Target
+        from halnet.export.to_litert import trace, write_litert
+
+        graph = trace(request.getfixturevalue("litert_network"))
+        metadata = request.getfixturevalue("litert_metadata")
+        write_litert(graph, metadata, TINY_LITERT, Target())
+    return TINY_LITERT
 
 
 @pytest.fixture(scope="session")

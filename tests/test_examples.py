@@ -34,11 +34,25 @@ def test_the_demo_runs_without_a_face_detector(tmp_path: Path) -> None:
     assert (tmp_path / "build" / "demo" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("runtime", "library", "fixture", "file"),
+    [
+        ("onnxruntime", "onnxruntime", "onnx_artifact", ""),
+        ("openvino", "openvino", "openvino_artifact", "halnet.xml"),
+        ("litert", "ai_edge_litert", "litert_artifact", ""),
+    ],
+)
 def test_a_program_without_halnet_can_use_an_artifact(
-    runtime: str, onnx_artifact: Path, openvino_artifact: Path, crops: np.ndarray, tmp_path: Path
+    runtime: str,
+    library: str,
+    fixture: str,
+    file: str,
+    crops: np.ndarray,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    artifact = {"onnxruntime": onnx_artifact, "openvino": openvino_artifact / "halnet.xml"}[runtime]
+    pytest.importorskip(library)
+    artifact = request.getfixturevalue(fixture) / file
     script = ROOT / "examples" / f"plain_{runtime}.py"
     assert "halnet" not in {line.split()[1] for line in imports(script)}
     np.save(tmp_path / "crops.npy", crops)

@@ -29,8 +29,10 @@ from halnet.export import ExportConfig, Exported, export
 from halnet.export.config import Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
+from halnet.export.litert_forms import FORMS
 from halnet.packages import import_library
 
+FORM_WORDS = join_names([f"{name} ({form.words})" for name, form in FORMS.items()])
 ADVICE_RUNS = 100  # timed runs of each precision
 # The parameters that may be named together with --golden, which exports nothing.
 GOLDEN_PARAMETERS = ("checkpoint", "golden", "photos", "detector", "threads", "as_json")
@@ -141,6 +143,12 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "but it runs on x86 processors with VNNI and on Arm alone.",
 )
 @click.option(
+    "--litert-form",
+    type=click.Choice(list(FORMS)),
+    help=f"INT8: form of the model, for LiteRT: {FORM_WORDS}. Default: all forms are measured, and "
+    "the fastest one is taken that can meet the budget.",
+)
+@click.option(
     "--calibration-method",
     type=click.Choice(list(METHODS)),
     default=Int8Config.method,
@@ -211,6 +219,7 @@ def command(
     detector: Path | None,
     calibration_photos: int,
     weight_bits: str,
+    litert_form: str | None,
     calibration_method: str,
     seed: int,
     capabilities: tuple[str, ...],
@@ -266,6 +275,7 @@ def command(
         detector=detector,
         crops=calibration_photos,
         weight_bits=int(weight_bits),
+        form=litert_form,
         method=calibration_method,
         seed=seed,
         keep=_keep(keep_float),

@@ -8,10 +8,12 @@ import click
 
 from halnet.ages import LEVEL
 from halnet.artifact import CHECKPOINTS
+from halnet.benchmarks.golden_check import GoldenCheck, check_golden
 from halnet.benchmarks.parity import VerifyConfig
 from halnet.benchmarks.verification import Verification, verify
 from halnet.commands.options import join_names, json_option, runtime_options, split_option
 from halnet.commands.output import print_table, progress
+from halnet.errors import ConfigError
 from halnet.evaluation.parity import Comparison, Parity
 from halnet.evaluation.scores import Score
 from halnet.runtimes.base import RuntimeOptions
@@ -34,6 +36,13 @@ from halnet.runtimes.base import RuntimeOptions
     "compared, on crops of a portrait that comes with halnet.",
 )
 @split_option
+@click.option(
+    "--golden",
+    type=Path,
+    metavar="DIR",
+    help="Folder of golden vectors, which halnet export --golden wrote. The artifacts are compared "
+    "with their ages in place of the checkpoint, which needs no PyTorch.",
+)
 @runtime_options("runtime", "device", "threads")
 @json_option()
 def command(
@@ -41,6 +50,7 @@ def command(
     checkpoint: Path | None,
     data: tuple[Path, ...],
     split: str,
+    golden: Path | None,
     options: RuntimeOptions,
     as_json: bool,
 ) -> int:
@@ -58,6 +68,18 @@ def command(
     exit status is 1 if a figure lies outside the tolerance of the artifact's precision, or if one
     of several artifacts is missing or damaged.
     """
+    if golden is not None:
+        if checkpoint or data:
+            raise ConfigError(
+                "--golden takes the place of the checkpoint and of its photos; leave out "
+                "--checkpoint and --data, or --golden"
+            )
+        check = check_golden(artifacts, golden, options)
+        if as_json:
+            click.echo(json.dumps(check.to_dict()))
+        else:
+            _print_golden(check)
+        return 1 if check.failed else 0
     config = VerifyConfig(checkpoint, data, split, options.threads)
     with progress("crops", quiet=as_json) as on_progress:
         result = verify(artifacts, config, options.runtime, options.device, on_progress)
@@ -68,6 +90,15 @@ def command(
     for problem in result.record():  # after the figures are printed
         click.echo(f"halnet: {problem}", err=True)
     return 0 if result.passed else 1
+
+
+def _print_golden(check: GoldenCheck) -> None:
+    for path, runtime in check.passed.items():
+        click.echo(f"{path}: gives the golden ages of {check.golden} ({runtime})")
+    for path, reason in check.skipped.items():
+        click.echo(f"{path}: not compared: {reason}")
+    for path, reason in check.failed.items():
+        click.echo(f"{path}: FAILED: {reason}")
 
 
 def print_verification(result: Verification) -> None:

@@ -115,6 +115,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             ExportConfig(precisions=("int8",), int8=Int8Config(keep=(), sensitivity=True, seed=5)),
         ),
         (
+            ["--format", "litert", "--precision", "int8", "--litert-form", "w8a16"],
+            ExportConfig(formats=("litert",), precisions=("int8",), int8=Int8Config(form="w8a16")),
+        ),
+        (
             [
                 *("--precision", "int8", "--calibration", "photos", "--detector", "yunet.onnx"),
                 *("--calibration-photos", 64, "--calibration-method", "entropy"),

@@ -10,6 +10,7 @@ from halnet.commands import run
 from halnet.commands.export import command as export_command
 from halnet.commands.options import CommandWithOldNames, join_names, runtime_options
 from halnet.commands.predict import command as predict_command
+from halnet.export.litert_forms import FORMS
 from halnet.runtimes.backends import BACKENDS
 from halnet.runtimes.base import RuntimeOptions
 
@@ -42,6 +43,12 @@ def test_the_help_names_every_runtime_and_device() -> None:
 def test_the_help_names_every_format_and_precision() -> None:
     assert "onnx, openvino, tensorrt or litert" in help_of(export_command, "--format")
     assert "fp32, fp16 or int8" in help_of(export_command, "--precision")
+
+
+def test_the_help_describes_every_form_of_litert() -> None:
+    text = help_of(export_command, "--litert-form")
+    for name, form in FORMS.items():
+        assert f"{name} ({form.words})" in text
 
 
 @pytest.mark.parametrize(

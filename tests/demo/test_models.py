@@ -39,6 +39,15 @@ def test_a_folder_that_is_a_model_is_one_choice(
     assert own == [Choice("halnet_openvino_model", "openvino", model)]
 
 
+def test_the_page_compares_models_of_litert_with_others(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    for name in ("halnet.int8.tflite", "halnet.onnx", "halnet.tflite"):
+        (tmp_path / name).touch()
+    own = [choice for choice in find_choices([str(tmp_path)]) if choice.runtime == "litert"]
+    names = ("halnet.int8.tflite", "halnet.tflite")
+    assert own == [Choice(name, "litert", tmp_path / name) for name in names]
+
+
 def test_a_model_is_loaded_again_only_after_its_file_changed(tmp_path: Path, yunet: Path) -> None:
     model = tmp_path / "mine.fake"
     model.touch()

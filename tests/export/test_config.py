@@ -16,6 +16,10 @@ from halnet.export import ExportConfig, Int8Config, Target
         ({"batch": 0}, "batch: expected at least 1 or dynamic, found 0"),
         ({"target": Target((1, 2, 3))}, "--profile and --capability need --format tensorrt"),
         (
+            {"int8": Int8Config(form="w8"), "precisions": ("int8",)},
+            "--litert-form needs --format litert",
+        ),
+        (
             {"target": Target((1, 2, 3)), "formats": ("tensorrt",), "batch": 1},
             "--profile needs --batch dynamic",
         ),

@@ -27,33 +27,11 @@ METADATA = Metadata(FakeRuntime().spec.metadata.calibration, precision="int8", w
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
-    """An AgeNet with four layers and the last one, and weights that integers round visibly."""
-    import torch
-
-    from halnet.network.model import AgeNet
-
-    nn = torch.nn
-    torch.manual_seed(3)
-    model = AgeNet()
-    model.network = nn.Sequential(
-        *(nn.Conv2d(3, 6, 32, 32), nn.Hardswish()),
-        *(nn.Conv2d(6, 8, 1), nn.ReLU()),
-        *(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Hardswish()),
-        *(nn.Conv2d(8, 4, 1), nn.AvgPool2d(7), nn.Flatten()),
-        nn.Linear(4, 101),
-    )
-    with torch.no_grad():
-        model.network[9].weight.mul_(60)
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def proto(network: Any) -> Any:
+def proto(litert_network: Any) -> Any:
     pytest.importorskip("onnxscript")
     from halnet.export.to_onnx import trace
 
-    return trace(network)
+    return trace(litert_network)
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +41,11 @@ def many_crops() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def quantizer(network: Any, proto: Any, many_crops: np.ndarray) -> Any:
+def quantizer(litert_network: Any, proto: Any, many_crops: np.ndarray) -> Any:
     from halnet.export.litert_quantizer import LiteRTQuantizer
     from halnet.export.to_litert import trace
 
-    return LiteRTQuantizer(trace(network), proto, many_crops)
+    return LiteRTQuantizer(trace(litert_network), proto, many_crops)
 
 
 @pytest.fixture(scope="module")
@@ -164,14 +142,14 @@ def open_int8(
 
 
 def test_the_fastest_form_within_the_budget_is_taken(
-    network: Any,
+    litert_network: Any,
     proto: Any,
     many_crops: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines: list[str] = []
-    int8 = open_int8(network, proto, many_crops, Int8Config(budget=Budget(p99=50)), lines)
+    int8 = open_int8(litert_network, proto, many_crops, Int8Config(budget=Budget(p99=50)), lines)
     measure = type(int8._open_meter()).__call__
     times = {"w8": 3.0, "w8a8": 1.0, "w8a16": 2.0}  # milliseconds
     turns = iter(FORMS)
@@ -193,7 +171,7 @@ def test_the_fastest_form_within_the_budget_is_taken(
     budget = Budget(p99=(nothing + most) / 2)
     times["w8"] = 0.5
     turns = iter(FORMS)
-    tight = open_int8(network, proto, many_crops, Int8Config(budget=budget), lines)
+    tight = open_int8(litert_network, proto, many_crops, Int8Config(budget=budget), lines)
     _, entry = tight.quantize("", "litert", tmp_path)
     assert (entry["scheme"], entry["judged_in"]) == ("w8", "litert")
     kept = entry["kept"]
@@ -203,20 +181,22 @@ def test_the_fastest_form_within_the_budget_is_taken(
 
 
 def test_a_form_can_be_asked_for(
-    network: Any, proto: Any, many_crops: np.ndarray, tmp_path: Path
+    litert_network: Any, proto: Any, many_crops: np.ndarray, tmp_path: Path
 ) -> None:
     config = Int8Config(form="w8a8", keep=("0",))
-    data, entry = open_int8(network, proto, many_crops, config, []).quantize("", "litert", tmp_path)
+    data, entry = open_int8(litert_network, proto, many_crops, config, []).quantize(
+        "", "litert", tmp_path
+    )
     assert (entry["scheme"], entry["kept"], list(entry["forms"])) == ("w8a8", ["0"], ["w8a8"])
     assert "int8" in tensor_types(data)
-    with pytest.raises(ConfigError, match="form of INT8 w4: expected one of w8, w8a8, w8a16"):
+    with pytest.raises(ConfigError, match="--litert-form w4: expected one of w8, w8a8, w8a16"):
         Int8Config(form="w4")
 
 
 def test_a_budget_that_no_form_meets_is_one_line_with_the_figures(
-    network: Any, proto: Any, many_crops: np.ndarray, tmp_path: Path
+    litert_network: Any, proto: Any, many_crops: np.ndarray, tmp_path: Path
 ) -> None:
-    int8 = open_int8(network, proto, many_crops, Int8Config(budget=Budget(p99=1e-7)), [])
+    int8 = open_int8(litert_network, proto, many_crops, Int8Config(budget=Budget(p99=1e-7)), [])
     with pytest.raises(ArtifactError, match="no INT8 model of LiteRT meets the budget") as raised:
         int8.quantize("", "litert", tmp_path)
     message = str(raised.value)

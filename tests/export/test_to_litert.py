@@ -7,40 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from halnet.artifact import Metadata, TrainedSet
+from halnet.artifact import Metadata
 from halnet.export.config import Target
 from halnet.runtimes.backends import describe, open_runtime
 from halnet.runtimes.base import BatchLimits
-from halnet.runtimes.fake import FakeRuntime
 
 pytest.importorskip("litert_torch")
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 
-METADATA = Metadata(FakeRuntime().spec.metadata.calibration, (TrainedSet("tiny"),))
 
-
-@pytest.fixture(scope="module")
-def network() -> Any:
-    """An AgeNet with a tiny backbone whose ages differ, and whose weights do not fit FP16."""
-    import torch
-
-    from halnet.network.model import AgeNet
-
-    torch.manual_seed(1)
-    model = AgeNet()
-    nn = torch.nn
-    layers = (nn.Conv2d(3, 4, 32, 32), nn.Hardswish(), nn.AvgPool2d(7), nn.Flatten())
-    model.network = nn.Sequential(*layers, nn.Linear(4, 101))
-    with torch.no_grad():
-        model.network[4].weight.mul_(20)
-    return model.eval()
-
-
-def test_a_file_follows_the_contract(network: Any, tmp_path: Path) -> None:
+def test_a_file_follows_the_contract(
+    litert_network: Any, litert_metadata: Metadata, tmp_path: Path
+) -> None:
     from halnet.export.to_litert import trace, write_litert
 
     path = tmp_path / "halnet.tflite"
-    write_litert(trace(network), METADATA, path, Target())
+    write_litert(trace(litert_network), litert_metadata, path, Target())
     model = interpreter.Interpreter(model_path=str(path))
     (image,) = model.get_input_details()
     assert image["shape_signature"].tolist() == [-1, 224, 224, 3]
@@ -51,7 +33,7 @@ def test_a_file_follows_the_contract(network: Any, tmp_path: Path) -> None:
     assert {name: value["dtype"] for name, value in outputs.items()} == dict.fromkeys(
         ("age", "stddev", "probabilities"), np.float32
     )
-    assert describe(path).metadata == METADATA
+    assert describe(path).metadata == litert_metadata
     # Other programs may resize it: there is no reshape that holds the number of crops.
     model = interpreter.Interpreter(model_path=str(path))
     model.resize_tensor_input(image["index"], [3, 224, 224, 3])
@@ -62,7 +44,7 @@ def test_a_file_follows_the_contract(network: Any, tmp_path: Path) -> None:
 
 
 def test_half_precision_needs_half_the_bytes(
-    network: Any, crops: np.ndarray, tmp_path: Path
+    litert_network: Any, litert_metadata: Metadata, crops: np.ndarray, tmp_path: Path
 ) -> None:
     import torch
 
@@ -70,10 +52,10 @@ def test_half_precision_needs_half_the_bytes(
     from halnet.export.to_litert import trace, write_litert
 
     ages, sizes = {}, {}
-    for precision, model in (("fp32", network), ("fp16", round_to_half(network))):
+    for precision, model in (("fp32", litert_network), ("fp16", round_to_half(litert_network))):
         graph = trace(model, precision)
         path = tmp_path / f"halnet.{precision}.tflite"
-        write_litert(graph, replace(METADATA, precision=precision), path, Target())
+        write_litert(graph, replace(litert_metadata, precision=precision), path, Target())
         with open_runtime(path) as runtime:
             assert runtime.spec.metadata.precision == precision
             ages[precision] = runtime.run(crops).age
@@ -83,20 +65,41 @@ def test_half_precision_needs_half_the_bytes(
         np.testing.assert_allclose(ages[precision], expected, atol=1e-3)
         sizes[precision] = len(graph)
     assert 1e-5 < np.abs(ages["fp16"] - ages["fp32"]).max() < 0.5
-    weights = 4 * sum(parameter.numel() for parameter in network.network.parameters())
+    weights = 4 * sum(parameter.numel() for parameter in litert_network.network.parameters())
     assert sizes["fp32"] - sizes["fp16"] > 0.4 * weights - 2000
 
 
-def test_a_fixed_batch_size_is_in_the_file(network: Any, tmp_path: Path) -> None:
+def test_a_fixed_batch_size_is_in_the_file(
+    litert_network: Any, litert_metadata: Metadata, tmp_path: Path
+) -> None:
     from halnet.export.to_litert import trace, write_litert
 
     path = tmp_path / "halnet.tflite"
-    write_litert(trace(network, batch=2), METADATA, path, Target())
+    write_litert(trace(litert_network, batch=2), litert_metadata, path, Target())
     assert describe(path).batch_limits == BatchLimits(2, 2)
 
 
-def test_the_converter_prints_nothing(network: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_converter_prints_nothing(
+    litert_network: Any, litert_metadata: Metadata, capfd: pytest.CaptureFixture[str]
+) -> None:
     from halnet.export.to_litert import trace
 
-    trace(network)
+    trace(litert_network)
     assert capfd.readouterr().out == ""
+
+
+def test_the_file_of_the_other_tests_is_what_the_export_makes(
+    litert_network: Any,
+    litert_metadata: Metadata,
+    litert_artifact: Path,
+    crops: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    """If this fails, delete the file: the next test that needs it makes it again."""
+    from halnet.export.to_litert import trace, write_litert
+
+    path = tmp_path / "halnet.tflite"
+    write_litert(trace(litert_network), litert_metadata, path, Target())
+    assert describe(path).metadata == describe(litert_artifact).metadata
+    with open_runtime(path) as made, open_runtime(litert_artifact) as stored:
+        np.testing.assert_allclose(made.run(crops).age, stored.run(crops).age, atol=1e-3)

@@ -113,6 +113,16 @@ def test_openvino_folders(data: Any, fuzz: Any, folder_files: list[bytes], crops
 
 
 @given(data=st.data())
+def test_litert_files(data: Any, fuzz: Any, litert_artifact: Path, crops: Any) -> None:
+    pytest.importorskip("ai_edge_litert")
+    path = fuzz.folder / "halnet.tflite"
+    path.write_bytes(data.draw(fuzz.bytes(litert_artifact.read_bytes())))
+    with fuzz.only_own_errors():
+        describe(path)
+    run(path, "litert", crops[:2], fuzz)
+
+
+@given(data=st.data())
 def test_metadata(data: Any, fuzz: Any) -> None:
     properties = METADATA.to_properties()
     name = data.draw(st.sampled_from(sorted(properties)))

@@ -1,4 +1,4 @@
-"""Fakes of TensorRT and CUDA, in the memory of the host, and a small model for LiteRT."""
+"""Fakes of TensorRT and CUDA, in the memory of the host."""
 
 import ctypes
 import hashlib
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from halnet.artifact import Metadata, TrainedSet
 from halnet.runtimes import cuda
 from halnet.runtimes.cuda import Gpu
 from halnet.runtimes.fake import FakeRuntime
@@ -213,42 +212,4 @@ def engine(tmp_path: Path) -> Path:
         properties=FakeRuntime().spec.metadata.to_properties(),
     )
     sidecar_path(path).write_text(sidecar.to_json())
-    return path
-
-
-@pytest.fixture(scope="session")
-def litert_network() -> Any:
-    """An AgeNet with a tiny backbone, which LiteRT converts in seconds, and very different ages."""
-    torch = pytest.importorskip("torch")
-    from halnet.network.model import AgeNet
-
-    nn = torch.nn
-    torch.manual_seed(0)
-    model = AgeNet()
-    model.network = nn.Sequential(
-        *(nn.Conv2d(3, 4, 32, 32), nn.Hardswish(), nn.AvgPool2d(7), nn.Flatten()),
-        nn.Linear(4, 101),
-    )
-    with torch.no_grad():
-        model.network[4].weight.mul_(20)
-    return model.eval()
-
-
-@pytest.fixture(scope="session")
-def litert_metadata() -> Metadata:
-    calibration = FakeRuntime().spec.metadata.calibration
-    return Metadata(calibration, (TrainedSet("tiny"),), reference_mae={"val": 20.0})
-
-
-@pytest.fixture(scope="session")
-def litert_artifact(
-    litert_network: Any, litert_metadata: Metadata, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A LiteRT artifact of the tiny network."""
-    pytest.importorskip("litert_torch")
-    from halnet.export.config import Target
-    from halnet.export.to_litert import trace, write_litert
-
-    path = tmp_path_factory.mktemp("litert") / "halnet.tflite"
-    write_litert(trace(litert_network), litert_metadata, path, Target())
     return path

@@ -1,5 +1,7 @@
 """The back end LiteRT: its files, its threads and what it refuses."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,24 +74,18 @@ def test_the_predictor_runs_a_file(litert_artifact: Path, crops: np.ndarray) -> 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_file_of_a_fixed_batch_size_takes_any_number_of_crops(
-    batch: int, litert_network: Any, litert_metadata: Metadata, crops: np.ndarray, tmp_path: Path
+    batch: int, litert_parts: Any, litert_artifact: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
-    pytest.importorskip("litert_torch")
-    from halnet.export.config import Target
-    from halnet.export.to_litert import trace, write_litert
-
-    path = tmp_path / "halnet.tflite"
-    write_litert(trace(litert_network, batch=batch), litert_metadata, path, Target())
-    with open_runtime(path) as runtime:
+    (graph,) = litert_parts.subgraphs
+    for index in (*graph.inputs, *graph.outputs):
+        tensor = graph.tensors[index]
+        tensor.shape, tensor.shapeSignature = [batch, *tensor.shape[1:]], None
+    with open_runtime(litert_artifact) as runtime:
+        expected = runtime.run(crops).age
+    with open_runtime(pack(litert_parts, tmp_path / "halnet.tflite")) as runtime:
         assert runtime.spec.batch_limits == BatchLimits(batch, batch)
-        found = runtime.run(crops).age
-        one = runtime.run(crops[4:]).age
-    import torch
-
-    with torch.no_grad():
-        expected = litert_network(torch.tensor(crops))[0].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-    np.testing.assert_allclose(one, expected[4:], atol=1e-3)
+        np.testing.assert_allclose(runtime.run(crops).age, expected, atol=1e-3)
+        np.testing.assert_allclose(runtime.run(crops[4:]).age, expected[4:], atol=1e-3)
 
 
 def test_weights_that_lie_behind_the_flatbuffer_are_kept(
@@ -231,21 +227,15 @@ def test_another_model_is_refused(
 
 
 def test_weights_of_8_bits_run_without_vnni(
-    litert_network: Any,
+    litert_parts: Any,
     litert_metadata: Metadata,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """XNNPACK adds the products of integers in 32 bits on every processor."""
-    pytest.importorskip("litert_torch")
-    from dataclasses import replace
-
-    from halnet.export.config import Target
-    from halnet.export.to_litert import trace, write_litert
-
-    path = tmp_path / "halnet.int8.tflite"
     metadata = replace(litert_metadata, precision="int8", weight_bits=8)
-    write_litert(trace(litert_network), metadata, path, Target())
+    buffer_of_metadata(litert_parts).data = list(json.dumps(metadata.to_properties()).encode())
+    path = pack(litert_parts, tmp_path / "halnet.int8.tflite")
     monkeypatch.setattr("halnet.runtimes.base.adds_8_bit_products_exactly", lambda: False)
     with open_runtime(path) as runtime:
         assert runtime.spec.metadata.weight_bits == 8
