@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from halnet.artifact import FOLDER_FILES
+from halnet.export.crop_files import CROP_SUFFIXES
 from halnet.packages import needs
 from halnet.runtimes.sidecar import SIDECAR_SUFFIX
 
@@ -35,6 +36,9 @@ class Format:
     tracer: str = "to_onnx"  # file below halnet.export; its `trace` makes the graph of a network
     quantizer: str = "int8"  # file below halnet.export; its `open_int8` makes INT8 graphs
     ranks_layers: bool = True  # False: INT8 has no ranking, and measures ranges by minmax alone
+    batch: int | None = None  # batch size unless one is named; None: any
+    # Whether the crops that a compiler quantizes with are written beside the file
+    gives_crops: bool = False
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
     inside: tuple[str, ...] = ()  # names of the files of an artifact that is a folder
     # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
@@ -78,6 +82,17 @@ FORMATS = {
         {"fp32": "halnet.onnx", "fp16": "halnet.fp16.onnx", "int8": "halnet.int8.onnx"},
         "onnxruntime",
         TRACED_BY,
+    ),
+    "compiler": Format(
+        "to_compiler",
+        "write_compiler",
+        {"fp32": "halnet.compiler.onnx"},
+        "onnxruntime",
+        TRACED_BY,
+        tracer="to_compiler",
+        batch=1,
+        gives_crops=True,
+        beside=(SIDECAR_SUFFIX, *CROP_SUFFIXES),
     ),
     "openvino": Format(
         "to_openvino",

@@ -26,10 +26,11 @@ from halnet.commands.verify import name_errors
 from halnet.errors import ConfigError
 from halnet.evaluation.parity import Comparison
 from halnet.export import ExportConfig, Exported, export
-from halnet.export.config import Int8Config, Target
+from halnet.export.config import OPSETS, Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.packages import import_library
+from halnet.runtimes.compiler_form import INPUTS
 
 ADVICE_RUNS = 100  # timed runs of each precision
 # The parameters that may be named together with --golden, which exports nothing.
@@ -51,6 +52,29 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     default=ExportConfig.formats,
     show_default=True,
     help=f"Format: {join_names(FORMATS)}. You can repeat this option.",
+)
+@click.option(
+    "--for-compiler",
+    is_flag=True,
+    help="ONNX: write a file for the compiler of a vendor of NPUs, such as Hailo or Rockchip, in "
+    "place of the usual one (see docs/compilers.md): with a fixed batch size (default: 1), and "
+    "with logits as its output. Crops to quantize it with are written beside it. The same as "
+    "--format compiler.",
+)
+@click.option(
+    "--opset",
+    type=int,
+    default=Target.opset,
+    show_default=True,
+    help=f"--for-compiler: opset of the ONNX file, from {OPSETS[0]} to {OPSETS[-1]}.",
+)
+@click.option(
+    "--compiler-input",
+    type=click.Choice(list(INPUTS)),
+    default=Target.input,
+    show_default=True,
+    help="--for-compiler: type and layout of the input. Pixels of float32 must be normalised "
+    "before; the sidecar states the constants. Pixels of uint8 are normalised in the graph.",
 )
 @click.option(
     "--precision",
@@ -199,6 +223,9 @@ def command(
     ctx: click.Context,
     checkpoint: Path | None,
     formats: tuple[str, ...],
+    for_compiler: bool,
+    opset: int,
+    compiler_input: str,
     precisions: tuple[str, ...],
     batch: int | None,
     out: Path,
@@ -259,8 +286,13 @@ def command(
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
-    if data and no_check and "int8" not in precisions:
-        raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")
+    if for_compiler:
+        formats = _for_compiler(formats)
+    needs_crops = "int8" in precisions or "compiler" in formats
+    if data and no_check and not needs_crops:
+        raise ConfigError(
+            "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
+        )
     int8 = Int8Config(
         photos=calibration,
         detector=detector,
@@ -272,9 +304,11 @@ def command(
         budget=Budget(max_mae_delta, max_p99),
         sensitivity=sensitivity,
     )
+    if needs_crops:
+        int8 = replace(int8, data=data)
     if "int8" in precisions:
-        int8 = replace(int8, data=data, threads=threads)
-    target = Target(profile, capabilities)
+        int8 = replace(int8, threads=threads)
+    target = Target(profile, capabilities, opset, compiler_input)
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None
     if not no_check:
@@ -290,6 +324,16 @@ def command(
     else:
         print_artifacts(artifacts, advice)
     return 1 if any(artifact.failed for artifact in artifacts) else 0
+
+
+def _for_compiler(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the formats with `compiler` in the place of `onnx`."""
+    if not {"onnx", "compiler"} & set(formats):
+        raise ConfigError(
+            f"--for-compiler: expected --format onnx, found {', '.join(formats)}; name it, or "
+            "leave out --for-compiler"
+        )
+    return tuple("compiler" if name == "onnx" else name for name in formats)
 
 
 def _check_golden(ctx: click.Context) -> None:
