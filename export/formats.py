@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from halnet.artifact import FOLDER_FILES
+from halnet.artifact import FOLDER_FILES, PACKAGE_FILES
 from halnet.export.crop_files import CROP_SUFFIXES
 from halnet.packages import needs
 from halnet.runtimes.sidecar import SIDECAR_SUFFIX
@@ -24,7 +24,7 @@ class Format:
     module: str  # name of the file that writes the format, below halnet.export
     function: str  # name of its function, which is called with (graph, metadata, path, target)
     file_names: dict[str, str]  # name of the artifact in each precision
-    runtime: str  # runtime that checks the artifact after it is written
+    runtime: str  # runtime that checks the artifact after it is written; "auto": none can run it
     packages: tuple[str, ...]  # modules whose versions the manifest states
     extra: str = "export"  # extras of halnet that install these packages
     traced: dict[str, str] = field(
@@ -132,6 +132,17 @@ FORMATS = {
         tracer="to_litert",
         quantizer="litert_int8",
         ranks_layers=False,
+    ),
+    "coreml": Format(
+        "to_coreml",
+        "write_coreml",
+        {"fp32": "halnet.mlpackage", "fp16": "halnet.fp16.mlpackage"},
+        "auto",
+        ("torch", "coremltools"),
+        "coreml",
+        tracer="to_coreml",
+        batch=1,
+        inside=PACKAGE_FILES,
     ),
 }
 PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))
