@@ -64,8 +64,8 @@ class OnnxRuntime(RuntimeBase):
             inputs = [(node.name, node.type) for node in self._session.get_inputs()]
             outputs = tuple(node.name for node in self._session.get_outputs())
         metadata = Metadata.from_properties(properties, model)
-        self._form = CompilerForm.from_properties(properties, model)
-        if self._form is None:
+        self.form = CompilerForm.from_properties(properties, model)
+        if self.form is None:
             check_signature(model, inputs, outputs, "tensor(uint8)")
         self.spec = RuntimeSpec(
             "onnxruntime",
@@ -95,10 +95,10 @@ class OnnxRuntime(RuntimeBase):
 
     def _infer(self, crops: Crops) -> Outputs:
         with library_errors(self.spec.model, f"ONNX Runtime cannot run it on {self.spec.provider}"):
-            if self._form is not None:
-                images = self._form.prepare(crops)
+            if self.form is not None:
+                images = self.form.prepare(crops)
                 (logits,) = self._session.run([LOGITS_NAME], {INPUT_NAME: images})
-                return self._form.decode(logits)
+                return self.form.decode(logits)
             age, stddev, probabilities = self._session.run(OUTPUT_NAMES, {INPUT_NAME: crops})
         return Outputs(np.asarray(age), np.asarray(stddev), np.asarray(probabilities))
 

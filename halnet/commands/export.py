@@ -33,8 +33,11 @@ from halnet.packages import import_library
 from halnet.runtimes.compiler_form import INPUTS
 
 ADVICE_RUNS = 100  # timed runs of each precision
-# The parameters that may be named together with --golden, which exports nothing.
-GOLDEN_PARAMETERS = ("checkpoint", "golden", "photos", "detector", "threads", "as_json")
+# The options that export nothing, and the parameters that may be named together with each.
+INSTEAD = {
+    "golden": ("checkpoint", "golden", "photos", "detector", "threads", "as_json"),
+    "sidecar": ("checkpoint", "sidecar", "profile"),
+}
 
 
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -212,6 +215,14 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "halnet.",
 )
 @click.option(
+    "--sidecar",
+    type=Path,
+    metavar="ENGINE",
+    help="Export nothing. Write the sidecar of a TensorRT engine that trtexec built on this machine "
+    "from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). --profile states the "
+    "batch sizes that it was built for.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Number of threads for each runtime in the check and in the timing of INT8, and for the "
@@ -245,6 +256,7 @@ def command(
     no_check: bool,
     golden: Path | None,
     photos: tuple[Path, ...],
+    sidecar: Path | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -274,7 +286,7 @@ def command(
     another dataset, or that the checkpoint was trained on.
     """
     if golden is not None:
-        _check_golden(ctx)
+        _check_alone(ctx, "golden")
         written = write_golden(
             GoldenConfig(golden, checkpoint, photos, detector, threads),
             lambda line: click.echo(line, err=True),
@@ -283,6 +295,10 @@ def command(
             click.echo(json.dumps(written.to_dict()))
         else:
             _print_golden(written)
+        return 0
+    if sidecar is not None:
+        _check_alone(ctx, "sidecar")
+        click.echo(_write_sidecar(sidecar, checkpoint, profile))
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
@@ -336,16 +352,26 @@ def _for_compiler(formats: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("compiler" if name == "onnx" else name for name in formats)
 
 
-def _check_golden(ctx: click.Context) -> None:
-    """Raise ConfigError for an option of the export, which --golden leaves out."""
+def _check_alone(ctx: click.Context, option: str) -> None:
+    """Raise ConfigError for an option of the export, beside an option in `INSTEAD`."""
     for parameter in ctx.command.params:
         name = parameter.name or ""
         source = ctx.get_parameter_source(name)
-        if name not in GOLDEN_PARAMETERS and source is click.core.ParameterSource.COMMANDLINE:
+        if name not in INSTEAD[option] and source is click.core.ParameterSource.COMMANDLINE:
             raise ConfigError(
-                f"{parameter.opts[0]} is for an export, and --golden exports nothing; leave out "
+                f"{parameter.opts[0]} is for an export, and --{option} exports nothing; leave out "
                 "one of them"
             )
+
+
+def _write_sidecar(engine: Path, model: Path | None, batches: tuple[int, int, int]) -> Path:
+    """Write the sidecar of an engine, and return its path."""
+    if model is None:
+        raise ConfigError("--sidecar: expected the ONNX file that the engine was built from")
+    import_library("onnx", "halnet export --sidecar", "export")
+    from halnet.export.engine_sidecar import SidecarConfig, write_sidecar
+
+    return write_sidecar(SidecarConfig(engine, model, Target(batches).batches))
 
 
 def _print_golden(written: WrittenGolden) -> None:
