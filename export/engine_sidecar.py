@@ -1,4 +1,4 @@
-"""Engine sidecar: describes an engine that another program, such as trtexec, built from our ONNX."""
+"""Engine sidecar: describes an engine that another program, such as trtexec, built."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""ONNX for vendors' compilers: a graph of common operators that ends with the logits, and a sidecar.
+"""ONNX for vendors' compilers: a graph of common operators from pixels to logits, and a sidecar.
 
 The batch size is fixed, and what compilers often cannot read is not in the graph: no softmax, no
 shapes that are computed, and no operators that are younger than the opset.

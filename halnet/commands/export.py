@@ -218,9 +218,9 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--sidecar",
     type=Path,
     metavar="ENGINE",
-    help="Export nothing. Write the sidecar of a TensorRT engine that trtexec built on this machine "
-    "from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). --profile states the "
-    "batch sizes that it was built for.",
+    help="Export nothing. Write the sidecar of a TensorRT engine that trtexec built on this "
+    "machine from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). --profile "
+    "states the batch sizes that it was built for.",
 )
 @click.option(
     "--threads",
@@ -287,14 +287,7 @@ def command(
     """
     if golden is not None:
         _check_alone(ctx, "golden")
-        written = write_golden(
-            GoldenConfig(golden, checkpoint, photos, detector, threads),
-            lambda line: click.echo(line, err=True),
-        )
-        if as_json:
-            click.echo(json.dumps(written.to_dict()))
-        else:
-            _print_golden(written)
+        _write_golden(GoldenConfig(golden, checkpoint, photos, detector, threads), as_json)
         return 0
     if sidecar is not None:
         _check_alone(ctx, "sidecar")
@@ -302,8 +295,7 @@ def command(
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
-    if for_compiler:
-        formats = _for_compiler(formats)
+    formats = _for_compiler(formats) if for_compiler else formats
     needs_crops = "int8" in precisions or "compiler" in formats
     if data and no_check and not needs_crops:
         raise ConfigError(
@@ -372,6 +364,15 @@ def _write_sidecar(engine: Path, model: Path | None, batches: tuple[int, int, in
     from halnet.export.engine_sidecar import SidecarConfig, write_sidecar
 
     return write_sidecar(SidecarConfig(engine, model, Target(batches).batches))
+
+
+def _write_golden(config: GoldenConfig, as_json: bool) -> None:
+    """Write golden vectors, and print what they are."""
+    written = write_golden(config, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(written.to_dict()))
+    else:
+        _print_golden(written)
 
 
 def _print_golden(written: WrittenGolden) -> None:
