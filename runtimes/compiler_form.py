@@ -53,7 +53,8 @@ def _steps(logits: Logits) -> Logits:
     """Return the probabilities of N x 100 logits, whose sigmoids are P(age > k) when sorted."""
     older = -np.sort(-1 / (1 + np.exp(-logits)), axis=1)
     ones, zeros = np.ones_like(older[:, :1]), np.zeros_like(older[:, :1])
-    return np.concatenate([ones, older], axis=1) - np.concatenate([older, zeros], axis=1)
+    steps: Logits = np.concatenate([ones, older], axis=1) - np.concatenate([older, zeros], axis=1)
+    return steps
 
 
 @dataclass(frozen=True)
