@@ -10,16 +10,29 @@ from halnet.errors import ConfigError
 from halnet.export.formats import FORMATS
 from halnet.export.litert_forms import FORMS
 from halnet.processor import adds_8_bit_products_exactly, cpu_features
+from halnet.runtimes.compiler_form import INPUTS
+
+OPSETS = range(11, 19)  # of ONNX, in which a network can be written
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a TensorRT engine is built for. The other formats run on any machine."""
+    """What an artifact is made for: the GPUs of an engine, or a compiler. Others run anywhere."""
 
     batches: tuple[int, int, int] = (1, 8, 32)  # minimum, optimal and maximum batch size
     capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; empty: those in `to_tensorrt`
+    opset: int = 17  # of the ONNX file for compilers
+    input: str = "float32-nchw"  # of the ONNX file for compilers, a name in `INPUTS`
 
     def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise ConfigError(
+                f"opset: expected a number from {OPSETS[0]} to {OPSETS[-1]}, found {self.opset}"
+            )
+        if self.input not in INPUTS:
+            raise ConfigError(
+                f"compiler input: expected one of {', '.join(INPUTS)}, found {self.input}"
+            )
         minimum, optimal, maximum = self.batches
         if not 1 <= minimum <= optimal <= maximum:
             raise ConfigError(
@@ -67,6 +80,12 @@ class Int8Config:
                 "--detector needs --calibration FOLDER: the detector finds the faces in its photos"
             )
 
+    @property
+    def is_for_photos(self) -> bool:
+        """Whether only fields are set that say which photos a network is calibrated on."""
+        photos = {name: getattr(self, name) for name in ("data", "photos", "detector", "crops")}
+        return self == Int8Config(**photos, seed=self.seed)
+
     def scheme(self, name: str) -> str:
         """Return the name of the scheme in `SCHEMES` for a format whose own scheme is `name`."""
         return f"{name} 8" if name == "unsigned" and self.weight_bits == 8 else name
@@ -90,9 +109,12 @@ class ExportConfig:
             _check_names("precision", self.precisions, list(FORMATS[name].file_names))
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch: expected at least 1 or dynamic, found {self.batch}")
-        if self.target != Target() and "tensorrt" not in self.formats:
-            raise ConfigError("--profile and --capability need --format tensorrt")
-        if self.int8 != Int8Config() and "int8" not in self.precisions:
+        _check_target(self.target, self.formats)
+        if (
+            self.int8 != Int8Config()
+            and "int8" not in self.precisions
+            and not (self.needs_crops and self.int8.is_for_photos)
+        ):
             raise ConfigError(
                 "the options of calibration, weight bits, forms, budget and sensitivity need "
                 "--precision int8"
@@ -111,6 +133,21 @@ class ExportConfig:
             raise ConfigError(
                 "--profile needs --batch dynamic: a fixed batch size has no range to optimise"
             )
+
+    @property
+    def needs_crops(self) -> bool:
+        """Whether crops are needed: for INT8, or for a compiler that quantizes."""
+        return "int8" in self.precisions or any(FORMATS[name].gives_crops for name in self.formats)
+
+
+def _check_target(target: Target, formats: Sequence[str]) -> None:
+    """Raise ConfigError where a field is set that no format uses."""
+    usual = Target()
+    gpus = target.batches, target.capabilities
+    if gpus != (usual.batches, usual.capabilities) and "tensorrt" not in formats:
+        raise ConfigError("--profile and --capability need --format tensorrt")
+    if (target.opset, target.input) != (usual.opset, usual.input) and "compiler" not in formats:
+        raise ConfigError("--opset and --compiler-input need --for-compiler")
 
 
 def _check_names(kind: str, names: Sequence[str], known: list[str]) -> None:

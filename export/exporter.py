@@ -12,6 +12,7 @@ from halnet.artifact import bundled
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.evaluation.figures import import_matplotlib
 from halnet.export.config import ExportConfig
+from halnet.export.crop_files import write_crops
 from halnet.export.exported import Checked, Exported, Staged, Verdict, put_in_place
 from halnet.export.formats import FORMATS
 from halnet.export.manifest import check_manifest
@@ -54,7 +55,7 @@ def export(
             check_target(file)
     with staging(config.out, "export") as folder:
         check_manifest(config.out)
-        if "int8" in config.precisions:
+        if config.needs_crops:
             exporter.find_photos()
         written = [exporter.write(name, precision, folder) for name, precision in jobs]
         checked = [Checked(work, *_check(work, check, on_step)) for work in written]
@@ -85,33 +86,38 @@ class _Exporter:
     def write(self, name: str, precision: str, folder: Path) -> Staged:
         """Write the artifact of one format and precision into `folder`."""
         config, line = self._config, FORMATS[name]
-        calibration = None  # FP32 and FP16 are not calibrated
+        calibration: dict[str, Any] | None = None  # FP32 and FP16 are not calibrated
         if precision == "int8":
             scheme = config.int8.scheme(line.scheme)
             int8 = self._open_int8(line.quantizer)
             graph, calibration = int8.quantize(scheme, line.budget_runtime, config.out)
         else:
             computed = line.traced.get(precision, precision)
-            graph = self._trace(precision, computed, line.tracer)
+            graph = self._trace(precision, computed, line.tracer, line.batch)
         staged = folder / line.file_names[precision]
         self._on_step(f"writing {staged.name}")
         bits = calibration["weight_bits"] if calibration else 0
         metadata = replace(self._checkpoint.metadata, precision=precision, weight_bits=bits)
         self._writers[name](graph, metadata, staged, config.target)
+        if line.gives_crops:
+            calibration = write_crops(self._samples.calibration, staged)
         entry = {
             "format": name,
             "precision": precision,
-            "batch": config.batch or "dynamic",
+            "batch": config.batch or line.batch or "dynamic",
             "calibration": calibration,
             "opens_with": opens_with(name, precision),  # package: its releases
             "checkpoint_sha256": self._checkpoint.sha256,
         }
         return Staged(staged, config.out / staged.name, name, precision, entry)
 
-    def _trace(self, precision: str, computed: str, tracer: str = "to_onnx") -> Any:
+    def _trace(
+        self, precision: str, computed: str, tracer: str = "to_onnx", batch: int | None = None
+    ) -> Any:
         """Return the graph whose weights fit `precision` and that computes in `computed`.
 
-        `tracer` is the name of the file that makes it.
+        `tracer` is the name of the file that makes it, and `batch` the batch size unless the
+        configuration names one.
         """
         from halnet.export.graph import round_to_half
 
@@ -120,11 +126,11 @@ class _Exporter:
             self._on_step(f"tracing the network in {precision}")
             network = round_to_half(self._network) if precision == "fp16" else self._network
             trace = import_module(f"halnet.export.{tracer}").trace
-            self._graphs[key] = trace(network, computed, self._config.batch)
+            self._graphs[key] = trace(network, computed, self._config.batch or batch)
         return self._graphs[key]
 
     def find_photos(self) -> None:
-        """Find what INT8 is calibrated on, so that a fault in it is found before other work.
+        """Find the crops for a calibration, so that a fault in them is found before other work.
 
         Raises what `find_samples` raises.
         """

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from halnet.artifact import FOLDER_FILES
+from halnet.artifact import FOLDER_FILES, PACKAGE_FILES
+from halnet.export.crop_files import CROP_SUFFIXES
 from halnet.packages import needs
 from halnet.runtimes.sidecar import SIDECAR_SUFFIX
 
@@ -23,7 +24,7 @@ class Format:
     module: str  # name of the file that writes the format, below halnet.export
     function: str  # name of its function, which is called with (graph, metadata, path, target)
     file_names: dict[str, str]  # name of the artifact in each precision
-    runtime: str  # runtime that checks the artifact after it is written
+    runtime: str  # runtime that checks the artifact after it is written; "auto": none can run it
     packages: tuple[str, ...]  # modules whose versions the manifest states
     extra: str = "export"  # extras of halnet that install these packages
     traced: dict[str, str] = field(
@@ -35,6 +36,9 @@ class Format:
     tracer: str = "to_onnx"  # file below halnet.export; its `trace` makes the graph of a network
     quantizer: str = "int8"  # file below halnet.export; its `open_int8` makes INT8 graphs
     ranks_layers: bool = True  # False: INT8 has no ranking, and measures ranges by minmax alone
+    batch: int | None = None  # batch size unless one is named; None: any
+    # Whether the crops that a compiler quantizes with are written beside the file
+    gives_crops: bool = False
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
     inside: tuple[str, ...] = ()  # names of the files of an artifact that is a folder
     # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
@@ -79,6 +83,17 @@ FORMATS = {
         "onnxruntime",
         TRACED_BY,
     ),
+    "compiler": Format(
+        "to_compiler",
+        "write_compiler",
+        {"fp32": "halnet.compiler.onnx"},
+        "onnxruntime",
+        TRACED_BY,
+        tracer="to_compiler",
+        batch=1,
+        gives_crops=True,
+        beside=(SIDECAR_SUFFIX, *CROP_SUFFIXES),
+    ),
     "openvino": Format(
         "to_openvino",
         "write_openvino",
@@ -117,6 +132,17 @@ FORMATS = {
         tracer="to_litert",
         quantizer="litert_int8",
         ranks_layers=False,
+    ),
+    "coreml": Format(
+        "to_coreml",
+        "write_coreml",
+        {"fp32": "halnet.mlpackage", "fp16": "halnet.fp16.mlpackage"},
+        "auto",
+        ("torch", "coremltools"),
+        "coreml",
+        tracer="to_coreml",
+        batch=1,
+        inside=PACKAGE_FILES,
     ),
 }
 PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))

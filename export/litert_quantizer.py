@@ -23,7 +23,8 @@ from halnet.calibration.layers import Layer, check_names, find_layers
 from halnet.cores import thread_count
 from halnet.errors import ArtifactError
 from halnet.export.litert_forms import FORMS
-from halnet.export.to_litert import LAYERS, make, quiet
+from halnet.export.quiet import quiet
+from halnet.export.to_litert import LAYERS, make
 from halnet.runtimes.base import Crops
 
 HARD_SWISH_ZERO = -3.0  # hardswish is 0 for all values below

@@ -7,10 +7,13 @@ from onnx import helper, numpy_helper
 
 from halnet.errors import ArtifactError
 
-OLDEST = 13  # the first opset with a scale of INT8 for each channel
+OLDEST = 11  # the first opset with Conv as it is until 22; no model is lowered further
 HARD_SWISH = 14  # the first opset with the operator HardSwish
 # In the opsets after OLDEST, these operators got further types and nothing else.
-SAME_MEANING = {"Add", "Div", "Identity", "Mul", "Pow", "Relu", "Sub"}
+SAME_MEANING = {
+    *("Add", "Cast", "Div", "Flatten", "Gemm", "Identity", "MatMul", "Mul", "Pow", "Relu"),
+    *("Sigmoid", "Sub", "Transpose"),
+}
 
 
 def lower_opset(model: Any, opset: int) -> None:
@@ -45,7 +48,7 @@ def _newest_operator(model: Any) -> tuple[int, str]:
     """Return the oldest opset in which all operators mean the same, and the one that decides it."""
     opset = _opset(model).version
     return max(
-        [(OLDEST, "QuantizeLinear"), *((_first_opset(n, opset), n.op_type) for n in _nodes(model))]
+        [(OLDEST, "Conv"), *((_first_opset(n, opset), n.op_type) for n in _nodes(model))]
     )
 
 

@@ -4,12 +4,7 @@ LiteRT has a converter of its own for networks of PyTorch, so that these models 
 the ONNX graph. What the converter prints about its steps is not shown.
 """
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +18,7 @@ from halnet.artifact import INPUT_NAME, Metadata
 from halnet.cores import thread_count
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
+from halnet.export.quiet import quiet
 from halnet.faces.alignment import CROP_SIZE
 from halnet.network.model import AgeNet
 from halnet.runtimes.litert_file import add_properties, free_batch
@@ -122,19 +118,3 @@ def make(recipe: Any, ranges: Any = None) -> bytes:
     if result.quantized_model is None:
         raise ArtifactError("the quantizer of LiteRT made no model; export with --precision fp32")
     return bytes(result.quantized_model)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the converter and the quantizer from printing each of their steps."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(action="ignore"),
-        ):
-            yield
-    finally:
-        logging.disable(before)

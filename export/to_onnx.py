@@ -1,11 +1,12 @@
 """ONNX: traces a network to one graph, from which every format is made, and writes it as a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
 from halnet.errors import ArtifactError
@@ -29,14 +30,25 @@ def trace(model: AgeNet, precision: str = "fp32", batch: int | None = None) -> A
     network: nn.Module = HalfNet(model) if precision == "fp16" else model
     # The example of a free batch size is a batch of two: a one would be traced as a constant.
     shape = (batch or 2, CROP_SIZE, CROP_SIZE, 3)
+    example = torch.zeros(shape, dtype=torch.uint8, device="cpu")
+    return export_graph(network, example, OUTPUT_NAMES, is_free=batch is None)
+
+
+def export_graph(
+    network: nn.Module, example: Tensor, outputs: Sequence[str], is_free: bool = False
+) -> Any:
+    """Return the ONNX model of a network whose only input is like `example`.
+
+    If `is_free`, the graph takes any batch size.
+    """
     program = torch.onnx.export(
         network.eval(),
-        (torch.zeros(shape, dtype=torch.uint8, device="cpu"),),
+        (example,),
         dynamo=True,
         opset_version=TRACED_OPSET,
         input_names=[INPUT_NAME],
-        output_names=list(OUTPUT_NAMES),
-        dynamic_shapes=None if batch else ({0: torch.export.Dim("batch")},),
+        output_names=list(outputs),
+        dynamic_shapes=({0: torch.export.Dim("batch")},) if is_free else None,
         external_data=False,
         verbose=False,  # it would print
     )
@@ -54,10 +66,22 @@ def write_onnx(proto: Any, metadata: Metadata, path: Path, target: Target) -> No
     Raises ArtifactError where weights would have to be stored in another file.
     """
     del target  # the file runs on any machine
+    write_model(proto, metadata.to_properties(), path)
+
+
+def write_model(
+    proto: Any, properties: dict[str, str], path: Path, opset: int | None = None
+) -> None:
+    """Write an ONNX model with text properties as one file.
+
+    Without an `opset`, it gets the one that most runtimes open. Raises ArtifactError where weights
+    would have to be stored in another file, and if the model has an operator that is newer than the
+    opset.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(proto)
-    onnx.helper.set_model_props(model, metadata.to_properties())
-    lower_opset(model, max(OPSET, oldest_opset(model)))
+    onnx.helper.set_model_props(model, properties)
+    lower_opset(model, max(OPSET, oldest_opset(model)) if opset is None else opset)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ArtifactError(
             f"{path}: expected all weights inside the graph, found references to another file; "

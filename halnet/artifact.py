@@ -33,6 +33,12 @@ WAYS = {
 }
 WAY = max(WAYS)
 FOLDER_FILES = ("halnet.bin", "halnet.xml")  # of an artifact that is a folder (OpenVINO)
+PACKAGE_ENDING = ".mlpackage"  # of the name of a folder that is a Core ML model
+PACKAGE_FILES = (
+    "Data/com.apple.CoreML/model.mlmodel",
+    "Data/com.apple.CoreML/weights/weight.bin",
+    "Manifest.json",
+)
 
 
 @dataclass(frozen=True)
@@ -257,17 +263,23 @@ def artifact_files(path: Path) -> list[Path]:
 
     Whatever else is in the folder, such as the hidden files of a desktop, is not part of it.
     """
-    return [path / name for name in FOLDER_FILES] if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    names = PACKAGE_FILES if path.name.endswith(PACKAGE_ENDING) else FOLDER_FILES
+    return [path / name for name in names]
 
 
 def sha256_artifact(path: Path) -> str:
     """Return the SHA-256 of an artifact, in hexadecimal digits.
 
-    For a folder, it is the SHA-256 of what `sha256sum halnet.bin halnet.xml` prints in that folder.
+    For a folder, it is the SHA-256 of what `sha256sum halnet.bin halnet.xml` prints in that folder,
+    or `sha256sum` with the names in `PACKAGE_FILES`.
     """
     if not path.is_dir():
         return sha256_file(path)
-    listing = "".join(f"{sha256_file(file)}  {file.name}\n" for file in artifact_files(path))
+    listing = "".join(
+        f"{sha256_file(file)}  {file.relative_to(path)}\n" for file in artifact_files(path)
+    )
     return hashlib.sha256(listing.encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from halnet.artifact import bundled, find_model
+from halnet.artifact import PACKAGE_ENDING, bundled, find_model
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.packages import has_file, installed_version, is_installed
 from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec, check_weights
@@ -99,6 +99,11 @@ BACKENDS = {
         "fake", "FakeRuntime", (".fake",), ("halnet",), {"cpu": ""}, "", reads_file=False
     ),
 }
+# How the names of models end that no back end runs, and what to do with them.
+ELSEWHERE = {
+    PACKAGE_ENDING: "Core ML models run on Apple's systems alone, and halnet has no runtime for "
+    "them; open it there with Core ML (see docs/coreml.md)"
+}
 BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # the model that is installed with halnet
 
 
@@ -171,9 +176,13 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
     """Return the first back end that is installed and runs this kind of file on this device.
 
     If none is installed, this is the first one that could run the file. To open it then raises an
-    error that says what to install. Raises ArtifactError if no back end runs such files.
+    error that says what to install. Raises ArtifactError if no back end runs such files, and
+    RuntimeUnavailableError if they are models for other systems.
     """
     able = runtimes_for(model)
+    for ending, problem in ELSEWHERE.items():
+        if Path(model).name.endswith(ending):
+            raise RuntimeUnavailableError(f"{model}: {problem}")
     if not able and not Path(model).exists():
         raise ArtifactError(f"{model}: no such model file or folder; make one with halnet export")
     if not able:

@@ -1,4 +1,7 @@
-"""The back end ONNX Runtime: it runs `.onnx` artifacts on the CPU or a CUDA device."""
+"""The back end ONNX Runtime: it runs `.onnx` artifacts on the CPU or a CUDA device.
+
+It also runs the files for vendors' compilers, whose logits it decodes, so that they can be checked.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from halnet.runtimes.base import (
     check_signature,
     library_errors,
 )
+from halnet.runtimes.compiler_form import LOGITS_NAME, CompilerForm
 from halnet.runtimes.cuda import find_gpus, pick_gpu
 from halnet.runtimes.onnx_file import read_onnx
 
@@ -60,7 +64,9 @@ class OnnxRuntime(RuntimeBase):
             inputs = [(node.name, node.type) for node in self._session.get_inputs()]
             outputs = tuple(node.name for node in self._session.get_outputs())
         metadata = Metadata.from_properties(properties, model)
-        check_signature(model, inputs, outputs, "tensor(uint8)")
+        self.form = CompilerForm.from_properties(properties, model)
+        if self.form is None:
+            check_signature(model, inputs, outputs, "tensor(uint8)")
         self.spec = RuntimeSpec(
             "onnxruntime",
             ort.__version__,
@@ -89,6 +95,10 @@ class OnnxRuntime(RuntimeBase):
 
     def _infer(self, crops: Crops) -> Outputs:
         with library_errors(self.spec.model, f"ONNX Runtime cannot run it on {self.spec.provider}"):
+            if self.form is not None:
+                images = self.form.prepare(crops)
+                (logits,) = self._session.run([LOGITS_NAME], {INPUT_NAME: images})
+                return self.form.decode(logits)
             age, stddev, probabilities = self._session.run(OUTPUT_NAMES, {INPUT_NAME: crops})
         return Outputs(np.asarray(age), np.asarray(stddev), np.asarray(probabilities))
 

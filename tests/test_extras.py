@@ -310,6 +310,25 @@ def test_every_format_is_exported_and_checked(
     environment.run("halnet", "verify", tmp_path / "deploy" / "halnet.onnx")
 
 
+def test_core_ml_packages_are_converted(
+    tmp_path: Path, install: Callable[[str], Environment]
+) -> None:
+    environment = install("coreml")
+    precisions = ("--precision", "fp32", "--precision", "fp16")
+    printed = environment.run(
+        *("halnet-export", "--format", "coreml", *precisions, "--out", tmp_path / "deploy")
+    )
+    assert "halnet.mlpackage: not checked: " in printed
+    entries = json.loads((tmp_path / "deploy" / "manifest.json").read_text())["artifacts"]
+    assert set(entries) == {"halnet.mlpackage", "halnet.fp16.mlpackage"}
+    for name, entry in entries.items():
+        assert "Apple's systems alone" in entry["unchecked"]
+        assert entry["versions"]["coremltools"] == "9.0"
+        package = tmp_path / "deploy" / name
+        assert sum(f.stat().st_size for f in package.rglob("*") if f.is_file()) == entry["bytes"]
+    assert entries["halnet.fp16.mlpackage"]["bytes"] < 0.6 * entries["halnet.mlpackage"]["bytes"]
+
+
 def test_int8_with_its_ranking(
     calibratable: Path, tmp_path: Path, install: Callable[[str], Environment]
 ) -> None:

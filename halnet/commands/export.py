@@ -26,16 +26,20 @@ from halnet.commands.verify import name_errors
 from halnet.errors import ConfigError
 from halnet.evaluation.parity import Comparison
 from halnet.export import ExportConfig, Exported, export
-from halnet.export.config import Int8Config, Target
+from halnet.export.config import OPSETS, Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.export.litert_forms import FORMS
 from halnet.packages import import_library
+from halnet.runtimes.compiler_form import INPUTS
 
 FORM_WORDS = join_names([f"{name} ({form.words})" for name, form in FORMS.items()])
 ADVICE_RUNS = 100  # timed runs of each precision
-# The parameters that may be named together with --golden, which exports nothing.
-GOLDEN_PARAMETERS = ("checkpoint", "golden", "photos", "detector", "threads", "as_json")
+# The options that export nothing, and the parameters that may be named together with each.
+INSTEAD = {
+    "golden": ("checkpoint", "golden", "photos", "detector", "threads", "as_json"),
+    "sidecar": ("checkpoint", "sidecar", "profile"),
+}
 
 
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -53,6 +57,29 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     default=ExportConfig.formats,
     show_default=True,
     help=f"Format: {join_names(FORMATS)}. You can repeat this option.",
+)
+@click.option(
+    "--for-compiler",
+    is_flag=True,
+    help="ONNX: write a file for the compiler of a vendor of NPUs, such as Hailo or Rockchip, in "
+    "place of the usual one (see docs/compilers.md): with a fixed batch size (default: 1), and "
+    "with logits as its output. Crops to quantize it with are written beside it. The same as "
+    "--format compiler.",
+)
+@click.option(
+    "--opset",
+    type=int,
+    default=Target.opset,
+    show_default=True,
+    help=f"--for-compiler: opset of the ONNX file, from {OPSETS[0]} to {OPSETS[-1]}.",
+)
+@click.option(
+    "--compiler-input",
+    type=click.Choice(list(INPUTS)),
+    default=Target.input,
+    show_default=True,
+    help="--for-compiler: type and layout of the input. Pixels of float32 must be normalised "
+    "before; the sidecar states the constants. Pixels of uint8 are normalised in the graph.",
 )
 @click.option(
     "--precision",
@@ -196,6 +223,14 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "halnet.",
 )
 @click.option(
+    "--sidecar",
+    type=Path,
+    metavar="ENGINE",
+    help="Export nothing. Write the sidecar of a TensorRT engine that trtexec built on this "
+    "machine from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). --profile "
+    "states the batch sizes that it was built for.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Number of threads for each runtime in the check and in the timing of INT8, and for the "
@@ -207,6 +242,9 @@ def command(
     ctx: click.Context,
     checkpoint: Path | None,
     formats: tuple[str, ...],
+    for_compiler: bool,
+    opset: int,
+    compiler_input: str,
     precisions: tuple[str, ...],
     batch: int | None,
     out: Path,
@@ -227,6 +265,7 @@ def command(
     no_check: bool,
     golden: Path | None,
     photos: tuple[Path, ...],
+    sidecar: Path | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -256,20 +295,21 @@ def command(
     another dataset, or that the checkpoint was trained on.
     """
     if golden is not None:
-        _check_golden(ctx)
-        written = write_golden(
-            GoldenConfig(golden, checkpoint, photos, detector, threads),
-            lambda line: click.echo(line, err=True),
-        )
-        if as_json:
-            click.echo(json.dumps(written.to_dict()))
-        else:
-            _print_golden(written)
+        _check_alone(ctx, "golden")
+        _write_golden(GoldenConfig(golden, checkpoint, photos, detector, threads), as_json)
+        return 0
+    if sidecar is not None:
+        _check_alone(ctx, "sidecar")
+        click.echo(_write_sidecar(sidecar, checkpoint, profile))
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
-    if data and no_check and "int8" not in precisions:
-        raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")
+    formats = _for_compiler(formats) if for_compiler else formats
+    needs_crops = "int8" in precisions or "compiler" in formats
+    if data and no_check and not needs_crops:
+        raise ConfigError(
+            "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
+        )
     int8 = Int8Config(
         photos=calibration,
         detector=detector,
@@ -282,9 +322,11 @@ def command(
         budget=Budget(max_mae_delta, max_p99),
         sensitivity=sensitivity,
     )
+    if needs_crops:
+        int8 = replace(int8, data=data)
     if "int8" in precisions:
-        int8 = replace(int8, data=data, threads=threads)
-    target = Target(profile, capabilities)
+        int8 = replace(int8, threads=threads)
+    target = Target(profile, capabilities, opset, compiler_input)
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None
     if not no_check:
@@ -302,16 +344,45 @@ def command(
     return 1 if any(artifact.failed for artifact in artifacts) else 0
 
 
-def _check_golden(ctx: click.Context) -> None:
-    """Raise ConfigError for an option of the export, which --golden leaves out."""
+def _for_compiler(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the formats with `compiler` in the place of `onnx`."""
+    if not {"onnx", "compiler"} & set(formats):
+        raise ConfigError(
+            f"--for-compiler: expected --format onnx, found {', '.join(formats)}; name it, or "
+            "leave out --for-compiler"
+        )
+    return tuple("compiler" if name == "onnx" else name for name in formats)
+
+
+def _check_alone(ctx: click.Context, option: str) -> None:
+    """Raise ConfigError for an option of the export, beside an option in `INSTEAD`."""
     for parameter in ctx.command.params:
         name = parameter.name or ""
         source = ctx.get_parameter_source(name)
-        if name not in GOLDEN_PARAMETERS and source is click.core.ParameterSource.COMMANDLINE:
+        if name not in INSTEAD[option] and source is click.core.ParameterSource.COMMANDLINE:
             raise ConfigError(
-                f"{parameter.opts[0]} is for an export, and --golden exports nothing; leave out "
+                f"{parameter.opts[0]} is for an export, and --{option} exports nothing; leave out "
                 "one of them"
             )
+
+
+def _write_sidecar(engine: Path, model: Path | None, batches: tuple[int, int, int]) -> Path:
+    """Write the sidecar of an engine, and return its path."""
+    if model is None:
+        raise ConfigError("--sidecar: expected the ONNX file that the engine was built from")
+    import_library("onnx", "halnet export --sidecar", "export")
+    from halnet.export.engine_sidecar import SidecarConfig, write_sidecar
+
+    return write_sidecar(SidecarConfig(engine, model, Target(batches).batches))
+
+
+def _write_golden(config: GoldenConfig, as_json: bool) -> None:
+    """Write golden vectors, and print what they are."""
+    written = write_golden(config, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(written.to_dict()))
+    else:
+        _print_golden(written)
 
 
 def _print_golden(written: WrittenGolden) -> None:

@@ -92,6 +92,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             ["--format", "tensorrt", "--profile", 1, 2, 3, "--capability", "SM86"],
             ExportConfig(formats=("tensorrt",), target=Target((1, 2, 3), ("SM86",))),
         ),
+        (["--for-compiler"], ExportConfig(formats=("compiler",))),
+        (
+            [
+                *("--format", "openvino", "--format", "onnx", "--for-compiler", "--opset", 12),
+                *("--compiler-input", "uint8-nchw", "--data", "aaf", "--calibration-photos", 64),
+            ],
+            ExportConfig(
+                formats=("openvino", "compiler"),
+                target=Target(opset=12, input="uint8-nchw"),
+                int8=Int8Config(data=(Path("aaf"),), crops=64),
+            ),
+        ),
         (
             [
                 "--precision",
@@ -242,6 +254,25 @@ def test_json_has_the_verdict_of_each_artifact(halnet: Halnet, capsys: Capture) 
     assert entries[1]["failures"] == FAILED.failures
     assert entries[2]["unchecked"] == "there is no GPU"
     assert entries[3]["speed"] == ADVICE.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--format", "openvino", "--for-compiler"], "expected --format onnx, found openvino"),
+        (["--sidecar", "x.engine"], "--sidecar: expected the ONNX file"),
+        (
+            ["x.onnx", "--sidecar", "x.engine", "--seed", 1],
+            "--seed is for an export, and --sidecar",
+        ),
+        (["--no-check", "--data", "x"], "--data is for the check, for INT8 and for compilers"),
+    ],
+)
+def test_options_that_contradict_each_other(
+    args: list[object], message: str, halnet: Halnet, calls: Calls, capsys: Capture
+) -> None:
+    assert halnet("export", *args) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("batch", ["some", "-1", "2.5"])

@@ -23,6 +23,16 @@ from halnet.export import ExportConfig, Int8Config, Target
             {"target": Target((1, 2, 3)), "formats": ("tensorrt",), "batch": 1},
             "--profile needs --batch dynamic",
         ),
+        (
+            {"formats": ("compiler",), "precisions": ("fp16",)},
+            "precision fp16: expected one of fp32",
+        ),
+        ({"target": Target(opset=12)}, "--opset and --compiler-input need --for-compiler"),
+        ({"target": Target(input="uint8-nchw")}, "--opset and --compiler-input need"),
+        (
+            {"formats": ("compiler",), "int8": Int8Config(crops=64, weight_bits=7, keep=())},
+            "options of calibration, .* need --precision int8",
+        ),
         ({"int8": Int8Config(crops=64)}, "options of calibration, .* need --precision int8"),
     ],
 )
@@ -35,6 +45,25 @@ def test_wrong_options_of_an_export(values: dict[str, Any], message: str) -> Non
 def test_a_profile_must_be_in_rising_order(batches: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match="expected a minimum, optimal and maximum batch size"):
         Target(batches)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"opset": 10}, "opset: expected a number from 11 to 18, found 10"),
+        ({"opset": 19}, "opset: expected a number from 11 to 18, found 19"),
+        ({"input": "float16"}, "compiler input: expected one of float32-nchw, .*, found float16"),
+    ],
+)
+def test_wrong_options_for_a_compiler(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Target(**values)
+
+
+def test_a_compiler_gets_crops_without_int8() -> None:
+    config = ExportConfig(formats=("compiler",), int8=Int8Config(crops=64, seed=3))
+    assert config.needs_crops
+    assert not ExportConfig().needs_crops
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
-from halnet.artifact import Metadata, bundled, sha256_artifact, sha256_file
+from halnet.artifact import (
+    PACKAGE_FILES,
+    Metadata,
+    artifact_files,
+    bundled,
+    sha256_artifact,
+    sha256_file,
+)
+from halnet.calibration.crops import CalibrationCrops
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import FORMATS, ExportConfig, Int8Config, Target, export
 from halnet.export.formats import Format
@@ -20,6 +29,8 @@ from halnet.export.oldest import opens_with
 from halnet.network.checkpoint import load_checkpoint, save_checkpoint
 from halnet.placing import staging
 from halnet.runtimes.backends import open_runtime
+
+PACKAGES = ("halnet.mlpackage", "halnet.fp16.mlpackage")
 
 
 @dataclass(frozen=True)
@@ -43,13 +54,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
     """Write a few bytes in the place of an artifact."""
-    if path.name.endswith("_model"):
+    if path.name.endswith(("_model", ".mlpackage")):
         path.mkdir()
-        for name in ("halnet.bin", "halnet.xml"):
-            (path / name).write_text(f"new {metadata.precision}")
+        for file in artifact_files(path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"new {metadata.precision}")
     else:
         path.write_text(f"new {metadata.precision}")
-    if path.suffix == ".engine":
+    if path.name.endswith((".engine", ".compiler.onnx")):
         path.with_name(path.name + ".json").write_text("new sidecar")
 
 
@@ -61,11 +73,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in {line.tracer for line in FORMATS.values()}:
         monkeypatch.setitem(sys.modules, f"halnet.export.{name}", tracers)
     monkeypatch.setattr("halnet.export.graph.simplify", lambda model: model)
+    crops = SimpleNamespace(calibration=CalibrationCrops(np.zeros((1, 2, 2, 3), np.uint8), {}))
+    monkeypatch.setattr("halnet.export.samples.find_samples", lambda *args: crops)
 
 
 def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None:
     config = ExportConfig(
-        formats=tuple(FORMATS), precisions=("fp32", "fp16"), out=tmp_path / "deep" / "deploy"
+        formats=tuple(name for name in FORMATS if name != "compiler"),
+        precisions=("fp32", "fp16"),
+        out=tmp_path / "deep" / "deploy",
     )
     made = export(config, lambda path, runtime: Found(True))
     assert [exported.path.name for exported in made] == [
@@ -73,10 +89,12 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet_openvino_model",
         "halnet.engine",
         "halnet.tflite",
+        "halnet.mlpackage",
         "halnet.fp16.onnx",
         "halnet_fp16_openvino_model",
         "halnet.fp16.engine",
         "halnet.fp16.tflite",
+        "halnet.fp16.mlpackage",
     ]
     assert set(tree(config.out)) == {
         "halnet.onnx",
@@ -91,6 +109,7 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet.fp16.engine.json",
         "halnet.tflite",
         "halnet.fp16.tflite",
+        *(f"{name}/{file}" for name in PACKAGES for file in PACKAGE_FILES),
         "manifest.json",
     }
     entries = json.loads((config.out / "manifest.json").read_text())["artifacts"]
@@ -102,10 +121,34 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         assert entry["checkpoint_sha256"] == checkpoint
         assert (entry["format"], entry["precision"]) == (exported.format, exported.precision)
         assert entry["parity"] == {"nothing": {"passed": True}}
-        assert entry["batch"] == "dynamic"
+        assert entry["batch"] == (1 if exported.format == "coreml" else "dynamic")
         assert entry["opens_with"] == opens_with(exported.format, exported.precision)
         assert {"halnet", "torch"} <= set(entry["versions"])
-        assert ("onnx" in entry["versions"]) == (exported.format != "litert")
+        assert ("onnx" in entry["versions"]) == (exported.format not in ("litert", "coreml"))
+
+
+def test_a_file_for_compilers_lies_beside_its_sidecar_and_its_crops(
+    quick: None, tmp_path: Path
+) -> None:
+    config = ExportConfig(formats=("compiler",), out=tmp_path)
+    (exported,) = export(config, lambda path, runtime: Found(runtime == "onnxruntime"))
+    beside = {f"{exported.path.name}{end}" for end in ("", ".json", ".crops.npy", ".crops.json")}
+    assert set(tree(tmp_path)) == {*beside, "manifest.json"}
+    export(config, lambda path, runtime: Found(False))
+    failed = {name.replace(".onnx", ".onnx.failed") for name in beside}
+    assert set(tree(tmp_path)) == {*beside, *failed, "manifest.json"}
+
+
+def test_a_package_for_apple_is_not_checked_and_says_why(quick: None, tmp_path: Path) -> None:
+    from halnet.benchmarks.parity import Verifier, VerifyConfig
+    from halnet.benchmarks.verification import verify
+
+    check = Verifier(VerifyConfig())
+    (exported,) = export(ExportConfig(formats=("coreml",), out=tmp_path), check)
+    assert exported.verdict is None
+    assert "Core ML models run on Apple's systems alone" in exported.unchecked
+    with pytest.raises(RuntimeUnavailableError, match="Apple's systems alone"):
+        verify([tmp_path], VerifyConfig())
 
 
 def test_an_artifact_that_failed_is_kept_under_another_name(quick: None, tmp_path: Path) -> None:
