@@ -1,7 +1,7 @@
 """The options of an export: checkpoint, formats, precisions, and what some of these need."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,10 +14,16 @@ from halnet.processor import adds_8_bit_products_exactly, cpu_features
 
 @dataclass(frozen=True)
 class Target:
-    """What a TensorRT engine is built for. The other formats run on any machine."""
+    """What some formats are written for, or contain. The others run on any machine as they are."""
 
-    batches: tuple[int, int, int] = (1, 8, 32)  # minimum, optimal and maximum batch size
-    capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; empty: those in `to_tensorrt`
+    # Of a TensorRT engine: its minimum, optimal and maximum batch size, and the GPUs that it is
+    # built for, such as "SM86"; empty: those in `to_tensorrt`.
+    batches: tuple[int, int, int] = field(default=(1, 8, 32), metadata={"option": "--profile"})
+    capabilities: tuple[str, ...] = field(default=(), metadata={"option": "--capability"})
+    # Of a folder for browsers: the YuNet file and the folder of onnxruntime-web; None: those that
+    # the environment names, or downloads.
+    detector: Path | None = field(default=None, metadata={"option": "--detector"})
+    onnxruntime_web: Path | None = field(default=None, metadata={"option": "--onnxruntime-web"})
 
     def __post_init__(self) -> None:
         minimum, optimal, maximum = self.batches
@@ -90,8 +96,11 @@ class ExportConfig:
             _check_names("precision", self.precisions, list(FORMATS[name].file_names))
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch: expected at least 1 or dynamic, found {self.batch}")
-        if self.target != Target() and "tensorrt" not in self.formats:
-            raise ConfigError("--profile and --capability need --format tensorrt")
+        for part in fields(Target):
+            users = [name for name, line in FORMATS.items() if part.name in line.uses]
+            is_used = any(name in self.formats for name in users)
+            if getattr(self.target, part.name) != part.default and not is_used:
+                raise ConfigError(f"{part.metadata['option']} needs --format {' or '.join(users)}")
         if self.int8 != Int8Config() and "int8" not in self.precisions:
             raise ConfigError(
                 "the options of calibration, weight bits, budget and sensitivity need "

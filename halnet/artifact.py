@@ -32,7 +32,16 @@ WAYS = {
     2: "a large JPEG is decoded only as large as its faces need it",
 }
 WAY = max(WAYS)
-FOLDER_FILES = ("halnet.bin", "halnet.xml")  # of an artifact that is a folder (OpenVINO)
+# The files of artifacts that are folders: of OpenVINO, and of a page for browsers.
+OPENVINO_FILES = ("halnet.bin", "halnet.xml")
+WEB_ENDING = "_web"  # how the name of a folder for browsers ends
+WEB_MODEL = "halnet.onnx"  # the model in such a folder
+WEB_FILES = (
+    *("LICENCES.txt", "alignment.js", "errors.js", "halnet.js", "halnet.json", WEB_MODEL),
+    *("intervals.js", "model_file.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
+    *("ort.wasm.min.mjs", "page.css", "page.js", "photos.js", "start.js", "yunet.js", "yunet.onnx"),
+    "index.html",
+)
 
 
 @dataclass(frozen=True)
@@ -257,13 +266,17 @@ def artifact_files(path: Path) -> list[Path]:
 
     Whatever else is in the folder, such as the hidden files of a desktop, is not part of it.
     """
-    return [path / name for name in FOLDER_FILES] if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    names = WEB_FILES if path.name.endswith(WEB_ENDING) else OPENVINO_FILES
+    return [path / name for name in names]
 
 
 def sha256_artifact(path: Path) -> str:
     """Return the SHA-256 of an artifact, in hexadecimal digits.
 
-    For a folder, it is the SHA-256 of what `sha256sum halnet.bin halnet.xml` prints in that folder.
+    For a folder, it is the SHA-256 of what `sha256sum` prints for its files in that folder, such as
+    `sha256sum halnet.bin halnet.xml`.
     """
     if not path.is_dir():
         return sha256_file(path)

@@ -29,6 +29,7 @@ from halnet.export import ExportConfig, Exported, export
 from halnet.export.config import Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
+from halnet.export.onnxruntime_web import VARIABLE
 from halnet.packages import import_library
 
 ADVICE_RUNS = 100  # timed runs of each precision
@@ -122,7 +123,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "are measured on their faces. Copies of the test photos of --data are left out. Default: the "
     "validation splits of --data, or crops that are made from the checkpoint.",
 )
-@detector_option("the photos of --calibration and of --golden")
+@detector_option("the photos of --calibration and of --golden, and on the page of --format web")
 @click.option(
     "--calibration-photos",
     type=int,
@@ -170,6 +171,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     show_default=True,
     help="TensorRT: minimum, optimal and maximum batch size.",
 )
+@click.option(
+    "--onnxruntime-web",
+    type=Path,
+    metavar="FOLDER",
+    help="Web: folder of the npm package onnxruntime-web, or one into which npm has installed it. "
+    f"Default: the folder that {VARIABLE} names, or else the package is downloaded once.",
+)
 @click.option("--no-check", is_flag=True, help="Do not compare the artifacts with the checkpoint.")
 @click.option(
     "--golden",
@@ -215,6 +223,7 @@ def command(
     seed: int,
     capabilities: tuple[str, ...],
     profile: tuple[int, int, int],
+    onnxruntime_web: Path | None,
     no_check: bool,
     golden: Path | None,
     photos: tuple[Path, ...],
@@ -261,9 +270,11 @@ def command(
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
     if data and no_check and "int8" not in precisions:
         raise ConfigError("--data is for the check and for INT8; leave out --data or --no-check")
+    has_page = "web" in formats
     int8 = Int8Config(
         photos=calibration,
-        detector=detector,
+        # YuNet may be named for the page alone.
+        detector=None if has_page and calibration is None else detector,
         crops=calibration_photos,
         weight_bits=int(weight_bits),
         method=calibration_method,
@@ -274,7 +285,7 @@ def command(
     )
     if "int8" in precisions:
         int8 = replace(int8, data=data, threads=threads)
-    target = Target(profile, capabilities)
+    target = Target(profile, capabilities, detector if has_page else None, onnxruntime_web)
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None
     if not no_check:
