@@ -126,7 +126,7 @@ export class Predictor {
       [contents.model, contents.detector].map((name) => fetchChecked(base, name, contents)),
     );
     const metadata = readMetadata(model, contents.model);
-    const ort = await loadRuntime(base, provider, count);
+    const ort = await loadRuntime(base, provider, count, contents.onnxruntime_web);
     const open = (data) => ort.InferenceSession.create(data, { executionProviders: [provider] });
     const sessions = [];
     try {
@@ -304,13 +304,16 @@ async function fetchFile(base, name) {
 }
 
 /** Return the module onnxruntime-web, which takes its files from the folder. */
-async function loadRuntime(base, provider, threads) {
+async function loadRuntime(base, provider, threads, version) {
   const [script, program] = RUNTIMES[provider];
   let ort;
   try {
     ort = await import(new URL(script, base).href);
   } catch (error) {
-    throw new HalnetError(`${script}: cannot be loaded (${error}); ${CURE}`);
+    const names = `${script}, ${program}.mjs and ${program}.wasm`;
+    const copy = `copy ${names} from the npm package onnxruntime-web ${version} into the folder`;
+    const cure = provider === "wasm" ? CURE : copy;
+    throw new HalnetError(`${script}: cannot be loaded (${error.message}); ${cure}`);
   }
   const [mjs, wasm] = ["mjs", "wasm"].map((suffix) => new URL(`${program}.${suffix}`, base).href);
   ort.env.wasm.wasmPaths = { mjs, wasm };
