@@ -14,7 +14,13 @@ from halnet.export import ExportConfig, Int8Config, Target
         ({"precisions": ("int4",)}, "precision int4: expected one of fp32, fp16"),
         ({"formats": ()}, "format: expected at least one of"),
         ({"batch": 0}, "batch: expected at least 1 or dynamic, found 0"),
-        ({"target": Target((1, 2, 3))}, "--profile and --capability need --format tensorrt"),
+        ({"target": Target((1, 2, 3))}, "--profile needs --format tensorrt"),
+        ({"target": Target(capabilities=("SM86",))}, "--capability needs --format tensorrt"),
+        ({"target": Target(onnxruntime_web=Path("x"))}, "--onnxruntime-web needs --format web"),
+        (
+            {"target": Target(detector=Path("x")), "formats": ("tensorrt",)},
+            "--detector needs --format web",
+        ),
         (
             {"target": Target((1, 2, 3)), "formats": ("tensorrt",), "batch": 1},
             "--profile needs --batch dynamic",

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from halnet.artifact import Metadata, bundled, sha256_artifact, sha256_file
+from halnet.artifact import WEB_FILES, Metadata, bundled, sha256_artifact, sha256_file
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.export import FORMATS, ExportConfig, Int8Config, Target, export
 from halnet.export.formats import Format
@@ -42,9 +42,10 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
     """Write a few bytes in the place of an artifact."""
-    if path.name.endswith("_model"):
+    inside = {name: line.inside for line in FORMATS.values() for name in line.file_names.values()}
+    if inside[path.name]:
         path.mkdir()
-        for name in ("halnet.bin", "halnet.xml"):
+        for name in inside[path.name]:
             (path / name).write_text(f"new {metadata.precision}")
     else:
         path.write_text(f"new {metadata.precision}")
@@ -56,6 +57,7 @@ def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test what happens to the folder without tracing: the content of the files does not matter."""
     monkeypatch.setattr(Format, "load_writer", lambda self: write)
+    monkeypatch.setattr(Format, "check_target", lambda self, target, precisions: None)
     tracers = SimpleNamespace(trace=lambda *args: None)
     for name in {line.tracer for line in FORMATS.values()}:
         monkeypatch.setitem(sys.modules, f"halnet.export.{name}", tracers)
@@ -72,10 +74,12 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet_openvino_model",
         "halnet.engine",
         "halnet.tflite",
+        "halnet_web",
         "halnet.fp16.onnx",
         "halnet_fp16_openvino_model",
         "halnet.fp16.engine",
         "halnet.fp16.tflite",
+        "halnet_fp16_web",
     ]
     assert set(tree(config.out)) == {
         "halnet.onnx",
@@ -90,6 +94,7 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet.fp16.engine.json",
         "halnet.tflite",
         "halnet.fp16.tflite",
+        *(f"{folder}/{name}" for folder in ("halnet_web", "halnet_fp16_web") for name in WEB_FILES),
         "manifest.json",
     }
     entries = json.loads((config.out / "manifest.json").read_text())["artifacts"]
@@ -314,7 +319,7 @@ def test_a_wrong_name_is_found_before_the_work(
 
 def test_a_capability_of_the_precision_is_accepted() -> None:
     pytest.importorskip("tensorrt_rtx")
-    FORMATS["tensorrt"].check_capabilities(("SM75", "SM86"), ("fp16",))
+    FORMATS["tensorrt"].check_target(Target(capabilities=("SM75", "SM86")), ("fp16",))
 
 
 @pytest.mark.parametrize(
