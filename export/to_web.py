@@ -46,10 +46,13 @@ def write_web(proto: Any, metadata: Metadata, path: Path, target: Target) -> Non
     yunet = free_sizes(yunet_path(target.detector).read_bytes())
     runtime = read_package(find_package(target.onnxruntime_web))
     version = find_version(runtime)
-    written = {**runtime, YUNET_FILE: yunet, LICENCES_FILE: _licences(metadata, version).encode()}
-    for source in SOURCES.iterdir():
-        if source.name in WEB_FILES:  # a tool may leave other files in an editable installation
-            written[source.name] = source.read_bytes()
+    # A tool may leave other files in an editable installation.
+    written = {
+        **{file.name: file.read_bytes() for file in SOURCES.iterdir() if file.name in WEB_FILES},
+        **runtime,
+        YUNET_FILE: yunet,
+        LICENCES_FILE: _licences(metadata, version).encode(),  # in the place of its template
+    }
     for name, data in written.items():
         (path / name).write_bytes(data)
     contents = {
