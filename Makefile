@@ -65,3 +65,9 @@ $(VENV)/demo: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python
 $(VENV)/dev: pyproject.toml setup.cfg constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
 	touch $@
+
+# The tests of the page in a browser need this npm package; without npm they are skipped.
+$(VENV)/onnxruntime-web: export/onnxruntime_web.py | $(VENV)/bin/python
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $@ \
+		onnxruntime-web@$$(sed -n 's/^VERSION = "\([^"]*\)".*/\1/p' $<)
+	touch $@

@@ -1,7 +1,7 @@
 """The options of an export: checkpoint, formats, precisions, and what some of these need."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,12 +17,19 @@ OPSETS = range(11, 19)  # of ONNX, in which a network can be written
 
 @dataclass(frozen=True)
 class Target:
-    """What an artifact is made for: the GPUs of an engine, or a compiler. Others run anywhere."""
+    """What some formats are written for, or contain. The others run on any machine as they are."""
 
-    batches: tuple[int, int, int] = (1, 8, 32)  # minimum, optimal and maximum batch size
-    capabilities: tuple[str, ...] = ()  # of GPUs, such as "SM86"; empty: those in `to_tensorrt`
-    opset: int = 17  # of the ONNX file for compilers
-    input: str = "float32-nchw"  # of the ONNX file for compilers, a name in `INPUTS`
+    # Of a TensorRT engine: its minimum, optimal and maximum batch size, and the GPUs that it is
+    # built for, such as "SM86"; empty: those in `to_tensorrt`.
+    batches: tuple[int, int, int] = field(default=(1, 8, 32), metadata={"option": "--profile"})
+    capabilities: tuple[str, ...] = field(default=(), metadata={"option": "--capability"})
+    # Of an ONNX file for compilers: its opset and its input, a name in `INPUTS`.
+    opset: int = field(default=17, metadata={"option": "--opset"})
+    input: str = field(default="float32-nchw", metadata={"option": "--compiler-input"})
+    # Of a folder for browsers: the YuNet file and the folder of onnxruntime-web; None: those that
+    # the environment names, or downloads.
+    detector: Path | None = field(default=None, metadata={"option": "--detector"})
+    onnxruntime_web: Path | None = field(default=None, metadata={"option": "--onnxruntime-web"})
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -142,12 +149,11 @@ class ExportConfig:
 
 def _check_target(target: Target, formats: Sequence[str]) -> None:
     """Raise ConfigError where a field is set that no format uses."""
-    usual = Target()
-    gpus = target.batches, target.capabilities
-    if gpus != (usual.batches, usual.capabilities) and "tensorrt" not in formats:
-        raise ConfigError("--profile and --capability need --format tensorrt")
-    if (target.opset, target.input) != (usual.opset, usual.input) and "compiler" not in formats:
-        raise ConfigError("--opset and --compiler-input need --for-compiler")
+    for part in fields(target):
+        users = [name for name, line in FORMATS.items() if part.name in line.uses]
+        is_used = any(name in users for name in formats)
+        if getattr(target, part.name) != part.default and not is_used:
+            raise ConfigError(f"{part.metadata['option']} needs --format {' or '.join(users)}")
 
 
 def _check_names(kind: str, names: Sequence[str], known: list[str]) -> None:

@@ -72,7 +72,7 @@ class _Exporter:
         self._writers = {name: FORMATS[name].load_writer() for name in config.formats}
         _check_libraries(config)
         for name in config.formats:
-            FORMATS[name].check_capabilities(config.target.capabilities, config.precisions)
+            FORMATS[name].check_target(config.target, config.precisions)
         from halnet.export.graph import simplify
         from halnet.network.checkpoint import kept_random_state, load_checkpoint
 

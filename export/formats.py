@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from halnet.artifact import FOLDER_FILES, PACKAGE_FILES
+from halnet.artifact import OPENVINO_FILES, PACKAGE_FILES, WEB_FILES
 from halnet.export.crop_files import CROP_SUFFIXES
 from halnet.packages import needs
 from halnet.runtimes.sidecar import SIDECAR_SUFFIX
+
+if TYPE_CHECKING:  # it imports this table
+    from halnet.export.config import Target
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Format:
     gives_crops: bool = False
     beside: tuple[str, ...] = ()  # suffixes of further files that belong to the artifact
     inside: tuple[str, ...] = ()  # names of the files of an artifact that is a folder
-    # Name of its function that checks (names of GPU capabilities, precisions); empty: it needs none
-    capability_check: str = ""
+    # Name of its function that checks (target, precisions) before the work; empty: it needs none
+    target_check: str = ""
+    uses: tuple[str, ...] = ()  # names of the fields of `Target` that it uses
 
     def list_files(self, path: Path) -> list[Path]:
         """Return the files that an artifact at `path` consists of, the one to open it by last."""
@@ -57,13 +62,13 @@ class Format:
         """
         return self._load(self.function)
 
-    def check_capabilities(self, names: Sequence[str], precisions: Sequence[str]) -> None:
-        """Raise ConfigError for capabilities that the format cannot be written for.
+    def check_target(self, target: "Target", precisions: Sequence[str]) -> None:
+        """Raise ConfigError for a target that the format cannot be written for.
 
         Raises RuntimeUnavailableError where its library is missing.
         """
-        if names and self.capability_check:
-            self._load(self.capability_check)(names, precisions)
+        if self.target_check:
+            self._load(self.target_check)(target, precisions)
 
     def _load(self, function: str) -> Callable[..., None]:
         with needs("halnet export", self.extra):
@@ -93,6 +98,7 @@ FORMATS = {
         batch=1,
         gives_crops=True,
         beside=(SIDECAR_SUFFIX, *CROP_SUFFIXES),
+        uses=("opset", "input"),
     ),
     "openvino": Format(
         "to_openvino",
@@ -107,7 +113,7 @@ FORMATS = {
         "export,openvino",
         traced={"fp16": "fp32"},  # OpenVINO itself stores the weights in FP16
         budget_runtime="openvino",
-        inside=FOLDER_FILES,
+        inside=OPENVINO_FILES,
     ),
     "tensorrt": Format(
         "to_tensorrt",
@@ -118,7 +124,8 @@ FORMATS = {
         "export,tensorrt-rtx",
         scheme="symmetric",
         beside=(SIDECAR_SUFFIX,),
-        capability_check="check_capabilities",
+        target_check="check_target",
+        uses=("batches", "capabilities"),
     ),
     "litert": Format(
         "to_litert",
@@ -143,6 +150,16 @@ FORMATS = {
         tracer="to_coreml",
         batch=1,
         inside=PACKAGE_FILES,
+    ),
+    "web": Format(
+        "to_web",
+        "write_web",
+        {"fp32": "halnet_web", "fp16": "halnet_fp16_web", "int8": "halnet_int8_web"},
+        "onnxruntime",
+        TRACED_BY,
+        inside=WEB_FILES,
+        target_check="check_target",
+        uses=("detector", "onnxruntime_web"),
     ),
 }
 PRECISIONS = tuple(dict.fromkeys(name for line in FORMATS.values() for name in line.file_names))

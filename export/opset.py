@@ -47,9 +47,7 @@ def oldest_opset(model: Any) -> int:
 def _newest_operator(model: Any) -> tuple[int, str]:
     """Return the oldest opset in which all operators mean the same, and the one that decides it."""
     opset = _opset(model).version
-    return max(
-        [(OLDEST, "Conv"), *((_first_opset(n, opset), n.op_type) for n in _nodes(model))]
-    )
+    return max([(OLDEST, "Conv"), *((_first_opset(n, opset), n.op_type) for n in _nodes(model))])
 
 
 def _first_opset(node: Any, opset: int) -> int:

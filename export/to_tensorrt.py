@@ -84,11 +84,12 @@ def write_tensorrt(proto: Any, metadata: Metadata, path: Path, target: Target) -
     sidecar_path(path).write_text(sidecar.to_json(), encoding="utf-8")
 
 
-def check_capabilities(names: Sequence[str], precisions: Sequence[str]) -> None:
+def check_target(target: Target, precisions: Sequence[str]) -> None:
     """Raise ConfigError for compute capabilities for which no engine of a precision can be built.
 
-    The full TensorRT ignores the names: it builds for the GPU of this machine.
+    The full TensorRT ignores their names: it builds for the GPU of this machine.
     """
+    names = target.capabilities
     if not hasattr(trt, "ComputeCapability"):
         return
     _find_capabilities(names)

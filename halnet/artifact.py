@@ -32,13 +32,22 @@ WAYS = {
     2: "a large JPEG is decoded only as large as its faces need it",
 }
 WAY = max(WAYS)
-FOLDER_FILES = ("halnet.bin", "halnet.xml")  # of an artifact that is a folder (OpenVINO)
-PACKAGE_ENDING = ".mlpackage"  # of the name of a folder that is a Core ML model
+# The files of artifacts that are folders: of OpenVINO, of a page for browsers, and of Core ML.
+OPENVINO_FILES = ("halnet.bin", "halnet.xml")
+WEB_MODEL = "halnet.onnx"  # the model of a page
+WEB_FILES = (
+    *("LICENCES.txt", "alignment.js", "errors.js", "halnet.js", "halnet.json", WEB_MODEL),
+    *("intervals.js", "model_file.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
+    *("ort.wasm.min.mjs", "page.css", "page.js", "photos.js", "start.js", "yunet.js", "yunet.onnx"),
+    "index.html",
+)
 PACKAGE_FILES = (
     "Data/com.apple.CoreML/model.mlmodel",
     "Data/com.apple.CoreML/weights/weight.bin",
     "Manifest.json",
 )
+WEB_ENDING, PACKAGE_ENDING = "_web", ".mlpackage"  # of the names of the last two
+FOLDERS = {WEB_ENDING: WEB_FILES, PACKAGE_ENDING: PACKAGE_FILES}
 
 
 @dataclass(frozen=True)
@@ -265,15 +274,15 @@ def artifact_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    names = PACKAGE_FILES if path.name.endswith(PACKAGE_ENDING) else FOLDER_FILES
+    names = next((FOLDERS[end] for end in FOLDERS if path.name.endswith(end)), OPENVINO_FILES)
     return [path / name for name in names]
 
 
 def sha256_artifact(path: Path) -> str:
     """Return the SHA-256 of an artifact, in hexadecimal digits.
 
-    For a folder, it is the SHA-256 of what `sha256sum halnet.bin halnet.xml` prints in that folder,
-    or `sha256sum` with the names in `PACKAGE_FILES`.
+    For a folder, it is the SHA-256 of what `sha256sum` prints for its files in that folder, such as
+    `sha256sum halnet.bin halnet.xml`.
     """
     if not path.is_dir():
         return sha256_file(path)

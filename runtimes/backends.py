@@ -14,6 +14,7 @@ from halnet.artifact import PACKAGE_ENDING, bundled, find_model
 from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
 from halnet.packages import has_file, installed_version, is_installed
 from halnet.runtimes.base import Runtime, RuntimeOptions, RuntimeSpec, check_weights
+from halnet.runtimes.onnx_file import ONNX_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ BACKENDS = {
     "onnxruntime": Backend(
         "ort",
         "OnnxRuntime",
-        (".onnx",),
+        ONNX_ENDINGS,
         ("onnxruntime",),
         {"cpu": "", "cuda": CUDA_FILE},
         "pip install 'halnet[onnxruntime]'",

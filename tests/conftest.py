@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from halnet.artifact import Metadata, TrainedSet
+from halnet.artifact import Metadata, TrainedSet, bundled
 from halnet.datasets.crop_hash import hash_crop
 from halnet.datasets.cropping import PreparedPhoto
 from halnet.datasets.indexing import write_index
@@ -27,6 +27,7 @@ from halnet.runtimes.fake import FakeRuntime
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
 TINY_LITERT = Path(__file__).parent / "runtimes" / "tiny.tflite"
+ORT_WEB = Path(__file__).parents[1] / ".venv" / "onnxruntime-web"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 # The slowest modules. With several processes (see the Makefile), they are started first.
@@ -75,6 +76,40 @@ def yunet() -> Path:
         return yunet_path(YUNET if YUNET.exists() else None)
     except DetectorError as error:
         pytest.skip(f"needs the YuNet model: {error}")
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_web() -> Path:
+    """The files of onnxruntime-web, which `make .venv/onnxruntime-web` installs by npm."""
+    pytest.importorskip("onnx")
+    from halnet.export.onnxruntime_web import VARIABLE, find_package
+
+    folder = Path(os.environ.get(VARIABLE) or ORT_WEB)
+    if not folder.exists():
+        pytest.skip(f"needs the npm package: make .venv/onnxruntime-web, or {VARIABLE}")
+    return find_package(folder)
+
+
+@pytest.fixture(scope="session")
+def web_folder(
+    onnxruntime_web: Path, yunet: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder for browsers with the bundled model, as an export writes it. It must stay as it is.
+
+    The network is not traced for it: the graph is that of the bundled .onnx file.
+    """
+    pytest.importorskip("torch")
+    import onnx
+
+    from halnet.export import Target
+    from halnet.export.to_web import write_web
+    from halnet.runtimes.backends import describe
+
+    model = bundled("halnet.onnx")
+    path = tmp_path_factory.mktemp("page") / "halnet_web"
+    target = Target(detector=yunet, onnxruntime_web=onnxruntime_web)
+    write_web(onnx.load(model), describe(model).metadata, path, target)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ CORE_FOLDERS = ("faces", "photos", "videos")
 CORE = (
     ("errors",),
     ("cache", "cores", "forking", "parallel", "processor", "signal_stack", "photos.photo_objects"),
-    ("ages", "closing", "files", "json_text", "packages", "photos.image_formats"),
+    ("ages", "closing", "download", "files", "json_text", "packages", "photos.image_formats"),
     ("faces.yunet_file", "photos.heif", "photos.jpeg_scan", "placing"),
     ("photos.images",),
     ("age_calibration", "faces.alignment", "faces.yunet_engines", "videos.video"),

@@ -9,7 +9,7 @@ from typing import Any
 from halnet.errors import ArtifactError
 from halnet.packages import import_library, import_openvino, is_installed
 from halnet.runtimes.base import library_errors
-from halnet.runtimes.onnx_file import read_onnx
+from halnet.runtimes.onnx_file import ONNX_ENDINGS, read_onnx
 from halnet.runtimes.ov import LAST, XML_FILE
 
 WHAT, EXTRA = "counting the operations of a model", "export"
@@ -93,12 +93,13 @@ def read_graph(path: Path, batch: int) -> Graph:
     onnx or, where that is not installed, by OpenVINO. Raises ArtifactError for a file that cannot
     be read, and RuntimeUnavailableError if a library is missing.
     """
-    if path.suffix == ".onnx" and is_installed("onnx"):
+    is_onnx = path.name.endswith(ONNX_ENDINGS)
+    if is_onnx and is_installed("onnx"):
         onnx = import_library("onnx", WHAT, EXTRA)
         data = read_onnx(path)
         with library_errors(path, "onnx cannot read it"):
             return read_onnx_graph(onnx.load_model_from_string(data), batch)
-    if path.suffix in (".onnx", ".xml") or path.is_dir():
+    if is_onnx or path.suffix == ".xml" or path.is_dir():
         return _read_openvino(path, batch)
     raise ArtifactError(
         f"{path}: expected an .onnx file or a folder of OpenVINO, whose operations can be "
@@ -139,7 +140,7 @@ def _onnx_bytes(onnx: Any, kind: int) -> float:
 def _read_openvino(path: Path, batch: int) -> Graph:
     ov = import_openvino(WHAT, "openvino")
     with library_errors(path, "OpenVINO cannot read it", LAST):
-        if path.suffix == ".onnx":
+        if path.name.endswith(ONNX_ENDINGS):
             network = ov.Core().read_model(read_onnx(path))
         else:
             network = ov.Core().read_model(path / XML_FILE if path.is_dir() else path)

@@ -30,6 +30,7 @@ from halnet.export.config import OPSETS, Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.export.litert_forms import FORMS
+from halnet.export.onnxruntime_web import VARIABLE
 from halnet.packages import import_library
 from halnet.runtimes.compiler_form import INPUTS
 
@@ -151,7 +152,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "are measured on their faces. Copies of the test photos of --data are left out. Default: the "
     "validation splits of --data, or crops that are made from the checkpoint.",
 )
-@detector_option("the photos of --calibration and of --golden")
+@detector_option("the photos of --calibration and of --golden, and on the page of --format web")
 @click.option(
     "--calibration-photos",
     type=int,
@@ -204,6 +205,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     default=Target.batches,
     show_default=True,
     help="TensorRT: minimum, optimal and maximum batch size.",
+)
+@click.option(
+    "--onnxruntime-web",
+    type=Path,
+    metavar="FOLDER",
+    help="Web: folder of the npm package onnxruntime-web, or one into which npm has installed it. "
+    f"Default: the folder that {VARIABLE} names, or else the package is downloaded once.",
 )
 @click.option("--no-check", is_flag=True, help="Do not compare the artifacts with the checkpoint.")
 @click.option(
@@ -262,6 +270,7 @@ def command(
     seed: int,
     capabilities: tuple[str, ...],
     profile: tuple[int, int, int],
+    onnxruntime_web: Path | None,
     no_check: bool,
     golden: Path | None,
     photos: tuple[Path, ...],
@@ -310,9 +319,11 @@ def command(
         raise ConfigError(
             "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
         )
+    has_page = "web" in formats
     int8 = Int8Config(
         photos=calibration,
-        detector=detector,
+        # YuNet may be named for the page alone.
+        detector=None if has_page and calibration is None else detector,
         crops=calibration_photos,
         weight_bits=int(weight_bits),
         form=litert_form,
@@ -326,7 +337,14 @@ def command(
         int8 = replace(int8, data=data)
     if "int8" in precisions:
         int8 = replace(int8, threads=threads)
-    target = Target(profile, capabilities, opset, compiler_input)
+    target = Target(
+        profile,
+        capabilities,
+        opset,
+        compiler_input,
+        detector if has_page else None,
+        onnxruntime_web,
+    )
     config = ExportConfig(checkpoint, formats, precisions, batch, out, target, int8)
     check = None
     if not no_check:

@@ -104,7 +104,7 @@ def test_the_group_lists_its_commands(halnet: Halnet, capsys: Capture) -> None:
         ),
         (["export", "--format", "openvno"], "openvino, tensorrt, litert; did you mean openvino?"),
         (["export", "--precision", "fp61"], "expected one of fp32, fp16, int8; did you mean fp16?"),
-        (["export", "--capability", "SM86"], "--profile and --capability need --format tensorrt"),
+        (["export", "--capability", "SM86"], "--capability needs --format tensorrt"),
         (["export", "--data", ".", "--no-check"], "leave out --data or --no-check"),
         (["export", "--max-p99", "0"], "expected more than 0 years, found 0"),
         (["export", "--seed", "1"], "need --precision int8"),

@@ -14,7 +14,13 @@ from halnet.export import ExportConfig, Int8Config, Target
         ({"precisions": ("int4",)}, "precision int4: expected one of fp32, fp16"),
         ({"formats": ()}, "format: expected at least one of"),
         ({"batch": 0}, "batch: expected at least 1 or dynamic, found 0"),
-        ({"target": Target((1, 2, 3))}, "--profile and --capability need --format tensorrt"),
+        ({"target": Target((1, 2, 3))}, "--profile needs --format tensorrt"),
+        ({"target": Target(capabilities=("SM86",))}, "--capability needs --format tensorrt"),
+        ({"target": Target(onnxruntime_web=Path("x"))}, "--onnxruntime-web needs --format web"),
+        (
+            {"target": Target(detector=Path("x")), "formats": ("tensorrt",)},
+            "--detector needs --format web",
+        ),
         (
             {"int8": Int8Config(form="w8"), "precisions": ("int8",)},
             "--litert-form needs --format litert",
@@ -27,8 +33,8 @@ from halnet.export import ExportConfig, Int8Config, Target
             {"formats": ("compiler",), "precisions": ("fp16",)},
             "precision fp16: expected one of fp32",
         ),
-        ({"target": Target(opset=12)}, "--opset and --compiler-input need --for-compiler"),
-        ({"target": Target(input="uint8-nchw")}, "--opset and --compiler-input need"),
+        ({"target": Target(opset=12)}, "--opset needs --format compiler"),
+        ({"target": Target(input="uint8-nchw")}, "--compiler-input needs --format compiler"),
         (
             {"formats": ("compiler",), "int8": Int8Config(crops=64, weight_bits=7, keep=())},
             "options of calibration, .* need --precision int8",

@@ -15,8 +15,8 @@ import torch
 
 from halnet.artifact import (
     PACKAGE_FILES,
+    WEB_FILES,
     Metadata,
-    artifact_files,
     bundled,
     sha256_artifact,
     sha256_file,
@@ -54,11 +54,12 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
     """Write a few bytes in the place of an artifact."""
-    if path.name.endswith(("_model", ".mlpackage")):
+    inside = {name: line.inside for line in FORMATS.values() for name in line.file_names.values()}
+    if inside[path.name]:
         path.mkdir()
-        for file in artifact_files(path):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"new {metadata.precision}")
+        for name in inside[path.name]:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text(f"new {metadata.precision}")
     else:
         path.write_text(f"new {metadata.precision}")
     if path.name.endswith((".engine", ".compiler.onnx")):
@@ -69,6 +70,7 @@ def write(graph: Any, metadata: Metadata, path: Path, target: Target) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test what happens to the folder without tracing: the content of the files does not matter."""
     monkeypatch.setattr(Format, "load_writer", lambda self: write)
+    monkeypatch.setattr(Format, "check_target", lambda self, target, precisions: None)
     tracers = SimpleNamespace(trace=lambda *args: None)
     for name in {line.tracer for line in FORMATS.values()}:
         monkeypatch.setitem(sys.modules, f"halnet.export.{name}", tracers)
@@ -90,11 +92,13 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet.engine",
         "halnet.tflite",
         "halnet.mlpackage",
+        "halnet_web",
         "halnet.fp16.onnx",
         "halnet_fp16_openvino_model",
         "halnet.fp16.engine",
         "halnet.fp16.tflite",
         "halnet.fp16.mlpackage",
+        "halnet_fp16_web",
     ]
     assert set(tree(config.out)) == {
         "halnet.onnx",
@@ -110,6 +114,7 @@ def test_every_format_and_precision_at_once(quick: None, tmp_path: Path) -> None
         "halnet.tflite",
         "halnet.fp16.tflite",
         *(f"{name}/{file}" for name in PACKAGES for file in PACKAGE_FILES),
+        *(f"{folder}/{name}" for folder in ("halnet_web", "halnet_fp16_web") for name in WEB_FILES),
         "manifest.json",
     }
     entries = json.loads((config.out / "manifest.json").read_text())["artifacts"]
@@ -359,7 +364,7 @@ def test_a_wrong_name_is_found_before_the_work(
 
 def test_a_capability_of_the_precision_is_accepted() -> None:
     pytest.importorskip("tensorrt_rtx")
-    FORMATS["tensorrt"].check_capabilities(("SM75", "SM86"), ("fp16",))
+    FORMATS["tensorrt"].check_target(Target(capabilities=("SM75", "SM86")), ("fp16",))
 
 
 @pytest.mark.parametrize(

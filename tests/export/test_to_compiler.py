@@ -143,7 +143,9 @@ def test_an_operator_that_an_opset_does_not_have_is_refused(tmp_path: Path) -> N
     path = tmp_path / "halnet.compiler.onnx"
     write_compiler(graph, METADATA, path, Target(opset=18))
     path.unlink()
-    with pytest.raises(ArtifactError, match="opset 17: expected 18 or above, .* Mish needs") as found:
+    with pytest.raises(
+        ArtifactError, match="opset 17: expected 18 or above, .* Mish needs"
+    ) as found:
         write_compiler(graph, METADATA, path, Target(opset=17))
     assert "\n" not in str(found.value)
     assert not path.exists()

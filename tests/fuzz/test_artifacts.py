@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from halnet.ages import AGES, AgeCalibration
-from halnet.artifact import FOLDER_FILES, Metadata, TrainedSet
+from halnet.artifact import OPENVINO_FILES, Metadata, TrainedSet
 from halnet.runtimes.backends import describe, open_model
 from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
@@ -76,7 +76,7 @@ def folder_files(graph: Any, fuzz: Any) -> list[bytes]:
 
     path = fuzz.folder / "original_openvino_model"
     write_openvino(graph, METADATA, path, Target())
-    return [(path / name).read_bytes() for name in FOLDER_FILES]
+    return [(path / name).read_bytes() for name in OPENVINO_FILES]
 
 
 def run(path: Path, runtime: str, crops: Any, fuzz: Any) -> None:
@@ -106,7 +106,7 @@ def test_openvino_folders(data: Any, fuzz: Any, folder_files: list[bytes], crops
     path = fuzz.folder / "halnet_openvino_model"
     path.mkdir(exist_ok=True)
     which = data.draw(st.integers(0, 5)) == 0
-    for name, content in zip(FOLDER_FILES, folder_files, strict=True):
+    for name, content in zip(OPENVINO_FILES, folder_files, strict=True):
         is_damaged = name.endswith(".bin") == which
         (path / name).write_bytes(data.draw(fuzz.bytes(content)) if is_damaged else content)
     run(path, "openvino", crops[:2], fuzz)  # `describe` opens a folder in the same way
