@@ -78,12 +78,21 @@ def to_outputs(faces: Sequence[Face]) -> Outputs:
     help="Checkpoint of the model files. Default: the one that comes with halnet.",
 )
 @click.option("--detector", type=Path, help="Local YuNet file.")
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of threads of each runtime. With more than one, the threads of the runtimes wait "
+    "for each other.",
+)
 def main(
     models: tuple[Path, ...],
     photos: Path,
     limit: int,
     checkpoint: Path | None,
     detector: Path | None,
+    threads: int,
 ) -> None:
     """Compare MODELS, or all of a folder that halnet export wrote, with PyTorch on raw photos."""
     files = find_photos([photos])
@@ -91,10 +100,10 @@ def main(
     path = find_checkpoint(checkpoint or CHECKPOINTS[0])
     with ExitStack() as stack:
         own = stack.enter_context(
-            Predictor(path, runtime="pytorch", device="cpu", detector=detector)
+            Predictor(path, runtime="pytorch", device="cpu", threads=threads, detector=detector)
         )
         others = [
-            stack.enter_context(Predictor(model, detector=own.detector))
+            stack.enter_context(Predictor(model, threads=threads, detector=own.detector))
             for model, _ in expand_folders(models)
         ]
         made_from = own.spec.metadata.checkpoint_sha256
