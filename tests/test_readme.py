@@ -145,6 +145,8 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/checks.md",
+    "docs/compilers.md",
+    "docs/coreml.md",
     "docs/int8.md",
     "docs/runtimes.md",
     "docs/specification.md",

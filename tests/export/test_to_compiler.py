@@ -1,9 +1,7 @@
 """Files for vendors' compilers: their operators, opsets, inputs, ages, sidecar and crops."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +18,7 @@ from halnet.export import ExportConfig, Int8Config, Target, export
 from halnet.export.graph import simplify
 from halnet.export.to_compiler import CompilerGraph, trace, write_compiler
 from halnet.network.checkpoint import load_checkpoint
+from halnet.network.model import AgeNet
 from halnet.runtimes.backends import open_runtime
 from halnet.runtimes.fake import FakeRuntime
 
@@ -151,30 +150,51 @@ def test_an_operator_that_an_opset_does_not_have_is_refused(tmp_path: Path) -> N
     assert not path.exists()
 
 
-def test_a_file_with_a_larger_batch(graph: CompilerGraph, checkpoint: Path) -> None:
-    model = replace(graph, proto=trace(simplify(load_checkpoint(checkpoint).model), batch=3).proto)
-    assert [d.dim_value for d in model.proto.graph.input[0].type.tensor_type.shape.dim] == [
-        *(3, 3, 224, 224),
-    ]
+def test_a_file_with_a_larger_batch(crops: np.ndarray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = AgeNet().eval()
+    model.network = torch.nn.Sequential(
+        *(torch.nn.Conv2d(3, 4, 32, 32), torch.nn.AvgPool2d(7), torch.nn.Flatten()),
+        torch.nn.Linear(4, 101),
+    )
+    path = tmp_path / "halnet.compiler.onnx"
+    write_compiler(trace(model, batch=2), METADATA, path, Target(input="uint8-nhwc"))
+    (image,) = onnx.load(path).graph.input
+    assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [2, 224, 224, 3]
+    with torch.no_grad(), open_runtime(path) as runtime:
+        expected = model(torch.from_numpy(crops))[0].numpy()
+        np.testing.assert_allclose(runtime.run(crops).age, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(("error", "status"), [(0.0, 0), (9.0, 1)])
+def compare(model: Path, *files: Path) -> tuple[int, str]:
+    """Run the comparison as a command; return its status and what it printed."""
+    result = CliRunner().invoke(main, [str(path) for path in (model, *files)])
+    return result.exit_code, result.output
+
+
 def test_logits_from_elsewhere_are_compared(
-    error: float, status: int, exported: Path, crops: np.ndarray, tmp_path: Path
+    exported: Path, onnx_artifact: Path, crops: np.ndarray, tmp_path: Path
 ) -> None:
+    files = tmp_path / "crops.npy", tmp_path / "logits.npy"
     with open_runtime(exported) as runtime:
-        found: Any = runtime.run(crops)
+        found = runtime.run(crops)
     logits = np.log(found.probabilities)
-    logits[0] = np.where(np.arange(101) == min(100, found.age[0] // 1 + error), 50, logits[0])
-    if not error:
-        logits[0] = np.log(found.probabilities[0])
-    np.save(tmp_path / "crops.npy", crops)
-    np.save(tmp_path / "logits.npy", logits)
-    files = [str(tmp_path / name) for name in ("crops.npy", "logits.npy")]
-    result = CliRunner().invoke(main, [str(exported), *files])
-    assert result.exit_code == status
-    assert result.output.startswith("5 crops: ages shift by ")
-    np.save(tmp_path / "logits.npy", logits[:4])
-    result = CliRunner().invoke(main, [str(exported), *files])
-    assert result.exit_code == 2
-    assert "expected finite numbers of shape (5, 101)" in result.output
+    np.save(files[0], crops)
+    np.save(files[1], logits)
+    status, printed = compare(exported, *files)
+    assert status == 0
+    assert printed.startswith("5 crops: ages shift by ")
+    assert printed.endswith("one by 0.000\n")
+    logits[0] = np.where(np.arange(101) == 90, 99, 0)  # certainly 90 years
+    np.save(files[1], logits)
+    status, printed = compare(exported, *files)
+    assert status == 1
+    assert f"one by {90 - found.age[0]:.3f}" in printed
+    assert "expected a file with logits" in compare(onnx_artifact, *files)[1]
+    for wrong in (logits[:4], logits[:, :100], np.full_like(logits, np.nan)):
+        np.save(files[1], wrong)
+        status, printed = compare(exported, *files)
+        assert status == 2
+        assert "expected finite numbers of shape (5, 101)" in printed
+    files[1].write_bytes(b"no array")
+    assert compare(exported, *files)[0] == 2
