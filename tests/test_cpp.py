@@ -226,14 +226,8 @@ def test_files_that_are_missing_or_damaged(
         ((), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL,), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL, CROPS, "--levels", 0.9), "--levels: there is no such option"),
-        (
-            (MODEL, CROPS, "--at-least", "x"),
-            "--at-least: expected a number from 0 to 1024, found x",
-        ),
-        (
-            (MODEL, CROPS, "--at-least", "18y"),
-            "--at-least: expected a number from 0 to 1024, found 18y",
-        ),
+        ((MODEL, CROPS, "--at-least", "x"), "--at-least: expected a number from 0 "),
+        ((MODEL, CROPS, "--at-least", "18y"), "a number from 0 to 1024, found 18y"),
         ((MODEL, CROPS, "--time", 1e300), "--time: expected a number from 0 to 1024, found 1e+300"),
         ((MODEL, CROPS, "--time", -1), "--time: expected a number from 0 to 1024, found -1"),
         ((MODEL, CROPS, "--level", 0), "level: expected a share above 0 and up to 99 %, found 0.0"),

@@ -144,6 +144,7 @@ def test_every_extra_that_is_named_exists() -> None:
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "examples/cpp/README.md",
     "docs/checks.md",
     "docs/compilers.md",
     "docs/coreml.md",
