@@ -72,14 +72,14 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=int,
     default=Target.opset,
     show_default=True,
-    help=f"--for-compiler: opset of the ONNX file, from {OPSETS[0]} to {OPSETS[-1]}.",
+    help=f"Compilers: opset of the ONNX file, from {OPSETS[0]} to {OPSETS[-1]}.",
 )
 @click.option(
     "--compiler-input",
     type=click.Choice(list(INPUTS)),
     default=Target.input,
     show_default=True,
-    help="--for-compiler: type and layout of the input. Pixels of float32 must be normalised "
+    help="Compilers: type and layout of the input. Pixels of float32 must be normalised "
     "before; the sidecar states the constants. Pixels of uint8 are normalised in the graph.",
 )
 @click.option(
@@ -210,7 +210,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--onnxruntime-web",
     type=Path,
     metavar="FOLDER",
-    help="Web: folder of the npm package onnxruntime-web, or one into which npm has installed it. "
+    help="Web: folder of onnxruntime-web, which is a package of npm, or one into which npm installed it. "
     f"Default: the folder that {VARIABLE} names, or else the package is downloaded once.",
 )
 @click.option("--no-check", is_flag=True, help="Do not compare the artifacts with the checkpoint.")
@@ -235,8 +235,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=Path,
     metavar="ENGINE",
     help="Export nothing. Write the sidecar of a TensorRT engine that trtexec built on this "
-    "machine from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). --profile "
-    "states the batch sizes that it was built for.",
+    "machine from CHECKPOINT, which is an ONNX artifact then (see docs/tensorrt.md). The batch "
+    "sizes that it was built for are those of --profile.",
 )
 @click.option(
     "--threads",
