@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata, artifact_files
 from halnet.errors import ConfigError
 from halnet.export.config import Target
 from halnet.export.quiet import quiet
@@ -75,6 +75,10 @@ def write_coreml(graph: Any, metadata: Metadata, path: Path, target: Target) -> 
     graph.license = metadata.licence
     with quiet():
         graph.save(str(path))
+    for file in artifact_files(path):  # it lets only their owner read some of them
+        data = file.read_bytes()
+        file.unlink()
+        file.write_bytes(data)
 
 
 def _is_between_layers(operation: Any) -> bool:

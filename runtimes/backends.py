@@ -102,8 +102,8 @@ BACKENDS = {
 }
 # How the names of models end that no back end runs, and what to do with them.
 ELSEWHERE = {
-    PACKAGE_ENDING: "Core ML models run on Apple's systems alone, and halnet has no runtime for "
-    "them; open it there with Core ML (see docs/coreml.md)"
+    PACKAGE_ENDING: "is a Core ML model: these run on Apple's systems alone, and halnet has no "
+    "runtime for them; open it there with Core ML (see docs/coreml.md)"
 }
 BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # the model that is installed with halnet
 
@@ -183,7 +183,7 @@ def choose_runtime(model: str | Path, device: str = "auto") -> str:
     able = runtimes_for(model)
     for ending, problem in ELSEWHERE.items():
         if Path(model).name.endswith(ending):
-            raise RuntimeUnavailableError(f"{model}: {problem}")
+            raise RuntimeUnavailableError(f"{Path(model).name} {problem}")
     if not able and not Path(model).exists():
         raise ArtifactError(f"{model}: no such model file or folder; make one with halnet export")
     if not able:

@@ -128,6 +128,9 @@ def test_a_package_takes_an_image_and_returns_float32(packages: dict[str, Path])
         ]
         found = {file.relative_to(package) for file in package.rglob("*") if file.is_file()}
         assert found == {Path(name) for name in PACKAGE_FILES}
+        (package.parent / "usual").touch()
+        usual = (package.parent / "usual").stat().st_mode
+        assert {file.stat().st_mode for file in artifact_files(package)} == {usual}
         spec = ct.models.MLModel(str(package), skip_model_load=True).get_spec()
         (image,) = spec.description.input
         assert image.name == "image"
