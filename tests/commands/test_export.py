@@ -92,6 +92,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             ["--format", "tensorrt", "--profile", 1, 2, 3, "--capability", "SM86"],
             ExportConfig(formats=("tensorrt",), target=Target((1, 2, 3), ("SM86",))),
         ),
+        (  # the detector is that of the page
+            ["--format", "web", "--detector", "yunet.onnx", "--onnxruntime-web", "package"],
+            ExportConfig(
+                formats=("web",),
+                target=Target(detector=Path("yunet.onnx"), onnxruntime_web=Path("package")),
+            ),
+        ),
         (
             [
                 "--precision",
