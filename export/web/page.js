@@ -34,7 +34,7 @@ function show(faces, width, height) {
   find("boxes").replaceChildren(
     ...faces.map(({ age, box: [x, y, w, h] }) => {
       const frame = document.createElement("div");
-      frame.className = "box";
+      frame.className = y < 0.08 * height ? "box top" : "box"; // where its label fits
       frame.style.left = `${(100 * x) / width}%`;
       frame.style.top = `${(100 * y) / height}%`;
       frame.style.width = `${(100 * w) / width}%`;

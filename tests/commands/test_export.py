@@ -104,6 +104,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
                 int8=Int8Config(data=(Path("aaf"),), crops=64),
             ),
         ),
+        (  # the detector is that of the page
+            ["--format", "web", "--detector", "yunet.onnx", "--onnxruntime-web", "package"],
+            ExportConfig(
+                formats=("web",),
+                target=Target(detector=Path("yunet.onnx"), onnxruntime_web=Path("package")),
+            ),
+        ),
         (
             [
                 "--precision",
