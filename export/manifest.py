@@ -29,14 +29,22 @@ def list_artifacts(folder: Path) -> list[Path]:
 
     Raises ArtifactError where there is none.
     """
-    manifest = folder / MANIFEST_FILE
-    names = [name for name in _read(manifest)["artifacts"] if not name.endswith(FAILED_SUFFIX)]
-    if not names:
+    return [folder / name for name in read_entries(folder)]
+
+
+def read_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what a folder's manifest states about each artifact, by its name.
+
+    Artifacts that failed a check are left out. Raises ArtifactError where there is none.
+    """
+    listed = _read(folder / MANIFEST_FILE)["artifacts"]
+    entries = {name: entry for name, entry in listed.items() if not name.endswith(FAILED_SUFFIX)}
+    if not entries:
         raise ArtifactError(
             f"{folder}: expected a {MANIFEST_FILE} that lists artifacts, found none; run halnet "
             "export into this folder"
         )
-    return [folder / name for name in names]
+    return entries
 
 
 def describe_artifact(

@@ -210,8 +210,9 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "--onnxruntime-web",
     type=Path,
     metavar="FOLDER",
-    help="Web: folder of onnxruntime-web, which is a package of npm, or one into which npm installed it. "
-    f"Default: the folder that {VARIABLE} names, or else the package is downloaded once.",
+    help="Web: folder of onnxruntime-web, which is a package of npm, or one into which npm "
+    f"installed it. Default: the folder that {VARIABLE} names, or else the package is downloaded "
+    "once.",
 )
 @click.option("--no-check", is_flag=True, help="Do not compare the artifacts with the checkpoint.")
 @click.option(

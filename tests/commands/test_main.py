@@ -102,7 +102,10 @@ def test_the_group_lists_its_commands(halnet: Halnet, capsys: Capture) -> None:
             ["export", "no.safetensors", "--out", "r"],
             "expected a checkpoint (.safetensors), found no such file",
         ),
-        (["export", "--format", "openvno"], "tensorrt, litert, coreml, web; did you mean openvino?"),
+        (
+            ["export", "--format", "openvno"],
+            "tensorrt, litert, coreml, web; did you mean openvino?",
+        ),
         (["export", "--precision", "fp61"], "expected one of fp32, fp16, int8; did you mean fp16?"),
         (["export", "--capability", "SM86"], "--capability needs --format tensorrt"),
         (["export", "--data", ".", "--no-check"], "leave out --data or --no-check"),

@@ -41,7 +41,9 @@ def test_the_help_names_every_runtime_and_device() -> None:
 
 
 def test_the_help_names_every_format_and_precision() -> None:
-    assert "onnx, compiler, openvino, tensorrt, litert, coreml or web" in help_of(export_command, "--format")
+    assert "onnx, compiler, openvino, tensorrt, litert, coreml or web" in help_of(
+        export_command, "--format"
+    )
     assert "fp32, fp16 or int8" in help_of(export_command, "--precision")
 
 
