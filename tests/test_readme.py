@@ -144,6 +144,7 @@ def test_every_extra_that_is_named_exists() -> None:
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/browser.md",
     "docs/checks.md",
     "docs/int8.md",
     "docs/specification.md",
