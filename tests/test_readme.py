@@ -145,6 +145,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "examples/cpp/README.md",
+    "docs/browser.md",
     "docs/checks.md",
     "docs/compilers.md",
     "docs/coreml.md",

@@ -194,7 +194,7 @@ export class Predictor {
     return done;
   }
 
-  /** Return the ages of a list of crops. A model with a fixed number of crops runs several times. */
+  /** Return the ages of crops. A model with a fixed number of crops runs several times. */
   async #run(crops) {
     const fixed = this.#model.inputMetadata?.[0]?.shape?.[0];
     const count = typeof fixed === "number" && fixed > 0 ? fixed : Math.max(1, crops.length);
@@ -231,13 +231,14 @@ function checkBrowser(provider) {
   }
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(Uint8Array.from(SIMD))) {
     throw new HalnetError(
-      "this browser has no WebAssembly with SIMD, which the model needs; use a browser of 2023 or " +
-        "later",
+      "this browser has no WebAssembly with SIMD, which the model needs; use a browser of 2023 " +
+        "or later",
     );
   }
   if (provider === "webgpu" && !navigator.gpu) {
     throw new HalnetError(
-      "this browser has no WebGPU on this page; use the provider wasm, or another browser by https",
+      "this browser has no WebGPU on this page; use the provider wasm, or another browser by " +
+        "https",
     );
   }
 }
@@ -272,7 +273,8 @@ async function readContents(base) {
   }
   if (contents?.format !== FORMAT) {
     throw new HalnetError(
-      `${CONTENTS}: expected a list of files of format ${FORMAT}, found ${contents?.format}; ${CURE}`,
+      `${CONTENTS}: expected format ${FORMAT} of the list of files, found ${contents?.format}; ` +
+        CURE,
     );
   }
   return contents;
@@ -285,8 +287,8 @@ async function fetchChecked(base, name, contents) {
   const found = sha256(data);
   if (found !== expected) {
     throw new HalnetError(
-      `${name}: expected the SHA-256 ${expected.slice(0, 12)}..., found ${found.slice(0, 12)}...: ` +
-        `the file is damaged, or it belongs to another export; ${CURE}`,
+      `${name}: expected the SHA-256 ${expected.slice(0, 12)}..., found ` +
+        `${found.slice(0, 12)}...: the file is damaged, or it belongs to another export; ${CURE}`,
     );
   }
   return data;

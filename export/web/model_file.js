@@ -81,7 +81,7 @@ export function readProperties(data, name) {
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new HalnetError(`${name}: expected an ONNX file, found another or a damaged one; ${CURE}`);
+    throw new HalnetError(`${name}: expected an ONNX file, found another or a cut one; ${CURE}`);
   }
   return texts;
 }
@@ -120,7 +120,7 @@ const START = Int32Array.from(PRIMES.slice(0, 8), (prime) => fraction(Math.sqrt(
 /**
  * Return the SHA-256 of bytes in hexadecimal digits [FIPS 180-4].
  *
- * Browsers have a function for this, but not on pages that were opened by http from another machine.
+ * Browsers have a function for this, but not for pages that come by http from another machine.
  * @param {Uint8Array} data
  * @returns {string}
  */

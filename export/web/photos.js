@@ -69,7 +69,7 @@ async function readBlob(blob) {
   }
 }
 
-/** Return the width and the height of an upright photo file. Its pixels are not decoded for this. */
+/** Return the width and the height of an upright photo file, without its pixels. */
 async function readSize(blob) {
   const address = URL.createObjectURL(blob);
   const image = new Image();

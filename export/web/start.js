@@ -5,6 +5,6 @@ if (location.protocol === "file:") {
   const problem = document.getElementById("problem");
   problem.hidden = false;
   problem.textContent =
-    "This page was opened as a file, which browsers do not run. Start a server in its folder, such " +
-    "as python3 -m http.server, and open http://localhost:8000.";
+    "This page was opened as a file, which browsers do not run. Start a server in its folder, " +
+    "such as python3 -m http.server, and open http://localhost:8000.";
 }
