@@ -69,9 +69,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return Film(path, picture)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Any]]:
-    """A function that starts Chromium with some flags, and closes it after the tests."""
+    """A function that starts Chromium with some flags.
+
+    A process can have one Playwright at a time, so that each module of tests has its own.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("needs Chromium: apt-get install chromium")
@@ -84,7 +87,7 @@ def launch() -> Iterator[Callable[..., Any]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(launch: Callable[..., Any], film: Film) -> Iterator[Any]:
     """Chromium with a film as its camera. A page may use it if its context permits it."""
     flags = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film.path}")
@@ -92,7 +95,7 @@ def browser(launch: Callable[..., Any], film: Film) -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def module_page(browser: Any, site: Site) -> Iterator[Any]:
     """A page without a Content-Security-Policy, into which tests import the modules."""
     with browser.new_page() as page:
