@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,7 @@ class App:
         metrics.queue.set_function(lambda: self.queue.count)
         self._document = make_document(config.limits)
         self._page = make_page(self._document)
-        model = f"/v2/models/{{name}}"
+        model = "/v2/models/{name}"
         handlers: dict[tuple[str, str], Callable[..., Any]] = {
             ("POST", "/predict"): self.predict,
             ("POST", "/check"): self.check,

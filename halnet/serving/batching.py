@@ -59,7 +59,7 @@ class BatchingRuntime(Closing):
         self._observe(count)
         try:
             outputs = self._runtime.run(np.concatenate([call.crops for call in calls]))
-        except Exception as error:  # of any kind: whoever waits for the batch must get it
+        except Exception as error:  # noqa: BLE001 - whoever waits for the batch gets it
             for call in calls:
                 call.error = error
             return

@@ -13,8 +13,14 @@ class Metrics:
 
     def __init__(self) -> None:
         with needs("halnet serve", "serve"):
-            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-            from prometheus_client import ProcessCollector, generate_latest
+            from prometheus_client import (
+                CollectorRegistry,
+                Counter,
+                Gauge,
+                Histogram,
+                ProcessCollector,
+                generate_latest,
+            )
         self._registry = registry = CollectorRegistry()
         self._generate: Any = generate_latest
         ProcessCollector(registry=registry)

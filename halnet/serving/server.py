@@ -1,4 +1,4 @@
-"""The process of `halnet serve`: it listens, and when it is told to end, it answers what it took."""
+"""The process of `halnet serve`: it listens, and it answers what it took before it ends."""
 
 import asyncio
 import resource
@@ -32,7 +32,7 @@ def serve(config: ServeConfig) -> None:
     the address does not belong to this machine, and what `Service` raises.
     """
     import_library("python_multipart", "halnet serve", "serve")
-    with _listen(config) as listener:
+    with listen(config) as listener:
         metrics = Metrics()
         with Service(config, metrics) as service:
             app = App(config, service, metrics)
@@ -51,7 +51,7 @@ def serve(config: ServeConfig) -> None:
 class GracefulServer(uvicorn.Server):
     """A server that answers all requests that have come before it ends."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, drain: float = DRAIN_SECONDS) -> None:
         super().__init__(
             uvicorn.Config(
                 app.asgi,
@@ -66,16 +66,17 @@ class GracefulServer(uvicorn.Server):
                 backlog=WAITING,
             )
         )
-        self._app = app
+        self._app, self._drain = app, drain
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: say that it will, wait a little, take no more connections, finish the requests."""
         self._app.is_draining = True
-        await asyncio.sleep(DRAIN_SECONDS)
+        await asyncio.sleep(self._drain)
         await super().shutdown(sockets)
 
 
-def _listen(config: ServeConfig) -> socket.socket:
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens; ConfigError if that is not possible."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM
