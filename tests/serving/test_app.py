@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,10 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from halnet import DetectedFace, Predictor, __version__
-from halnet.artifact import sha256_file
+from halnet.artifact import bundled, sha256_file
 from halnet.batches import PhotoResult
 from halnet.benchmarks.samples import portrait
 from halnet.photos.images import load_image
+from halnet.runtimes.base import RuntimeOptions
 from halnet.runtimes.fake import FakeRuntime
 from tests.serving.client import PORTRAIT, Answer, form, send
 
@@ -134,17 +136,15 @@ def test_only_the_largest_face_if_asked_for(serving: Callable[..., Any]) -> None
 
 
 def test_info_states_the_model_that_was_loaded(
-    serving: Callable[..., Any], onnx_artifact: Any, crops: np.ndarray, tmp_path: Any
+    serving: Callable[..., Any], crops: np.ndarray, tmp_path: Path
 ) -> None:
     model = tmp_path / "served.onnx"
-    model.write_bytes(onnx_artifact.read_bytes())
-    from halnet.runtimes.base import RuntimeOptions
-
+    model.write_bytes(bundled("halnet.onnx").read_bytes())
     options = RuntimeOptions("onnxruntime", "cpu", 1)
     with serving(model=model, options=options) as (app, address):
         before = send(address, "GET", "/info").json
         assert before["model"]["file"] == "served.onnx"
-        assert before["model"]["sha256"] == sha256_file(onnx_artifact)
+        assert before["model"]["sha256"] == sha256_file(bundled("halnet.onnx"))
         assert before["halnet"] == __version__
         assert before["workers"] >= 1
         ages = app._service._predictor.predict_crops(crops).age
