@@ -115,6 +115,7 @@ class HttpClient:
             _set_timeout(connection, deadline)
             response = connection.getresponse()
             data = self._read(connection, response, deadline, limit)
+            response.close()  # otherwise the connection would take no other request
         except BaseException:
             connection.close()
             raise

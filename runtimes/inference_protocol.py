@@ -107,7 +107,7 @@ def unpack(
 def _read_length(text: str, size: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= size):
         raise ProtocolError(
-            f"{HEADER_LENGTH}: expected at most the {size} bytes of the message, found {text}"
+            f"{HEADER_LENGTH}: expected at most the {size} bytes of the message, found {text[:20]}"
         )
     return int(text)
 
@@ -120,7 +120,7 @@ def _read_entry(
         raise ProtocolError(f'"{kind}": expected tensors with a name, found none in an entry')
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
     parameters = entry.get("parameters", {})
-    if datatype not in DTYPES:
+    if not isinstance(datatype, str) or datatype not in DTYPES:
         raise ProtocolError(f"{name}: expected the type {' or '.join(DTYPES)}, found {datatype}")
     if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):
         raise ProtocolError(f"{name}: expected a shape of whole numbers, found {shape}")
