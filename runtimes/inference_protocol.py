@@ -50,7 +50,11 @@ def pack(
     names = {dtype: name for name, dtype in DTYPES.items()}
     entries, parts = [], []
     for name, array in arrays.items():
-        entry = {"name": name, "datatype": names[array.dtype], "shape": list(array.shape)}
+        entry: dict[str, Any] = {
+            "name": name,
+            "datatype": names[array.dtype],
+            "shape": list(array.shape),
+        }
         if name in binary:
             parts.append(np.ascontiguousarray(array).tobytes())
             entry["parameters"] = {BINARY_SIZE: len(parts[-1])}
@@ -119,7 +123,7 @@ def _read_entry(
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise ProtocolError(f'"{kind}": expected tensors with a name, found none in an entry')
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
-    parameters = entry.get("parameters", {})
+    parameters: Any = entry.get("parameters", {})
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise ProtocolError(f"{name}: expected the type {' or '.join(DTYPES)}, found {datatype}")
     if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):

@@ -9,6 +9,7 @@ are damaged, and every answer is compared with that of a predictor here.
 """
 
 import json
+import operator
 import re
 import signal
 import subprocess
@@ -34,10 +35,10 @@ from halnet.benchmarks.machine import machine
 from halnet.benchmarks.markdown import print_markdown
 from halnet.benchmarks.samples import sample_crops
 from halnet.benchmarks.soak import write_photos
-from halnet.benchmarks.studies.processes import COMMAND, wait_until
+from halnet.benchmarks.studies.processes import COMMAND
 from halnet.benchmarks.usage import open_files, resident_memory
 from halnet.cores import find_cores
-from halnet.errors import ImageError
+from halnet.errors import ConfigError, ImageError
 from halnet.predictor import Predictor
 from halnet.runtimes.backends import open_runtime
 
@@ -129,8 +130,8 @@ def running(options: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], tup
         try:
             assert process.stdout is not None
             found = re.search(r"http://(.+):(\d+);", process.stdout.readline())
-            wait_until(lambda: found is not None, process)
-            assert found is not None
+            if found is None:
+                raise ConfigError("expected a server that starts, found none; see its error above")
             yield process, (found[1], int(found[2]))
         finally:
             process.terminate()
@@ -188,7 +189,7 @@ def _measure_plain(
         work = partial(_predict_all, predictor, photos, done, count(), _after(seconds))
         start = time.perf_counter()
         with ThreadPoolExecutor(size) as pool:
-            list(pool.map(lambda _, work=work: work(), range(size)))
+            list(pool.map(work, range(size)))
         rate = len(done) / (time.perf_counter() - start)
         p50, p99 = np.percentile(done, (50, 99)) * 1000
         rows.append([name, f"{rate:.1f}", f"{p50:.0f}", f"{p99:.0f}", "-", "-", "-", "-"])
@@ -201,8 +202,10 @@ def _predict_all(
     done: list[float],
     numbers: Iterator[int],
     stop: Callable[[int], bool],
+    worker: int,
 ) -> None:
     """Predict photos until `stop` returns True, and add the seconds of each to `done`."""
+    del worker
     while not stop(number := next(numbers)):
         start = time.perf_counter()
         expect(predictor, photos[number % len(photos)])
@@ -226,7 +229,7 @@ def _measure_memory(
     cells = []
     for first, last in zip((0.0, *MARKS), MARKS, strict=False):
         size = round((last - first) * requests)
-        run_load(address, photos, expected, 8, lambda n, size=size: n >= size)
+        run_load(address, photos, expected, 8, partial(operator.le, size))
         cells.append(f"{resident_memory(process.pid):.0f}")
     return [*cells, str(open_files(process.pid))]
 

@@ -72,14 +72,7 @@ class App:
         self.asgi = Starlette(
             routes=[Route(path, run, methods=[verb]) for (verb, path), run in handlers.items()],
             middleware=[Middleware(partial(_Gate, state=self, key=config.api_key))],
-            exception_handlers={
-                Refusal: lambda request, error: error.to_response(),
-                HTTPException: _answer_http_error,
-                ClientDisconnect: lambda request, error: Response(status_code=CLIENT_LEFT),
-                HalnetError: _answer_error,
-                ProtocolError: _answer_error,
-                Exception: _answer_unexpected,
-            },
+            exception_handlers=dict.fromkeys(ANSWERED, _answer_error),
         )
 
     async def predict(self, request: Request) -> Response:
@@ -214,17 +207,21 @@ def _check_model(request: Request) -> None:
         )
 
 
-def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    """Answer an address or a method that does not exist."""
-    return Refusal(
-        error.status_code, f"{request.method}: {error.detail}", error.headers
-    ).to_response()
+ANSWERED: tuple[type[Exception], ...] = (
+    *(Refusal, HTTPException, ClientDisconnect, HalnetError, ProtocolError, Exception),
+)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
-    status = next((STATUSES[kind] for kind in STATUSES if isinstance(error, kind)), 500)
-    return Refusal(status, str(error)).to_response()
-
-
-def _answer_unexpected(request: Request, error: Exception) -> Response:
+    """Answer an error of a request. One of the program is not shown, and is logged by uvicorn."""
+    if isinstance(error, Refusal):
+        return error.to_response()
+    if isinstance(error, HTTPException):  # an address or a method that does not exist
+        text = f"{request.method}: {error.detail}"
+        return Refusal(error.status_code, text, error.headers).to_response()
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_LEFT)
+    if isinstance(error, HalnetError | ProtocolError):
+        status = next((STATUSES[kind] for kind in STATUSES if isinstance(error, kind)), 500)
+        return Refusal(status, str(error)).to_response()
     return Refusal(500, "the server failed; its log states the reason").to_response()

@@ -62,7 +62,8 @@ class Place:
             if not future.done():
                 self._is_given_up.set()
         if future.done():
-            return future.result()
+            result: Result = future.result()
+            return result
         future.cancel()
         if left.done() and not left.cancelled():
             raise ClientDisconnect
