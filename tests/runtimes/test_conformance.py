@@ -12,6 +12,7 @@ import pytest
 
 from halnet import __version__
 from halnet.ages import mean_and_stddev
+from halnet.artifact import bundled
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.runtimes.backends import BACKENDS, open_runtime
 from halnet.runtimes.base import Runtime, RuntimeOptions
@@ -27,7 +28,7 @@ def model_for(name: str, request: pytest.FixtureRequest) -> Path | str:
         "openvino": "openvino_artifact",
         "tensorrt": "engine",
         "litert": "litert_artifact",
-        "remote": "served_artifact",
+        "remote": "served_model",
     }.get(name)
     return request.getfixturevalue(fixture) if fixture else Path("model.fake")
 
@@ -37,9 +38,10 @@ def device_for(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def served_artifact(serving: Callable[..., Any], onnx_artifact: Path) -> Iterator[str]:
-    """The address of `halnet serve` with an artifact."""
-    with serving(model=onnx_artifact, options=RuntimeOptions("onnxruntime")) as (_, address):
+def served_model(serving: Callable[..., Any]) -> Iterator[str]:
+    """The address of `halnet serve` with the bundled model."""
+    options = RuntimeOptions("onnxruntime", "cpu", 1)
+    with serving(model=bundled("halnet.onnx"), options=options) as (_, address):
         yield address
 
 
