@@ -124,11 +124,12 @@ def command(
 ) -> None:
     """Answer requests by HTTP: photos in, faces with their ages out.
 
-    MODEL is a model file; without it, the model that comes with halnet is served. /predict takes
-    photos, /check does the check of one person, and /docs is a page that describes them and all
-    others. /v2 speaks the Open Inference Protocol for crops, as Triton does. Photos are kept in
-    memory only, and are neither written nor logged. Without --host, only this machine can reach
-    the server. SIGTERM and Ctrl-C end it, after the requests that have come are answered.
+    MODEL is a model file; without it, the model that comes with halnet is served. The address
+    /predict takes photos, /check does the check of one person, and /docs is a page that describes
+    them and all others. Below /v2, the server speaks the Open Inference Protocol for crops, as
+    Triton does. Photos are kept in memory only, and are neither written nor logged. Without --host,
+    only this machine can reach the server. SIGTERM and Ctrl-C end it, after the requests that have
+    come are answered.
     """
     config = ServeConfig(
         model=model,

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from halnet.batches import FaceSelection
-from halnet.errors import ConfigError, DetectorError, HalnetError, ImageError
+from halnet.errors import ConfigError, DetectorError, ImageError
 from halnet.runtimes.inference_protocol import HEADER_LENGTH, ProtocolError
 from halnet.runtimes.remote import MODEL_NAME
 from halnet.serving.bodies import read_body, read_photos
@@ -208,7 +208,7 @@ def _check_model(request: Request) -> None:
 
 
 ANSWERED: tuple[type[Exception], ...] = (
-    *(Refusal, HTTPException, ClientDisconnect, HalnetError, ProtocolError, Exception),
+    *(Refusal, HTTPException, ClientDisconnect, *STATUSES, Exception),
 )
 
 
@@ -221,7 +221,7 @@ def _answer_error(request: Request, error: Exception) -> Response:
         return Refusal(error.status_code, text, error.headers).to_response()
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_LEFT)
-    if isinstance(error, HalnetError | ProtocolError):
-        status = next((STATUSES[kind] for kind in STATUSES if isinstance(error, kind)), 500)
-        return Refusal(status, str(error)).to_response()
+    for kind, status in STATUSES.items():
+        if isinstance(error, kind):
+            return Refusal(status, str(error)).to_response()
     return Refusal(500, "the server failed; its log states the reason").to_response()
