@@ -21,7 +21,7 @@ from halnet.json_text import parse_json
 HEADER_LENGTH = "Inference-Header-Content-Length"
 EXTENSION = "binary_tensor_data"  # name of the extension
 BINARY_SIZE = "binary_data_size"  # parameter of a tensor whose numbers are bytes
-DTYPES = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 ANY = -1  # in a shape: any size
 INPUTS = ({"name": INPUT_NAME, "datatype": "UINT8", "shape": [ANY, INPUT.size, INPUT.size, 3]},)
 OUTPUTS = tuple(

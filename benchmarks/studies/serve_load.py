@@ -161,10 +161,7 @@ def _measure_rates(
     rows = []
     for clients in CLIENTS:
         before = [metric(address, f"halnet_batch_crops_{name}") for name in ("sum", "count")]
-        end = time.monotonic() + seconds
-        load = run_load(
-            address, photos, expected, clients, lambda n, end=end: time.monotonic() > end
-        )
+        load = run_load(address, photos, expected, clients, _after(seconds))
         after = [metric(address, f"halnet_batch_crops_{name}") for name in ("sum", "count")]
         crops, runs = (b - a for a, b in zip(before, after, strict=True))
         p50, p99 = np.percentile(load.latencies, (50, 99)) * 1000
