@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -88,8 +89,8 @@ async def _read_form(request: Request, limits: Limits) -> tuple[SentPhoto, ...]:
     )
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:  # KeyError: no boundary is stated
-        reason = getattr(error, "message", f"no {error}")
+    except (MultiPartException, FormParserError, KeyError) as error:  # KeyError: no boundary
+        reason = getattr(error, "message", str(error))
         raise Refusal(
             400, f"form: expected one to {limits.photos} files and no other fields, found: {reason}"
         ) from error

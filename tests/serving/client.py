@@ -1,6 +1,7 @@
 """A client for the tests of the server."""
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -43,6 +44,16 @@ def send(
         return Answer(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def receive(client: socket.socket) -> bytes:
+    """Return an answer with a JSON body, which may come in several parts."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        part = client.recv(10000)
+        assert part, answer
+        answer += part
+    return answer
 
 
 def form(*files: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:

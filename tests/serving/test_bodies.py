@@ -17,7 +17,7 @@ import pytest
 
 from halnet.benchmarks.samples import portrait
 from halnet.benchmarks.usage import resident_memory
-from tests.serving.client import PORTRAIT, form, send
+from tests.serving.client import PORTRAIT, form, receive, send
 
 LARGE = 500_000_000  # bytes
 
@@ -43,7 +43,7 @@ def test_a_large_request_is_refused_by_its_length_before_it_comes(path: str, ser
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n".encode()
         )
-        answer = client.recv(10000).decode()
+        answer = receive(client).decode()
     assert answer.startswith("HTTP/1.1 413 ")
     assert "body: expected at most 1,000,000 bytes, found more; send less" in answer
 
@@ -93,7 +93,12 @@ def test_a_form_is_kept_in_memory(serving: Callable[..., Any], monkeypatch: Any)
             *(400, "JSON: expected"),
         ),
         (PORTRAIT, {"Content-Encoding": "gzip"}, 415, "Content-Encoding: expected none"),
-        (b"--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "at least one"),
+        (
+            b"--x--\r\n",
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            400,
+            "at least one file|end of boundary",
+        ),
         (b"data", {"Content-Type": "multipart/form-data"}, 400, "form: expected one to 3 files"),
         (b"data", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "form: expected"),
         (
