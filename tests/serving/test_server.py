@@ -47,11 +47,12 @@ def test_it_listens_on_ipv6() -> None:
 
 
 def test_the_body_of_an_answer_does_not_wait_for_its_headers() -> None:
-    with listen(ServeConfig(port=0)) as listener:
-        with socket.create_connection(listener.getsockname()):
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    with (
+        listen(ServeConfig(port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_every_request_that_came_is_answered_when_the_server_ends(
