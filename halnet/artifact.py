@@ -69,6 +69,10 @@ class InputSpec:
             del values["way"]
         return json.dumps(values, sort_keys=True)
 
+    def describe(self) -> str:
+        """Return the shape, the type and the colour order in words."""
+        return f"{self.dtype} N x {self.size} x {self.size} x 3 {self.colour}"
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change if any of the fields changes."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]

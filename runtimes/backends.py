@@ -5,6 +5,7 @@ subclass of `base.RuntimeBase` and a function `devices`. Both import their libra
 only. If a model can be described without running it, the file also has a function `describe`.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,6 +31,7 @@ class Backend:
     modes: tuple[str, ...] = ("latency",)
     made_by: str = "halnet export"  # the command that writes such files
     reads_file: bool = True  # False: no model file has to exist
+    takes_address: bool = False  # True: its models are named by the address of a server
     # Whether its kernels add products of 8-bit integers in 32 bits on every processor, so that no
     # sum saturates.
     exact_sums: bool = False
@@ -96,6 +98,9 @@ BACKENDS = {
         "pip install 'halnet[pytorch]'",
         made_by="halnet train",
     ),
+    "remote": Backend(
+        "remote", "RemoteRuntime", (), ("halnet",), {}, "", reads_file=False, takes_address=True
+    ),
     "fake": Backend(
         "fake", "FakeRuntime", (".fake",), ("halnet",), {"cpu": ""}, "", reads_file=False
     ),
@@ -105,6 +110,7 @@ ELSEWHERE = {
     PACKAGE_ENDING: "is a Core ML model: these run on Apple's systems alone, and halnet has no "
     "runtime for them; open it there with Core ML (see docs/coreml.md)"
 }
+REMOTE = "remote"  # the back end whose models are named by addresses
 BUNDLED_FILES = ("halnet.onnx", "halnet.safetensors")  # the model that is installed with halnet
 
 
@@ -117,7 +123,8 @@ def open_runtime(
 ) -> Runtime:
     """Open a model with a runtime.
 
-    `model` is a model file or folder, or the name of a bundled checkpoint (`halnet-accurate`), and
+    `model` is a model file or folder, the name of a bundled checkpoint (`halnet-accurate`), or the
+    address of a server that runs a model ("http://host:8000", see `halnet.runtimes.remote`), and
     None stands for the model that is installed with halnet. The other arguments are fields of
     `RuntimeOptions`. If one of them is "auto", halnet chooses, and the `spec` of the result states
     the choice.
@@ -144,17 +151,23 @@ def open_model(
 
 def _open(model: str | Path | None, options: RuntimeOptions) -> Runtime:
     """Open a model, also one whose integers this processor cannot compute exactly."""
-    model = None if model is None else find_model(model)
+    address = find_address(model)
     name = options.runtime
     if name != "auto":
         check_runtime_name(name)
+    elif address is not None:
+        name = REMOTE
+    elif model is None:
+        name = bundled_runtime(options.device)
     else:
-        device = options.device
-        name = bundled_runtime(device) if model is None else choose_runtime(model, device)
-    if model is None:
-        model = bundled_model(name)
+        name = choose_runtime(find_model(model), options.device)
     backend = BACKENDS[name]
-    _check_file(Path(model), name)
+    if backend.takes_address != (address is not None):
+        kind = "the address of a server, such as http://HOST:8000" if address is None else "a file"
+        raise ConfigError(f"runtime {name}: expected {kind} as the model, found {model}")
+    if address is None:
+        model = bundled_model(name) if model is None else find_model(model)
+        _check_file(model, name)
     if options.mode not in backend.modes:
         others = [other for other, line in BACKENDS.items() if options.mode in line.modes]
         raise ConfigError(
@@ -162,14 +175,23 @@ def _open(model: str | Path | None, options: RuntimeOptions) -> Runtime:
             + (f"; {', '.join(others)} supports {options.mode}" if others else "")
         )
     module = import_module(f"halnet.runtimes.{backend.module}")
-    opened: Runtime = getattr(module, backend.factory)(model, options)
+    opened: Runtime = getattr(module, backend.factory)(address or model, options)
     return opened
+
+
+def find_address(model: str | Path | None) -> str | None:
+    """Return the address of a server that names a model, or None if a file does.
+
+    It may be a path, which has lost one of the two slashes.
+    """
+    match = re.match(r"(https?):/{1,2}(?=[^/])", str(model))
+    return f"{match[1]}://{str(model)[match.end() :]}" if match else None
 
 
 def check_runtime_name(name: str) -> None:
     """Raise ConfigError for a name that is not in `BACKENDS`, with the names that are."""
     if name not in BACKENDS:
-        real = [known for known, backend in BACKENDS.items() if backend.reads_file]
+        real = [key for key, line in BACKENDS.items() if line.reads_file or line.takes_address]
         raise ConfigError(f"runtime {name}: expected one of {', '.join(real)}, auto")
 
 

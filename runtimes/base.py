@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halnet.ages import N_AGES
-from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata
+from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata, size_artifact
 from halnet.closing import Closing
 from halnet.cores import check_threads
 from halnet.errors import ArtifactError, ConfigError, HalnetError, RuntimeUnavailableError
@@ -69,6 +69,32 @@ class RuntimeSpec:
     metadata: Metadata
     batch_limits: BatchLimits = BatchLimits()
     mode: str = "latency"  # see `RuntimeOptions`
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the model states, as JSON-ready values. "bytes" is None without a file."""
+        metadata, path = self.metadata, Path(self.model)
+        calibration = metadata.calibration
+        return {
+            "file": self.model,
+            "bytes": size_artifact(path) if path.exists() else None,
+            "runtime": f"{self.runtime} {self.version}, {self.provider}",
+            "precision": metadata.precision,
+            "weight_bits": metadata.weight_bits,
+            "batch": str(self.batch_limits),
+            "input": f"{metadata.input.describe()}, fingerprint {metadata.input.fingerprint()}",
+            "way": metadata.input.way,
+            "dataset": metadata.dataset,
+            "split_sha256": metadata.split_sha256,
+            "datasets": [asdict(trained) for trained in metadata.datasets],
+            "licence": metadata.licence,
+            "terms": metadata.terms,
+            "checkpoint_sha256": metadata.checkpoint_sha256,
+            "reference_mae": metadata.reference_mae,
+            "temperature": calibration.temperature,
+            "interval_levels": f"up to {len(calibration.quantiles)} %",
+            "calibration": calibration.to_dict(),
+            "minor_errors": metadata.minor_errors,
+        }
 
 
 class Runtime(Protocol):

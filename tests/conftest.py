@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -379,6 +380,46 @@ def in_fork() -> Callable[[Callable[[], Any]], Any]:
             process.kill()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., Any]:
+    """Serves a model in a thread: a context manager that yields (app, address).
+
+    It takes the fields of `ServeConfig`. By default, it serves the fake runtime, and the stored
+    face of the portrait is found in photos of its size.
+    """
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("prometheus_client")
+    from halnet.benchmarks.samples import portrait
+    from halnet.runtimes.base import RuntimeOptions
+    from halnet.serving import server
+    from halnet.serving.app import App
+    from halnet.serving.config import ServeConfig
+    from halnet.serving.metrics import Metrics
+    from halnet.serving.service import Service
+
+    def detect(photo: np.ndarray) -> list[Any]:
+        return [portrait()[1]] if photo.shape[:2] == (512, 512) else []
+
+    @contextmanager
+    def serve(**values: Any) -> Iterator[tuple[Any, str]]:
+        fake = {"model": Path("model.fake"), "options": RuntimeOptions("fake")}
+        config = ServeConfig(**{"port": 0, "detector": detect, **fake, **values})
+        metrics = Metrics()
+        with server.listen(config) as listener, Service(config, metrics) as service:
+            app = App(config, service, metrics)
+            process = server.GracefulServer(app, drain=0.0)
+            thread = threading.Thread(target=process.run, args=([listener],))
+            thread.start()
+            try:
+                yield app, f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                process.should_exit = True
+                thread.join(60)
+                app.queue.close()
+
+    return serve
 
 
 @pytest.fixture(scope="session")

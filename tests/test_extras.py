@@ -66,6 +66,27 @@ photo = load_image(sys.argv[1])
 with mp4_writer(Path(sys.argv[2]), photo) as write:
     write(photo, 0.0)
 """
+SERVE = """
+import os, signal, socket, threading, time, urllib.request
+from halnet.benchmarks.samples import portrait
+from halnet.serving import server
+from halnet.serving.config import ServeConfig
+
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+
+def ask():
+    while True:
+        try:
+            print(urllib.request.urlopen(f"http://127.0.0.1:{port}/health").read().decode())
+            break
+        except OSError:
+            time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=ask).start()
+server.serve(ServeConfig(port=port, detector=lambda photo: [portrait()[1]]))
+"""
 ABSENT = """
 import importlib.util, sys
 print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])
@@ -296,6 +317,13 @@ def test_the_demo_is_served(install: Callable[[str], Environment]) -> None:
     with served([str(environment.bin / "halnet"), "demo"]) as (address, process):
         assert address.startswith("http://127.0.0.1:")
         assert process.poll() is None
+
+
+def test_photos_are_served(install: Callable[[str], Environment]) -> None:
+    environment = install("serve,onnxruntime")
+    printed = environment.run("python", "-c", SERVE)
+    assert "halnet.onnx on onnxruntime" in printed
+    assert '{"status":"ok"}' in printed
 
 
 def test_every_format_is_exported_and_checked(

@@ -65,9 +65,10 @@ MAY_IMPORT = {
         *("training", "calibration", "export", "reporting", "checks"),
     },
     "demo": {"core", "runtimes", "prediction", "checks"},
+    "serving": {"core", "runtimes", "prediction", "checks"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["benchmarks"], "benchmarks"}
-MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo"}
+MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo", "serving"}
 EXTRAS = {
     "torch",
     "torchvision",

@@ -5,7 +5,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -64,39 +63,13 @@ def _show_installation(as_json: bool) -> None:
 def _show_model(model: Path, as_json: bool) -> None:
     spec = describe(model)
     if as_json:
-        click.echo(json.dumps(_json_values(model, spec)))
+        click.echo(json.dumps(spec.to_dict()))
         return
     values = _describe_model(model, spec)
     width = max(map(len, values)) + 2
     for name, lines in values.items():
         for i, line in enumerate(lines or [NOT_STATED]):
             click.echo(f"{'' if i else name:{width}}{line}")
-
-
-def _json_values(model: Path, spec: RuntimeSpec) -> dict[str, Any]:
-    metadata = spec.metadata
-    calibration = metadata.calibration
-    return {
-        "file": str(model),
-        "bytes": size_artifact(model),
-        "runtime": f"{spec.runtime} {spec.version}, {spec.provider}",
-        "precision": metadata.precision,
-        "weight_bits": metadata.weight_bits,
-        "batch": str(spec.batch_limits),
-        "input": f"{_describe_input(metadata)}, fingerprint {metadata.input.fingerprint()}",
-        "way": metadata.input.way,
-        "dataset": metadata.dataset,
-        "split_sha256": metadata.split_sha256,
-        "datasets": [asdict(trained) for trained in metadata.datasets],
-        "licence": metadata.licence,
-        "terms": metadata.terms,
-        "checkpoint_sha256": metadata.checkpoint_sha256,
-        "reference_mae": metadata.reference_mae,
-        "temperature": calibration.temperature,
-        "interval_levels": f"up to {len(calibration.quantiles)} %",
-        "calibration": calibration.to_dict(),
-        "minor_errors": metadata.minor_errors,
-    }
 
 
 def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
@@ -109,7 +82,7 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
         "runtime": [f"{spec.runtime} {spec.version}, {spec.provider}"],
         "precision": [_describe_precision(metadata)],
         "batch size": [str(spec.batch_limits)],
-        "input": [_describe_input(metadata)],
+        "input": [metadata.input.describe()],
         "input fingerprint": [metadata.input.fingerprint()],
         "way to the crops": [f"version {metadata.input.way}: {WAYS[metadata.input.way]}"],
         "checkpoint": [f"SHA-256 {metadata.checkpoint_sha256}"] * bool(metadata.checkpoint_sha256),
@@ -127,11 +100,6 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
 def _describe_precision(metadata: Metadata) -> str:
     bits = metadata.weight_bits
     return metadata.precision + (f", weights of {bits} bits" if bits else "")
-
-
-def _describe_input(metadata: Metadata) -> str:
-    size = metadata.input.size
-    return f"uint8 N x {size} x {size} x 3 {metadata.input.colour}"
 
 
 def _describe_datasets(datasets: Sequence[TrainedSet]) -> list[str]:

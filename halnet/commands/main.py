@@ -30,6 +30,7 @@ COMMANDS = {  # in the order in which a model is made, deployed and used
     "predict": "Print the ages of the faces in photos and videos.",
     "check": "Check whether a person looks clearly as old as a legal age.",
     "demo": "Serve a page that shows the ages in photos and live video.",
+    "serve": "Answer requests by HTTP: photos in, faces with their ages out.",
     "info": "Show which runtimes are installed, or what a model file states.",
 }
 

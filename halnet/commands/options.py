@@ -14,13 +14,13 @@ import click
 from halnet.datasets.split import SPLITS
 from halnet.evaluation.figures import DARK, LIGHT
 from halnet.faces.yunet_file import YUNET_VARIABLE
-from halnet.runtimes.backends import BACKENDS
+from halnet.runtimes.backends import BACKENDS, REMOTE
 from halnet.runtimes.base import RuntimeOptions
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 
-# The back ends that run model files. The other one, `fake`, is for tests.
+# The back ends that run model files. Of the others, `fake` is for tests.
 RUNTIMES = {name: backend for name, backend in BACKENDS.items() if backend.reads_file}
 
 
@@ -76,8 +76,9 @@ _RUNTIME_OPTIONS = {
         "--runtime",
         default=RuntimeOptions.runtime,
         show_default=True,
-        help=f"Runtime that runs the model: {', '.join(RUNTIMES)}, or auto, which takes the first "
-        "one that is installed and that runs the model on the device.",
+        help=f"Runtime that runs the model: {', '.join([*RUNTIMES, REMOTE])}, or auto, which takes "
+        f"the first one that is installed and that runs the model on the device, and {REMOTE} for "
+        "the address of a server, such as http://HOST:8000.",
     ),
     "device": click.option(
         "--device",

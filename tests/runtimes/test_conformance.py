@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from halnet import __version__
 from halnet.ages import mean_and_stddev
+from halnet.artifact import bundled
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.runtimes.backends import BACKENDS, open_runtime
-from halnet.runtimes.base import Runtime
+from halnet.runtimes.base import Runtime, RuntimeOptions
 
 
-def model_for(name: str, request: pytest.FixtureRequest) -> Path:
+def model_for(name: str, request: pytest.FixtureRequest) -> Path | str:
     """Return a model for a back end. The one for TensorRT runs on the fakes."""
     if name == "tensorrt":
         request.getfixturevalue("fakes")
@@ -26,12 +28,21 @@ def model_for(name: str, request: pytest.FixtureRequest) -> Path:
         "openvino": "openvino_artifact",
         "tensorrt": "engine",
         "litert": "litert_artifact",
+        "remote": "served_model",
     }.get(name)
     return request.getfixturevalue(fixture) if fixture else Path("model.fake")
 
 
 def device_for(name: str) -> str:
-    return "cuda" if name == "tensorrt" else "cpu"
+    return {"tensorrt": "cuda", "remote": "auto"}.get(name, "cpu")
+
+
+@pytest.fixture(scope="module")
+def served_model(serving: Callable[..., Any]) -> Iterator[str]:
+    """The address of `halnet serve` with the bundled model."""
+    options = RuntimeOptions("onnxruntime", "cpu", 1)
+    with serving(model=bundled("halnet.onnx"), options=options) as (_, address):
+        yield address
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -82,6 +93,9 @@ def test_the_spec_states_what_runs(runtime: Runtime) -> None:
     assert spec.runtime in BACKENDS
     if spec.runtime == "tensorrt":
         assert (spec.provider, spec.threads) == ("cuda:0 (GPU of the tests)", 0)
+    elif spec.runtime == "remote":
+        assert spec.provider.startswith("http://127.0.0.1:")
+        assert (spec.version, spec.threads) == (f"halnet {__version__}", 0)
     else:
         assert spec.provider in ("cpu", "CPU", "CPUExecutionProvider", "XNNPACK")
         assert spec.threads == 2
@@ -152,7 +166,7 @@ def test_a_forked_process_runs_the_model_or_says_what_to_do(
         in_fork(runtime.close)
     else:
         np.testing.assert_allclose(found[0], expected, atol=1e-3)
-        assert found[1] == (1 if runtime.spec.runtime == "pytorch" else 2)
+        assert found[1] == {"pytorch": 1, "remote": 0}.get(runtime.spec.runtime, 2)
     np.testing.assert_array_equal(runtime.run(crops).age, expected)
 
 

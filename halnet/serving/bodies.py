@@ -1,0 +1,115 @@
+"""Bodies: the photos in a request, read with limits. They are kept in memory and never written."""
+
+import base64
+import binascii
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from halnet.json_text import parse_json
+from halnet.serving.config import Limits
+from halnet.serving.refusal import Refusal
+
+PHOTO = "photo"  # key of the JSON body, and the name of a photo that has none
+FORM, JSON = "multipart/form-data", "application/json"
+
+
+@dataclass(frozen=True)
+class SentPhoto:
+    """A photo in a request."""
+
+    name: str  # as the client names it
+    data: bytes
+
+
+@dataclass(frozen=True)
+class SentPhotos:
+    """The photos in a request."""
+
+    photos: tuple[SentPhoto, ...]  # at least one
+    listed: bool  # whether they came as the files of a form; otherwise, there is one
+
+
+class _MemoryParser(MultiPartParser):
+    """A parser of forms that keeps files in memory. Starlette's writes those above 1 MB to disk."""
+
+    spool_max_size = 0  # no limit; that of the request holds
+
+
+async def read_photos(request: Request, limits: Limits) -> SentPhotos:
+    """Return the photos of a request: files of a form, a photo in base64 in JSON, or its bytes.
+
+    Raises Refusal for a body that is too large, empty or damaged.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == FORM:
+        return SentPhotos(await _read_form(request, limits), listed=True)
+    body = await read_body(request, limits.bytes)
+    if not body:
+        raise Refusal(400, "body: expected the bytes of a photo, found an empty request")
+    photo = _read_base64(body) if kind == JSON else body
+    return SentPhotos((SentPhoto(PHOTO, photo),), listed=False)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body of a request. Raises Refusal if it has more bytes than `limit`."""
+    return b"".join([part async for part in _stream(request, limit)])
+
+
+async def _stream(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """Yield the parts of a body, and count their bytes, which no header has to state."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refusal(415, "Content-Encoding: expected none, found one; send the bytes as they are")
+    stated = request.headers.get("content-length", "0")
+    count = int(stated) if stated.isascii() and stated.isdigit() else 0
+    _check_size(count, limit)
+    count = 0
+    async for part in request.stream():
+        count += len(part)
+        _check_size(count, limit)
+        yield part
+
+
+def _check_size(count: int, limit: int) -> None:
+    if count > limit:
+        raise Refusal(413, f"body: expected at most {limit:,} bytes, found more; send less")
+
+
+async def _read_form(request: Request, limits: Limits) -> tuple[SentPhoto, ...]:
+    parser = _MemoryParser(
+        request.headers,
+        _stream(request, limits.bytes),
+        max_files=limits.photos,
+        max_fields=0,  # options are in the address
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, FormParserError, KeyError) as error:  # KeyError: no boundary
+        reason = getattr(error, "message", str(error))
+        raise Refusal(
+            400, f"form: expected one to {limits.photos} files and no other fields, found: {reason}"
+        ) from error
+    try:
+        files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
+        if not files:
+            raise Refusal(400, "form: expected at least one file, found none")
+        return tuple([SentPhoto(file.filename or PHOTO, await file.read()) for file in files])
+    finally:
+        await form.close()
+
+
+def _read_base64(body: bytes) -> bytes:
+    try:
+        values: Any = parse_json(body)
+        if not isinstance(values, dict) or set(values) != {PHOTO}:
+            raise ValueError("other keys")
+        return base64.b64decode(values[PHOTO], validate=True)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise Refusal(
+            400, f'JSON: expected {{"{PHOTO}": "the bytes of a photo in base64"}}, found others'
+        ) from error

@@ -1,0 +1,120 @@
+"""The process of `halnet serve`: it listens, and it answers what it took before it ends."""
+
+import asyncio
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import uvicorn
+
+from halnet.errors import ConfigError
+from halnet.packages import import_library
+from halnet.serving.app import App
+from halnet.serving.config import ServeConfig
+from halnet.serving.metrics import Metrics
+from halnet.serving.service import Service
+
+# After SIGTERM, new requests are still taken for so long. Each answer ends its connection, and
+# /v2/health/ready says no, so that a load balancer and the clients have time to go elsewhere.
+DRAIN_SECONDS = 1.0
+KEEP_SECONDS = 30  # that a connection without a request is kept open
+WAITING = 2048  # connections that the operating system holds until they are accepted
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve a model until this process gets SIGINT or SIGTERM. Prints the address.
+
+    Requests that have come are answered before it ends. Raises ConfigError if the port is in use or
+    the address does not belong to this machine, and what `Service` raises.
+    """
+    import_library("python_multipart", "halnet serve", "serve")
+    with listen(config) as listener:
+        metrics = Metrics()
+        with Service(config, metrics) as service:
+            app = App(config, service, metrics)
+            try:
+                _allow_many_connections()
+                host, port = listener.getsockname()[:2]
+                place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+                model, spec = service.info["model"], service.info["model"]["runtime"]
+                print(f"{model['file']} on {spec} is served at {place}; Ctrl-C ends it", flush=True)
+                with _ended_by_signals():
+                    GracefulServer(app).run([listener])
+            finally:
+                app.queue.close()
+
+
+class GracefulServer(uvicorn.Server):
+    """A server that answers all requests that have come before it ends."""
+
+    def __init__(self, app: App, drain: float = DRAIN_SECONDS) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app.asgi,
+                http="h11",
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_level="warning",  # no line for a request
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_SECONDS,
+                backlog=WAITING,
+            )
+        )
+        self._app, self._drain = app, drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: say that it will, wait a little, take no more connections, finish the requests."""
+        self._app.is_draining = True
+        await asyncio.sleep(self._drain)
+        await super().shutdown(sockets)
+
+
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens; ConfigError if that is not possible."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.create_server(address[:2], family=family, backlog=WAITING)
+    except OSError as error:
+        raise ConfigError(
+            f"{config.host}:{config.port}: the server cannot listen here "
+            f"({error.strerror or error}); choose another --port, or a --host that belongs to this "
+            "machine"
+        ) from error
+    # Connections inherit it. Otherwise the body of an answer waits 40 ms for the client to confirm
+    # the headers; asyncio sets it only for sockets that name their protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _allow_many_connections() -> None:
+    """Let this process have as many open connections as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the server inside the block, and nothing else.
+
+    uvicorn handles them, and sends them to this process again when it has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

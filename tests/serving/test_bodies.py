@@ -1,0 +1,155 @@
+"""Bad bodies: too large, empty, of another kind, compressed, slow, and forms that are no forms."""
+
+import json
+import os
+import re
+import socket
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+from halnet.benchmarks.samples import portrait
+from halnet.benchmarks.usage import resident_memory
+from tests.serving.client import PORTRAIT, form, receive, send
+
+LARGE = 500_000_000  # bytes
+
+
+def bomb() -> bytes:
+    """Return a PNG file of 100 megapixels and a bit, whose data is a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data).to_bytes(4, "big")
+        return len(data).to_bytes(4, "big") + kind + data + crc
+
+    side = 10_001
+    header = side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])  # 1 bit, gray
+    packed = zlib.compress(bytes(side * (1 + (side + 7) // 8)), 9)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+@pytest.mark.parametrize("path", ["/predict", "/check", "/v2/models/halnet/infer"])
+def test_a_large_request_is_refused_by_its_length_before_it_comes(path: str, server: str) -> None:
+    host, port = urlsplit(server).netloc.split(":")
+    with socket.create_connection((host, int(port)), 60) as client:
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n".encode()
+        )
+        answer = receive(client).decode()
+    assert answer.startswith("HTTP/1.1 413 ")
+    assert "body: expected at most 1,000,000 bytes, found more; send less" in answer
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "multipart/form-data; boundary=x"])
+def test_a_large_request_in_chunks_is_counted_and_not_kept(kind: str, server: str) -> None:
+    part = b"--x\r\n" + b'Content-Disposition: form-data; name="a"; filename="b"\r\n\r\n'
+
+    def parts() -> Iterator[bytes]:
+        yield part
+        for _ in range(LARGE // 5 // 1_000_000):
+            yield bytes(1_000_000)
+
+    before = resident_memory(os.getpid())
+    answer = send(server, "POST", "/predict", parts(), {"Content-Type": kind})
+    assert answer.status == 413
+    assert resident_memory(os.getpid()) - before < 50
+
+
+def test_a_form_is_kept_in_memory(serving: Callable[..., Any], monkeypatch: Any) -> None:
+    """Files above 1 MB would be written to disk by default."""
+
+    def refuse(*args: Any, **values: Any) -> Any:
+        raise AssertionError("a temporary file was opened")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    rng = np.random.default_rng(0)
+    photo = cv2.imencode(".png", rng.integers(0, 256, (900, 900, 3), np.uint8))[1].tobytes()
+    assert len(photo) > 2_000_000
+    with serving() as (_, address):
+        (result,) = send(address, "POST", "/predict", *form(("a.png", photo))).json
+    assert result == {"format": 2, "photo": "a.png", "faces": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "message"),
+    [
+        (b"", {}, 400, "body: expected the bytes of a photo, found an empty request"),
+        (bomb(), {}, 422, "photo: 10001 x 10001 pixels are more than the 100,000,000 allowed"),
+        (b"\0\0\0\x18ftypmp42" + bytes(500), {}, 422, "photo: not a JPEG, PNG, WebP or BMP image"),
+        (PORTRAIT[:20000], {}, 422, "photo: the image data is damaged or cut off"),
+        (b"{}", {"Content-Type": "application/json"}, 400, r'JSON: expected \{"photo": "the bytes'),
+        (b"[" * 5000, {"Content-Type": "application/json"}, 400, "JSON: expected"),
+        (
+            json.dumps({"photo": "no base64!"}),
+            {"Content-Type": "application/json; charset=utf-8"},
+            *(400, "JSON: expected"),
+        ),
+        (PORTRAIT, {"Content-Encoding": "gzip"}, 415, "Content-Encoding: expected none"),
+        (
+            b"--x--\r\n",
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            400,
+            "at least one file|end of boundary",
+        ),
+        (b"data", {"Content-Type": "multipart/form-data"}, 400, "form: expected one to 3 files"),
+        (b"data", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "form: expected"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="level"\r\n\r\n0.5\r\n--x--\r\n',
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            *(400, "no other fields, found: Too many fields"),
+        ),
+        (*form(*[("a.jpg", b"x")] * 4), 400, "expected one to 3 files .* Too many files"),
+    ],
+)
+def test_a_bad_body_is_one_clear_error(
+    body: Any, headers: dict[str, str], status: int, message: str, server: str
+) -> None:
+    answer = send(server, "POST", "/predict", body, headers)
+    assert answer.status == status
+    assert re.search(message, answer.error), answer.error
+    assert send(server, "POST", "/check", body, headers).status == status
+
+
+def test_the_bomb_is_small() -> None:
+    assert len(bomb()) < 20_000
+
+
+def test_an_empty_file_of_a_form_is_the_error_of_that_file(server: str) -> None:
+    empty, good = send(server, "POST", "/predict", *form(("a.jpg", b""), ("b.jpg", PORTRAIT))).json
+    assert empty["error"] == "a.jpg: the file is empty"
+    assert len(good["faces"]) == 1
+
+
+def test_a_photo_with_too_many_faces_or_pixels_is_refused(serving: Callable[..., Any]) -> None:
+    from halnet.serving.config import Limits
+
+    face = portrait()[1]
+    limits = Limits(faces=2, pixels=512 * 512)
+    with serving(detector=lambda photo: [face] * 3, limits=limits) as (_, address):
+        for path in ("/predict", "/check"):
+            answer = send(address, "POST", path, PORTRAIT)
+            assert answer.status == 422
+            assert answer.error == "photo: expected at most 2 faces, found 3; send parts of it"
+        wide = cv2.imencode(".png", np.zeros((512, 513, 3), np.uint8))[1].tobytes()
+        answer = send(address, "POST", "/predict", wide)
+        assert answer.status == 422
+        assert "photo: 513 x 512 pixels are more than the 262,144 allowed" in answer.error
+
+
+def test_photos_are_not_logged(
+    serving: Callable[..., Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with serving() as (_, address):
+        send(address, "POST", "/predict?level=0.5", *form(("secret.jpg", PORTRAIT)))
+        send(address, "POST", "/predict", b"a secret")
+    out, err = capfd.readouterr()
+    assert "secret" not in out + err
+    assert "/predict" not in out + err
