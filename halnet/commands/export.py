@@ -29,11 +29,14 @@ from halnet.export import ExportConfig, Exported, export
 from halnet.export.config import Int8Config, Target
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
+from halnet.export.repository import SERVERS, WrittenRepository, write_repository
 from halnet.packages import import_library
 
 ADVICE_RUNS = 100  # timed runs of each precision
 # The parameters that may be named together with --golden, which exports nothing.
 GOLDEN_PARAMETERS = ("checkpoint", "golden", "photos", "detector", "threads", "as_json")
+# The same for --repository.
+REPOSITORY_PARAMETERS = ("checkpoint", "repository", "out", "as_json")
 
 
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -73,7 +76,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=Path,
     default=ExportConfig.out,
     show_default=True,
-    help="Folder for the artifacts.",
+    help="Folder for the artifacts, or with --repository for the repository.",
 )
 @click.option(
     "--data",
@@ -188,6 +191,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "halnet.",
 )
 @click.option(
+    "--repository",
+    metavar="SERVER",
+    help="Export nothing. Copy the artifacts of the folder that is named in the place of "
+    "CHECKPOINT into a new folder, --out, which a model server can serve: "
+    f"{join_names(f'{name} ({server.title})' for name, server in SERVERS.items())}.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Number of threads for each runtime in the check and in the timing of INT8, and for the "
@@ -218,6 +228,7 @@ def command(
     no_check: bool,
     golden: Path | None,
     photos: tuple[Path, ...],
+    repository: str | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -247,7 +258,7 @@ def command(
     another dataset, or that the checkpoint was trained on.
     """
     if golden is not None:
-        _check_golden(ctx)
+        _check_alone(ctx, "--golden", GOLDEN_PARAMETERS)
         written = write_golden(
             GoldenConfig(golden, checkpoint, photos, detector, threads),
             lambda line: click.echo(line, err=True),
@@ -256,6 +267,18 @@ def command(
             click.echo(json.dumps(written.to_dict()))
         else:
             _print_golden(written)
+        return 0
+    if repository is not None:
+        _check_alone(ctx, "--repository", REPOSITORY_PARAMETERS)
+        if checkpoint is None or not _is_given(ctx, "out"):
+            raise ConfigError(
+                f"--repository {repository}: expected a folder of artifacts and --out with a new "
+                f"folder, such as halnet export --repository {repository} deploy --out models"
+            )
+        made = write_repository(
+            repository, checkpoint, out, lambda line: click.echo(line, err=True)
+        )
+        click.echo(json.dumps(made.to_dict()) if as_json else _describe_repository(made))
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
@@ -292,16 +315,28 @@ def command(
     return 1 if any(artifact.failed for artifact in artifacts) else 0
 
 
-def _check_golden(ctx: click.Context) -> None:
-    """Raise ConfigError for an option of the export, which --golden leaves out."""
+def _check_alone(ctx: click.Context, option: str, allowed: Sequence[str]) -> None:
+    """Raise ConfigError for an option of the export, which exports nothing with `option`."""
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        source = ctx.get_parameter_source(name)
-        if name not in GOLDEN_PARAMETERS and source is click.core.ParameterSource.COMMANDLINE:
+        if name not in allowed and _is_given(ctx, name):
             raise ConfigError(
-                f"{parameter.opts[0]} is for an export, and --golden exports nothing; leave out "
+                f"{parameter.opts[0]} is for an export, and {option} exports nothing; leave out "
                 "one of them"
             )
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    """Return whether the command line has a parameter."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _describe_repository(made: WrittenRepository) -> str:
+    """Return what a repository contains, in words."""
+    return (
+        f"{made.folder}: a repository for {SERVERS[made.server].title} with the models "
+        f"{', '.join(made.models)}; its README.md states how to start the server"
+    )
 
 
 def _print_golden(written: WrittenGolden) -> None:
