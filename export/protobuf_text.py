@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 Message = dict[str, Any]
-_TOKEN = re.compile(r'\s*(?:#[^\n]*\n\s*)*("(?:[^"\\\n]|\\.)*"|-?[0-9]+|\w+|[{}\[\]:,])')
+_SPACE = re.compile(r"(?:\s|#.*)*")  # with comments
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|-?[0-9]+|\w+|[{}\[\]:,]')
 
 
 class Name(str):
@@ -50,16 +51,21 @@ def _value_text(value: Any) -> str:
 
 def _tokens(text: str) -> Iterator[str]:
     """Yield the tokens of a text, then empty texts."""
-    end = 0
-    text = text.rstrip()
+    end = _after_space(text, 0)
     while end < len(text):
         found = _TOKEN.match(text, end)
         if found is None:
             raise ValueError(f"unexpected text: {text[end : end + 20]!r}")
-        yield found[1]
-        end = found.end()
+        yield found[0]
+        end = _after_space(text, found.end())
     while True:
         yield ""
+
+
+def _after_space(text: str, start: int) -> int:
+    found = _SPACE.match(text, start)
+    assert found is not None, "it matches nothing too"
+    return found.end()
 
 
 def _parse_message(tokens: Iterator[str], end: str) -> Message:

@@ -116,6 +116,8 @@ def make_config(model: ServedModel) -> Message:
         "output": [_tensor_message(tensor, maximum) for tensor in model.outputs],
         "instance_group": [_instances(model)],
     }
+    if model.form == "tensorrt":
+        config["default_model_filename"] = "model.plan"
     if maximum:
         config["dynamic_batching"] = [
             {
