@@ -37,11 +37,11 @@ Start the server, in the folder that contains this folder:
     docker run --rm -p 127.0.0.1:8000:8000 -p 127.0.0.1:9000:9000 -v "$PWD/{folder}":/models:ro \\
         {image} --config_path /models/config.json --port 9000 --rest_port 8000
 
-Models: {models}
+{models}
 
-They take aligned crops: `image`, UINT8, N x 224 x 224 x 3 **RGB**, made as section 5 of the
-specification of halnet says. They give ages that look right and are wrong for whole photos, for
-crops of other detectors, and for BGR.
+The models take aligned crops: `image`, UINT8, N x 224 x 224 x 3 **RGB**, which section 5 of
+docs/specification.md of halnet describes. Whole photos, crops of another alignment, and BGR get
+ages too, and wrong ones.
 
 **Do not remove the layout in `config.json`.** The server decodes JPEG and PNG files to BGR and
 resizes them, which would fit the input and give wrong ages. It refuses them for an input with the
@@ -68,7 +68,7 @@ def write_texts(models: Sequence[ServedModel], folder: str) -> dict[str, str]:
         "README.md": README.format(
             folder=folder,
             image=IMAGE,
-            models=", ".join(f"`{model.name}`" for model in models),
+            models="\n".join(f"- `{model.name}`" for model in models),
         ),
     }
 

@@ -51,22 +51,21 @@ were compared with the model files. **Triton itself was not run** where halnet i
 Start the server, in the folder that contains this folder:
 
     docker run --rm -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 \\
-        -v "$PWD/{folder}":/models:ro {image} tritonserver --model-repository=/models
+        -v "$PWD/{folder}":/models:ro {image} \\
+        tritonserver --model-repository=/models
 
-With `--gpus=all` after `--rm`, ONNX models in FP32 and FP16 run on the GPU. Add
-`-e NVIDIA_TF32_OVERRIDE=0` there, so that FP32 is not rounded to TF32.
+With `--gpus=all -e NVIDIA_TF32_OVERRIDE=0` after `--rm`, ONNX models in FP32 and FP16 run on the
+GPU. The variable keeps FP32 from being rounded to TF32.
 
-Models: {models}
+{models}
 
-They take aligned crops: `image`, UINT8, N x 224 x 224 x 3 **RGB**, made as section 5 of the
-specification of halnet says. They give ages that look right and are wrong for whole photos, for
-crops of other detectors, and for BGR. Triton does not decode images.
+The models take aligned crops: `image`, UINT8, N x 224 x 224 x 3 **RGB**, which section 5 of
+docs/specification.md of halnet describes. Whole photos, crops of another alignment, and BGR get
+ages too, and wrong ones.
 
-{shapes}
+Where Triton makes batches of several requests, `age` and `stddev` have the shape N x 1, because
+Triton needs a dimension beside the batch. Elsewhere it is N.
 """
-COLUMN = """\
-In the models that Triton batches ({names}), `age` and `stddev` have the shape N x 1, because Triton
-needs a dimension beside the batch. Reshape them to N."""
 
 
 def why_not(form: str, path: Path) -> str:
@@ -92,15 +91,19 @@ def why_not(form: str, path: Path) -> str:
 def write_texts(models: Sequence[ServedModel], folder: str) -> dict[str, str]:
     """Return the configuration of each model, and the README, which names the folder."""
     configs = {f"{model.name}/{CONFIG_FILE}": to_text(make_config(model)) for model in models}
-    batched = [model.name for model in models if _max_batch(model)]
     return configs | {
         "README.md": README.format(
             folder=folder,
             image=IMAGE,
-            models=", ".join(f"`{model.name}`" for model in models),
-            shapes=COLUMN.format(names=", ".join(batched)) if batched else "",
+            models="\n".join(_describe_model(model) for model in models),
         )
     }
+
+
+def _describe_model(model: ServedModel) -> str:
+    maximum = _max_batch(model)
+    way = f"batches of at most {maximum} crops" if maximum else "each request is one batch"
+    return f"- `{model.name}`: {way}"
 
 
 def make_config(model: ServedModel) -> Message:

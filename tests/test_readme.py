@@ -146,6 +146,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/checks.md",
     "docs/int8.md",
+    "docs/servers.md",
     "docs/specification.md",
 )
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from halnet.artifact import bundled, sha256_file
+from halnet.commands import group, run
 from halnet.errors import ArtifactError, ConfigError
 from halnet.export.config import Target
 from halnet.export.manifest import describe_artifact, record_artifacts
@@ -55,11 +57,13 @@ def deploy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("deploy")
     metadata = read_by_onnx("", MODEL).metadata
+    graph = onnx.load(MODEL)
+    del graph.metadata_props[:]  # as the graphs are that the exporter writes
     for precision in PRECISIONS:
         part = "" if precision == "fp32" else f".{precision}"
         save_onnx(folder / f"halnet{part}.onnx", precision)
         path = folder / f"halnet{part.replace('.', '_')}_openvino_model"
-        write_openvino(onnx.load(MODEL), replace(metadata, precision=precision), path, Target())
+        write_openvino(graph, replace(metadata, precision=precision), path, Target())
     record(*sorted(folder.iterdir()))
     return folder
 
@@ -456,6 +460,76 @@ def test_a_place_that_is_taken_stays_as_it_is(single: dict[str, Path], tmp_path:
     (out / "config.json").unlink()
     write_repository("ovms", deploy, out)
     check_repository(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("triton", "deploy"), "expected a folder of artifacts and --out with a new folder"),
+        (("triton", "--out", "models"), "expected a folder of artifacts and --out with a new"),
+        (("ovmss", "deploy", "--out", "models"), "did you mean ovms?"),
+        (("ovms", "deploy", "--out", "models"), "lists artifacts, found none"),
+        (
+            ("ovms", "deploy", "--out", "models", "--format", "onnx"),
+            "--format is for an export, and --repository exports nothing",
+        ),
+        (
+            ("ovms", "deploy", "--out", "models", "--golden", "golden"),
+            "--repository is for an export, and --golden exports nothing",
+        ),
+    ],
+)
+def test_wrong_use_is_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(group, ["export", "--repository", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_of_the_document(
+    deploy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Those that write the repositories, and the request that `curl` sends."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deploy").symlink_to(deploy)
+    text = (Path(__file__).parents[2] / "docs" / "servers.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^halnet (export --repository .+)$", text, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        assert run(group, line.split()) == 0
+        server = line.split()[2]
+        assert f"{server}: a repository for " in capsys.readouterr().out
+        assert len(check_repository(tmp_path / server)) == 6
+        # The command that starts the server is that of the README in the repository.
+        start = re.findall(
+            r"^ +docker run .*(?:\\\n.*)*",
+            (tmp_path / server / "README.md").read_text(),
+            re.MULTILINE,
+        )
+        assert " ".join(start[0].replace("\\\n", " ").split()) in " ".join(
+            text.replace("\\\n", " ").split()
+        )
+    request = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
+    exec(compile(request, "servers.md", "exec"), {})
+    body = (tmp_path / "request.bin").read_bytes()
+    length = int((tmp_path / "length.txt").read_text())
+    (image,) = json.loads(body[:length])["inputs"]
+    assert (image["name"], image["datatype"]) == ("image", "UINT8")
+    assert image["parameters"]["binary_data_size"] == len(body) - length
+    crops = np.frombuffer(body[length:], np.uint8).reshape(image["shape"])
+    with open_runtime(MODEL, "onnxruntime", "cpu") as runtime:
+        age = float(runtime.run(crops).age[0])
+    assert f"its `age` is {age:.1f}" in text
 
 
 def test_a_repository_that_fails_its_check_is_not_left(
