@@ -475,7 +475,7 @@ def test_a_place_that_is_taken_stays_as_it_is(single: dict[str, Path], tmp_path:
         ),
         (
             ("ovms", "deploy", "--out", "models", "--golden", "golden"),
-            "--repository is for an export, and --golden exports nothing",
+            "is for an export, and --golden exports nothing",
         ),
     ],
 )
@@ -491,6 +491,12 @@ def test_wrong_use_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+def start_commands(text: str) -> list[str]:
+    """Return the commands that start a server, each in one line."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [" ".join(line.split()) for line in lines if line.lstrip().startswith("docker run")]
 
 
 def test_the_commands_of_the_document(
@@ -511,14 +517,9 @@ def test_the_commands_of_the_document(
         assert f"{server}: a repository for " in capsys.readouterr().out
         assert len(check_repository(tmp_path / server)) == 6
         # The command that starts the server is that of the README in the repository.
-        start = re.findall(
-            r"^ +docker run .*(?:\\\n.*)*",
-            (tmp_path / server / "README.md").read_text(),
-            re.MULTILINE,
-        )
-        assert " ".join(start[0].replace("\\\n", " ").split()) in " ".join(
-            text.replace("\\\n", " ").split()
-        )
+        readme = (tmp_path / server / "README.md").read_text()
+        (start,) = start_commands(readme)
+        assert start in start_commands(text)
     request = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
     exec(compile(request, "servers.md", "exec"), {})
     body = (tmp_path / "request.bin").read_bytes()
