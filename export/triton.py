@@ -70,8 +70,8 @@ Triton needs a dimension beside the batch. Elsewhere it is N.
 
 def why_not(form: str, path: Path) -> str:
     """Return why Triton cannot run an artifact; an empty text if it can."""
-    if form == "litert":
-        return "Triton has no backend for LiteRT; export the checkpoint with --format onnx"
+    if form not in BACKENDS:
+        return f"Triton has no backend for {form}; export the checkpoint with --format onnx"
     if form != "tensorrt":
         return ""
     sidecar = Sidecar.read(path)
