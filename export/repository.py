@@ -161,17 +161,17 @@ def _choose(server: Server, source: Path) -> tuple[list[Path], dict[str, str]]:
             left_out[path.name] = f"{MANIFEST_FILE} lists it, but halnet export writes no such name"
             continue
         form, _ = KINDS[path.name]
+        reason = server.why_not(form, path)
+        if reason:
+            left_out[path.name] = reason
+            continue
         missing = [file for file in FORMATS[form].list_files(path) if not file.exists()]
         if missing:
             raise ArtifactError(
                 f"{missing[0]}: {MANIFEST_FILE} lists this file, and it is missing; export the "
                 "checkpoint again"
             )
-        reason = server.why_not(form, path)
-        if reason:
-            left_out[path.name] = reason
-        else:
-            chosen.append(path)
+        chosen.append(path)
     return chosen, left_out
 
 
