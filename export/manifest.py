@@ -47,6 +47,18 @@ def read_entries(folder: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def check_hash(path: Path) -> None:
+    """Raise ArtifactError unless an artifact is as the manifest of its folder states it."""
+    manifest = path.parent / MANIFEST_FILE
+    stated = _read(manifest)["artifacts"].get(path.name, {}).get("sha256", "none")
+    found = sha256_artifact(path)
+    if found != stated:
+        raise ArtifactError(
+            f"{path}: expected the SHA-256 that {MANIFEST_FILE} states, {stated}, found {found}: "
+            "the file was changed after the export; export the checkpoint again"
+        )
+
+
 def describe_artifact(
     path: Path, entry: Mapping[str, Any], packages: Sequence[str]
 ) -> dict[str, Any]:

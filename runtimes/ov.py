@@ -41,7 +41,7 @@ class OpenVINORuntime(RuntimeBase):
         ov = import_openvino()
         core = ov.Core()
         name = _choose_device(core, options.device)
-        network, metadata = _read(core, Path(model))
+        network, metadata = read_network(core, Path(model))
         config = compile_config(name, _precision(metadata, name), options)
         with library_errors(model, f"OpenVINO cannot compile it for {name}", LAST):
             self._compiled: Any = core.compile_model(network, name, config)
@@ -131,7 +131,12 @@ def _precision(metadata: Metadata, name: str) -> str:
     return "f16" if metadata.precision == "fp16" and not _is_cpu(name) else "f32"
 
 
-def _read(core: Any, path: Path) -> tuple[Any, Metadata]:
+def read_network(core: Any, path: Path) -> tuple[Any, Metadata]:
+    """Return the `ov.Model` of an artifact and its metadata. `core` is an `ov.Core`.
+
+    `path` is an ONNX file, the folder of an IR or its XML file. Raises ArtifactError if it is
+    damaged or no artifact.
+    """
     with library_errors(path, "OpenVINO cannot read it", LAST):
         if path.suffix == ".onnx":
             network = core.read_model(read_onnx(path))

@@ -151,6 +151,7 @@ DOCUMENTS = (
     "docs/coreml.md",
     "docs/int8.md",
     "docs/runtimes.md",
+    "docs/servers.md",
     "docs/specification.md",
 )
 

@@ -31,6 +31,7 @@ from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.export.litert_forms import FORMS
 from halnet.export.onnxruntime_web import VARIABLE
+from halnet.export.repository import SERVERS, WrittenRepository, write_repository
 from halnet.packages import import_library
 from halnet.runtimes.compiler_form import INPUTS
 
@@ -40,6 +41,7 @@ ADVICE_RUNS = 100  # timed runs of each precision
 INSTEAD = {
     "golden": ("checkpoint", "golden", "photos", "detector", "threads", "as_json"),
     "sidecar": ("checkpoint", "sidecar", "profile"),
+    "repository": ("checkpoint", "repository", "out", "as_json"),
 }
 
 
@@ -103,7 +105,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     type=Path,
     default=ExportConfig.out,
     show_default=True,
-    help="Folder for the artifacts.",
+    help="Folder for the artifacts, or with --repository for the repository.",
 )
 @click.option(
     "--data",
@@ -240,6 +242,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     "sizes that it was built for are those of --profile.",
 )
 @click.option(
+    "--repository",
+    metavar="SERVER",
+    help="Export nothing. Copy the artifacts of the folder that is named in the place of "
+    "CHECKPOINT into a new folder, --out, which a model server can serve: "
+    f"{join_names(f'{name} ({server.title})' for name, server in SERVERS.items())}.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Number of threads for each runtime in the check and in the timing of INT8, and for the "
@@ -276,6 +285,7 @@ def command(
     golden: Path | None,
     photos: tuple[Path, ...],
     sidecar: Path | None,
+    repository: str | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -311,6 +321,18 @@ def command(
     if sidecar is not None:
         _check_alone(ctx, "sidecar")
         click.echo(_write_sidecar(sidecar, checkpoint, profile))
+        return 0
+    if repository is not None:
+        _check_alone(ctx, "repository")
+        if checkpoint is None or not _is_given(ctx, "out"):
+            raise ConfigError(
+                f"--repository {repository}: expected a folder of artifacts and --out with a new "
+                f"folder, such as halnet export --repository {repository} deploy --out models"
+            )
+        made = write_repository(
+            repository, checkpoint, out, lambda line: click.echo(line, err=True)
+        )
+        click.echo(json.dumps(made.to_dict()) if as_json else _describe_repository(made))
         return 0
     if photos:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
@@ -377,8 +399,7 @@ def _check_alone(ctx: click.Context, option: str) -> None:
     """Raise ConfigError for an option of the export, beside an option in `INSTEAD`."""
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        source = ctx.get_parameter_source(name)
-        if name not in INSTEAD[option] and source is click.core.ParameterSource.COMMANDLINE:
+        if name not in INSTEAD[option] and _is_given(ctx, name):
             raise ConfigError(
                 f"{parameter.opts[0]} is for an export, and --{option} exports nothing; leave out "
                 "one of them"
@@ -402,6 +423,19 @@ def _write_golden(config: GoldenConfig, as_json: bool) -> None:
         click.echo(json.dumps(written.to_dict()))
     else:
         _print_golden(written)
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    """Return whether the command line has a parameter."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _describe_repository(made: WrittenRepository) -> str:
+    """Return what a repository contains, in words."""
+    return (
+        f"{made.folder}: a repository for {SERVERS[made.server].title} with the models "
+        f"{', '.join(made.models)}; its README.md states how to start the server"
+    )
 
 
 def _print_golden(written: WrittenGolden) -> None:
