@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "prediction": {"core", "runtimes", "checks"},
     "evaluation": {"core", "datasets"},
     "evaluators": {"core", "datasets", "runtimes", "prediction", "evaluation"},
+    "batch": {"core", "runtimes", "prediction", "checks"},
     "reporting": {"core", "evaluation"},
     "audit": {
         *("core", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
@@ -67,7 +68,7 @@ MAY_IMPORT = {
     "demo": {"core", "runtimes", "prediction", "checks"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["benchmarks"], "benchmarks"}
-MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo"}
+MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "batch", "benchmarks", "demo"}
 EXTRAS = {
     "torch",
     "torchvision",
@@ -81,6 +82,8 @@ EXTRAS = {
     "sklearn",
     "matplotlib",
     "jinja2",
+    "ray",
+    "pyarrow",
 }
 
 

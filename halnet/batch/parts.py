@@ -1,9 +1,10 @@
 """Parts: what a source consists of. A part is one photo, or a row group of a Parquet file.
 
-The list of all parts is itself a Parquet file. Each of its row groups is a shard: the parts of which
-one result file has the faces. A worker reads the row group of its shard only.
+The list of all parts is itself a Parquet file. Each of its row groups is a shard: the parts of
+which one result file has the faces. A worker reads the row group of its shard only.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from glob import has_magic
-from os import fsdecode, fsencode
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -70,8 +70,8 @@ def open_source(text: str, column: str | None, id_column: str | None) -> Source:
         raise _unreadable(storage.name, error) from error
     if not pattern and column is None and _suffix(storage.name) in PARQUET:
         raise ConfigError(
-            f"{storage.name}: expected photos, found a Parquet file; name the column with the bytes "
-            "of the photos with --column"
+            f"{storage.name}: expected photos, found a Parquet file; name the column with the "
+            "bytes of the photos with --column"
         )
     return Source(storage, pattern, column, id_column)
 
@@ -115,13 +115,13 @@ def to_table(parts: Iterable[Part]) -> Any:
             *((name, pa.int64()) for name in ("photos", "group", "first")),
         ]
     )
-    rows = [{**vars(part), "file": fsencode(part.file)} for part in parts]
+    rows = [{**vars(part), "file": os.fsencode(part.file)} for part in parts]
     return pa.Table.from_pylist(rows, schema)
 
 
 def from_table(table: Any) -> list[Part]:
     """Return the parts in a table of `to_table`."""
-    return [Part(**{**row, "file": fsdecode(row["file"])}) for row in table.to_pylist()]
+    return [Part(**{**row, "file": os.fsdecode(row["file"])}) for row in table.to_pylist()]
 
 
 def image_type(schema: Any, column: str) -> Any:
@@ -139,7 +139,8 @@ def _split_pattern(place: str) -> tuple[str, tuple[str, ...]]:
     """Return the folder in which a pattern begins, and the parts of the pattern."""
     parts = place.split("/")
     first = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
-    if first == len(parts) or open_storage(place).is_file():  # a file has this very name
+    is_pattern = first < len(parts) and (is_address(place) or not os.path.lexists(place))
+    if not is_pattern:  # a file may have this very name
         return place, ()
     return "/".join(parts[:first]) or ("/" if place.startswith("/") else "."), tuple(parts[first:])
 

@@ -1,6 +1,6 @@
 """The result folder of a batch: one Parquet file for each shard, and what the run is to do.
 
-    OUT/000000.parquet         the faces of the first shard, in the columns of `halnet predict --csv`
+    OUT/000000.parquet         the faces of the first shard, with the columns of predict --csv
     OUT/_halnet/batch.json     the settings of the run (`Plan`), written when the list is complete
     OUT/_halnet/photos.parquet the list of all parts of the source (see `halnet.batch.parts`)
 

@@ -79,13 +79,11 @@ class Storage:
                 yield entry.path[skipped:]
 
     def names(self) -> frozenset[str]:
-        """Return the names of what lies directly in this folder; nothing if there is no folder."""
-        if self.is_local:
-            return frozenset(os.listdir(self._root) if os.path.isdir(self._root) else ())
+        """Return the names of the files directly in this folder; none if there is no folder."""
         from pyarrow.fs import FileSelector
 
         found = self._system.get_file_info(FileSelector(self._root, allow_not_found=True))
-        return frozenset(entry.base_name for entry in found)
+        return frozenset(entry.base_name for entry in found if entry.is_file)
 
     def read(self, file: str) -> bytes:
         """Return the content of a file, but at most one byte more than a photo may have.
