@@ -221,9 +221,7 @@ def main(
         path = root / "faces.csv"
         click.echo("predict", err=True)
         command = [*COMMAND, "predict", str(folder), "--csv", str(path), *common]
-        watched = watch(
-            command, lambda: path.exists() and path.stat().st_size > 500, lambda: False
-        )
+        watched = watch(command, lambda: path.exists() and path.stat().st_size > 500, lambda: False)
         expected = csv_rows(path, f"{folder}/")
         add("halnet predict", watched, count, f"{len(expected)} rows")
 

@@ -175,11 +175,7 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
         rest = pattern[1:] or ("*",)
         return any(_matches(parts[start:], rest) for start in range(len(parts)))
     is_hidden = parts[0].startswith(".") and not pattern[0].startswith(".")
-    return (
-        not is_hidden
-        and fnmatchcase(parts[0], pattern[0])
-        and _matches(parts[1:], pattern[1:])
-    )
+    return not is_hidden and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
 def _judge(file: str, is_table: bool) -> Reason | None:

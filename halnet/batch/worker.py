@@ -187,5 +187,3 @@ def _row(name: str, data: Any) -> Named:
     except ImageError as error:
         return name, error
     return name, buffer.to_pybytes()
-
-

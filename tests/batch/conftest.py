@@ -54,9 +54,7 @@ def encode_photo() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def album(
-    tmp_path_factory: pytest.TempPathFactory, encode_photo: Callable[..., bytes]
-) -> Path:
+def album(tmp_path_factory: pytest.TempPathFactory, encode_photo: Callable[..., bytes]) -> Path:
     """A folder of 30 photos with the ages 20 to 49, a wall, two bad photos and other files."""
     root = tmp_path_factory.mktemp("album")
     for age in range(20, 50):

@@ -214,7 +214,10 @@ def test_the_command_reads_and_writes_a_bucket(
 
     system, root = FileSystem.from_uri(f"s3://photos/out{options}")
     found = pq.read_table(root, filesystem=system).to_pylist()
-    assert [row["photo"] for row in found] == ["s3://photos/people/a.jpg", "s3://photos/people/cut.jpg"]
+    assert [row["photo"] for row in found] == [
+        "s3://photos/people/a.jpg",
+        "s3://photos/people/cut.jpg",
+    ]
     assert "secret" not in str(found)
     path = tmp_path / "a.jpg"
     path.write_bytes(portrait)
