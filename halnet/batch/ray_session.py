@@ -52,10 +52,11 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
                     log_to_driver=False,
                     **options,
                 )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            where = f"at {address}" if address else "on this machine"
+        except Exception as error:  # Ray raises this type if a process of it starts too slowly
+            where = f"with the cluster at {address}" if address else "on this machine"
             raise ConfigError(
-                f"Ray {where}: {str(error).partition(chr(10))[0]}; see ray status on the cluster"
+                f"Ray cannot begin {where}: {str(error).partition(chr(10))[0]}; "
+                f"{'see ray status there' if address else 'close other programs and try again'}"
             ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray has replaced it
