@@ -54,7 +54,7 @@ def run_batch(
     killed, and another run continues it.
 
     Raises ConfigError for a source, a result folder or a cluster that cannot be used, if results
-    cannot be written, and if photos remain because the workers that had them ended; what
+    cannot be written, and if photos remain because their workers ended or failed; what
     `open_predictor` raises; and RuntimeUnavailableError without Ray.
     """
     config = _with_absolute_paths(config)
@@ -194,9 +194,9 @@ def _check_complete(folder: ResultFolder, plan: Plan) -> None:
         names = [part.file for part in folder.parts(missing[0])]
         raise ConfigError(
             f"{folder.name}: {sum(plan.photos[shard] for shard in missing)} photos have no result, "
-            f"because the worker that had them ended {ATTEMPTS} times, such as those from "
-            f"{names[0]} to {names[-1]}; see whether the machine has enough memory, then repeat "
-            "the command with --resume"
+            f"because the worker that had them ended {ATTEMPTS} times or failed, such as those from "
+            f"{names[0]} to {names[-1]}; see the memory of the machine and the logs of Ray, then "
+            "repeat the command with --resume"
         )
 
 

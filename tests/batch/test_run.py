@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from halnet.result_files import column_type
 
 pq = pytest.importorskip("pyarrow.parquet")
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "batch.md"
 MakeConfig = Callable[..., BatchConfig]
 Rows = list[dict[str, Any]]
 
@@ -112,7 +114,7 @@ def test_a_photo_that_kills_each_worker_leaves_the_others(
         return list(detector(photo))
 
     config = make_config(album, tmp_path, shard=7, workers=1)
-    with pytest.raises(ConfigError, match=r"7 photos have no result, .*ended 3 times") as error:
+    with pytest.raises(ConfigError, match=r"7 photos have no result, .*ended 3 times or") as error:
         run_batch(with_detector(config, deadly))
     first, last = re.findall(r"from (\S+) to (\S+);", str(error.value))[0]
     assert first < "1/40.png" < last
@@ -225,6 +227,42 @@ def test_the_command_reads_and_writes_a_bucket(
     predict = ["predict", str(path), "--csv", faces, "--detector", str(yunet), "--at-least", "18"]
     assert run(group, predict) == 0
     assert {**found[0], "photo": str(path)} == csv_rows(Path(faces))[0]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_commands_of_the_documentation(
+    yunet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import pyarrow as pa
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HALNET_YUNET", str(yunet))
+    portrait = bundled("portrait.jpg").read_bytes()
+    Path("photos/deep").mkdir(parents=True)
+    Path("photos/deep/a.jpg").write_bytes(portrait)
+    pq.write_table(pa.table({"image": [portrait], "name": ["me"]}), "table.parquet")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    lines = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    commands = [line for line in lines if line.startswith("halnet ")]
+    assert len(commands) == 4
+    for line in commands:
+        assert run(group, [*shlex.split(line, comments=True)[1:], "--workers", "1"]) == 0, line
+    out = capsys.readouterr().out
+    assert out.count(": 1 faces in 1 photos") == 3
+    assert out.count(": 0 faces in 0 photos") == 1  # --resume
+    ages = {folder: rows(Path(folder))[0]["age"] for folder in ("faces", "jpegs", "rows")}
+    assert len(set(ages.values())) == 1
+    assert rows(Path("rows"))[0]["photo"] == "me"
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(code, DOCUMENT, "exec"), {})
+    assert f"{ages['faces']}" in capsys.readouterr().out
 
 
 def test_only_one_run_at_a_time_writes_into_a_folder(
