@@ -121,6 +121,16 @@ def _predict_photo(
     return PhotoResult(str(photo), faces)
 
 
+def predict_bytes(
+    predictor: Predictor, data: bytes, name: str, selection: FaceSelection
+) -> PhotoResult:
+    """Return the result of a photo by the bytes of its file. `name` is its name in the result."""
+    try:
+        return PhotoResult(name, _predict(predictor, PhotoView(data, name), selection))
+    except ImageError as error:
+        return PhotoResult(name, [], str(error))
+
+
 def open_video(source: str | Path, every: float = 0.0) -> Video:
     """Return the video that a name stands for; see `VideoFile` and `LiveVideo`.
 

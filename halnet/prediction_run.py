@@ -109,7 +109,7 @@ def run_prediction(
     has_video_file = any(not is_live(video) for video in videos)
     workers = _count_workers(config, len(search.photos), has_video_file)
     with ExitStack() as stack:
-        predictor = stack.enter_context(_open_predictor(config, workers))
+        predictor = stack.enter_context(open_predictor(config, workers))
         files = [stack.enter_context(file) for file in _open_files(config, predictor.spec)]
         done = frozenset.intersection(*(file.done for file in files)) if files else frozenset()
         search.photos = [photo for photo in search.photos if str(photo) not in done]
@@ -206,8 +206,12 @@ def _count_workers(config: PredictConfig, photos: int, has_video: bool) -> int:
     return cores if has_video or photos >= MANY * cores else 1
 
 
-def _open_predictor(config: PredictConfig, workers: int) -> Predictor:
-    """Return the predictor, after a check of what else would fail with the first photo."""
+def open_predictor(config: PredictConfig, workers: int) -> Predictor:
+    """Return the predictor for so many workers that share it.
+
+    What would fail with the first photo fails here. Raises ConfigError for a level that the model
+    is not calibrated for, DetectorError if there is no face detector, and what `open_model` raises.
+    """
     options = replace(config.options, calls=workers)
     if workers > 1 and options.threads is None:
         options = replace(options, threads=1)

@@ -29,6 +29,8 @@ COLUMNS = (
     *("x", "y", "width", "height", "score", "turned", "track"),
     *("model", "error", "format"),
 )
+_TEXTS = ("photo", "model", "error")
+_WHOLE_NUMBERS = ("face", "turned", "track", "format")
 AT_LEAST = "at_least_"  # begins the names of columns with the probability of an age or more
 QUALITY = "quality_"  # begins the names of columns with the numbers of `Quality`
 QUALITY_NAMES = tuple(entry.name for entry in fields(Quality))
@@ -52,6 +54,13 @@ def name_columns(at_least: Sequence[int] = (), quality: bool = False) -> tuple[s
         *(f"{AT_LEAST}{years}" for years in at_least),
         *(f"{QUALITY}{name}" for name in numbers),
     )
+
+
+def column_type(name: str) -> type[str] | type[int] | type[float]:
+    """Return the type of the values in a column of `name_columns`."""
+    if name in _TEXTS:
+        return str
+    return int if name in _WHOLE_NUMBERS else float
 
 
 def percent_text(probability: float) -> str:

@@ -312,6 +312,22 @@ def test_photos_and_videos_of_phones_are_read(
     assert (drawn / "c.mp4").stat().st_size > 1000
 
 
+def test_a_folder_is_predicted_by_workers_of_ray(
+    portrait_ages: list[float],
+    yunet: Path,
+    tmp_path: Path,
+    install: Callable[[str], Environment],
+) -> None:
+    environment = install("onnxruntime,ray")
+    photos, out = tmp_path / "photos", tmp_path / "faces"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(bundled("portrait.jpg").read_bytes())
+    environment.run("halnet", "batch", photos, out, "--workers", 1, "--detector", yunet)
+    code = "import sys, pandas; print('age:', *pandas.read_parquet(sys.argv[1]).age)"
+    printed = environment.run("python", "-c", code, out)
+    assert float(printed.partition("age: ")[2]) == pytest.approx(portrait_ages[0], abs=0.1)
+
+
 def test_the_demo_is_served(install: Callable[[str], Environment]) -> None:
     environment = install("demo,onnxruntime")
     with served([str(environment.bin / "halnet"), "demo"]) as (address, process):

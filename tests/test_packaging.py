@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "prediction": {"core", "runtimes", "checks"},
     "evaluation": {"core", "datasets"},
     "evaluators": {"core", "datasets", "runtimes", "prediction", "evaluation"},
+    "batch": {"core", "runtimes", "prediction", "checks"},
     "reporting": {"core", "evaluation"},
     "audit": {
         *("core", "datasets", "runtimes", "prediction", "evaluation", "evaluators"),
@@ -68,7 +69,10 @@ MAY_IMPORT = {
     "serving": {"core", "runtimes", "prediction", "checks"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["benchmarks"], "benchmarks"}
-MAY_IMPORT["commands"] = {*MAY_IMPORT["benchmarks"], "audit", "benchmarks", "demo", "serving"}
+MAY_IMPORT["commands"] = {
+    *MAY_IMPORT["benchmarks"],
+    *("audit", "batch", "benchmarks", "demo", "serving"),
+}
 EXTRAS = {
     "torch",
     "torchvision",
@@ -82,6 +86,8 @@ EXTRAS = {
     "sklearn",
     "matplotlib",
     "jinja2",
+    "ray",
+    "pyarrow",
 }
 
 

@@ -28,6 +28,7 @@ COMMANDS = {  # in the order in which a model is made, deployed and used
     "verify": "Compare artifacts with their checkpoint in PyTorch.",
     "bench": "Time models and runtimes side by side.",
     "predict": "Print the ages of the faces in photos and videos.",
+    "batch": "Predict folders and buckets of millions of photos.",
     "check": "Check whether a person looks clearly as old as a legal age.",
     "demo": "Serve a page that shows the ages in photos and live video.",
     "serve": "Answer requests by HTTP: photos in, faces with their ages out.",

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from halnet.ages import AGE_MAX, AGE_MIN
 from halnet.batches import STDIN, FaceSelection, PhotoResult
 from halnet.closing import Closing
+from halnet.commands.face_options import face_options
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
 from halnet.commands.output import interrupted_by_sigterm, progress
 from halnet.photos.photo_files import LeftOut, read_stdin
@@ -43,34 +43,7 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "and --threads is not given; otherwise 1.",
 )
 @detector_option()
-@click.option(
-    "--faces",
-    type=click.Choice(["all", "largest"]),
-    default="all",
-    show_default=True,
-    help="Which faces of each photo are predicted.",
-)
-@click.option(
-    "--min-face",
-    type=FiniteRange(0),
-    default=PredictConfig.min_face,
-    show_default=True,
-    help="Leave out faces that are narrower than this, in pixels.",
-)
-@click.option(
-    "--level",
-    type=FiniteRange(),  # the bounds are those of the model
-    default=FaceSelection.level,
-    show_default=True,
-    help="Interval coverage, for example 0.9.",
-)
-@click.option(
-    "--at-least",
-    type=click.IntRange(AGE_MIN, AGE_MAX),
-    multiple=True,
-    help="Age in years, such as 18: also give the calibrated probability that a person is as old "
-    "as that or older. Name several ages by repeating the option.",
-)
+@face_options
 @click.option(
     "--quality",
     is_flag=True,

@@ -131,11 +131,16 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ImageError(f"{path!r}: cannot be read: the name has a null byte") from error
-    if len(data) > MAX_BYTES:
-        raise ImageError(
-            f"{path}: more bytes than the {MAX_BYTES:,} allowed; make the photo smaller first"
-        )
+    check_bytes(len(data), str(path))
     return data
+
+
+def check_bytes(count: int, name: str) -> None:
+    """Raise ImageError if a file of so many bytes is larger than MAX_BYTES."""
+    if count > MAX_BYTES:
+        raise ImageError(
+            f"{name}: more bytes than the {MAX_BYTES:,} allowed; make the photo smaller first"
+        )
 
 
 def _opened(image: Image) -> OpenedPhoto:

@@ -1,0 +1,93 @@
+"""Ray: a cluster that exists, or one on this machine that lives as long as its block."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from halnet.batch.storage import EXTRA, NEEDED_BY
+from halnet.errors import ConfigError
+from halnet.packages import needs
+
+OBJECT_MEMORY = 100 * 2**20  # bytes: only the numbers of shards and their counts pass through it
+# Ray reads these when it is imported or started. A program that has set one decides itself.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # otherwise Ray sends statistics to its makers
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # otherwise it prints warnings on its own actors
+}
+# Ray takes the loopback address on Windows and macOS if this is 0, and on Linux too. Otherwise, it
+# would listen on all networks.
+LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@contextmanager
+def ray_session(address: str | None, cores: int) -> Iterator[Any]:
+    """Yield the module `ray`, connected to the cluster at an address, or to one on this machine.
+
+    The latter has so many `cores`, listens on the loopback address only, and ends with the block.
+    A connection that the program has made already is used as it is.
+
+    Raises ConfigError if there is no cluster at the address, and RuntimeUnavailableError if Ray is
+    not installed.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    with _variables(QUIET if address else {**QUIET, **LOCAL_ONLY}):
+        with needs(NEEDED_BY, EXTRA):
+            import ray
+            import ray.data
+        if ray.is_initialized():
+            yield ray
+            return
+        own = {} if address else {"num_cpus": cores, "object_store_memory": OBJECT_MEMORY}
+        options: dict[str, Any] = {"include_dashboard": None if address else False, **own}
+        try:
+            with _quiet_stderr():
+                ray.init(
+                    address=address or "local",
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    **options,
+                )
+        except Exception as error:  # Ray raises this type if a process of it starts too slowly
+            where = f"with the cluster at {address}" if address else "on this machine"
+            raise ConfigError(
+                f"Ray cannot begin {where}: {str(error).partition(chr(10))[0]}; "
+                f"{'see ray status there' if address else 'close other programs and try again'}"
+            ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray has replaced it
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables during the block, except those that are set already."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep libraries, not Python, from printing to stderr. Ray's prints which log level it has."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

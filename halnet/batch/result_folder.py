@@ -1,0 +1,153 @@
+"""The result folder of a batch: one Parquet file for each shard, and what the run is to do.
+
+    OUT/000000.parquet         the faces of the first shard, with the columns of predict --csv
+    OUT/_halnet/batch.json     the settings of the run (`Plan`), written when the list is complete
+    OUT/_halnet/photos.parquet the list of all parts of the source (see `halnet.batch.parts`)
+
+Programs that read a folder of Parquet files leave out what begins with "_". Each file is complete
+or missing, so a result file that is there is done.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from halnet.batch.config import FORMAT, Plan
+from halnet.batch.parts import Part, Source, find_parts, from_table, shards, to_table
+from halnet.batch.storage import Storage, reason
+from halnet.errors import ConfigError
+from halnet.files import NAME_ERRORS
+from halnet.json_text import parse_json
+from halnet.photos.photo_files import Reason
+from halnet.result_files import column_type
+
+LIST_FOLDER = "_halnet"
+PLAN_FILE = f"{LIST_FOLDER}/batch.json"
+LIST_FILE = f"{LIST_FOLDER}/photos.parquet"
+
+
+class ResultFolder:
+    """The folder into which a batch writes. Raises ConfigError where it cannot be written."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.name = storage.name
+
+    def read_plan(self) -> Plan | None:
+        """Return what the run in this folder is to do; None if there is no run.
+
+        Raises ConfigError for a file that halnet did not write, or that a newer one wrote.
+        """
+        try:
+            if not self._storage.exists(PLAN_FILE):
+                return None
+            entry = parse_json(self._storage.read(PLAN_FILE))
+            version = entry.pop("format")
+            plan = Plan(**entry)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.name}: cannot be read: {reason(error)}; check the name and the permissions"
+            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(
+                f"{self._storage.name_of(PLAN_FILE)}: expected what halnet batch writes, found "
+                f"another file ({error}); name another folder"
+            ) from error
+        if version != FORMAT:
+            raise ConfigError(
+                f"{self._storage.name_of(PLAN_FILE)}: expected format {FORMAT}, found {version}; "
+                "update halnet, or name another folder"
+            )
+        return plan
+
+    def make_plan(self, source: Source, settings: dict[str, Any], size: int) -> Plan:
+        """List the source, write the list, and return what is to be done.
+
+        Raises ConfigError if the source cannot be read or has no photos, or this folder cannot be
+        written.
+        """
+        from pyarrow.parquet import ParquetWriter
+
+        left_out = Counter[Reason]()
+        photos = []
+        try:
+            with self._storage.writing(LIST_FILE) as path:
+                schema = to_table([]).schema
+                with ParquetWriter(path, schema, compression="zstd") as writer:
+                    for shard in shards(find_parts(source, left_out), size):
+                        writer.write_table(to_table(shard))
+                        photos.append(sum(part.photos for part in shard))
+                if not sum(photos):
+                    raise ConfigError(_nothing(source, left_out))
+            is_loss = any(why.is_loss for why in left_out)
+            plan = Plan(settings, photos, {why.text: n for why, n in left_out.items()}, is_loss)
+            with self._storage.writing(PLAN_FILE) as path:
+                path.write_text(json.dumps({"format": FORMAT, **asdict(plan)}) + "\n")
+        except OSError as error:
+            raise self._unwritable(LIST_FILE, error) from error
+        finally:
+            self._storage.remove_empty(LIST_FOLDER)  # if the list could not be made
+        return plan
+
+    def done(self) -> frozenset[int]:
+        """Return the numbers of the shards whose results are here. Raises ConfigError."""
+        try:
+            files = map(Path, self._storage.names())
+        except OSError as error:
+            raise ConfigError(f"{self.name}: cannot be read: {reason(error)}") from error
+        return frozenset(
+            int(file.stem) for file in files if file.suffix == ".parquet" and file.stem.isdecimal()
+        )
+
+    def parts(self, shard: int) -> list[Part]:
+        """Return the parts of a shard. Raises OSError if the list cannot be read."""
+        from pyarrow.parquet import ParquetFile
+
+        with self._storage.open(LIST_FILE) as opened, ParquetFile(opened) as parquet:
+            return from_table(parquet.read_row_group(shard))
+
+    def write(self, shard: int, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+        """Write the rows of a shard. Raises ConfigError if they cannot be written."""
+        from pyarrow.parquet import write_table
+
+        try:
+            with self._storage.writing(_file(shard)) as path:
+                write_table(_to_table(columns, rows), path)
+        except OSError as error:
+            raise self._unwritable(_file(shard), error) from error
+
+    def _unwritable(self, file: str, error: Exception) -> ConfigError:
+        return ConfigError(
+            f"{self._storage.name_of(file)}: cannot be written: {reason(error)}; make room or "
+            "change the permissions, then repeat the command with --resume"
+        )
+
+
+def _file(shard: int) -> str:
+    return f"{shard:06d}.parquet"
+
+
+def _to_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Any:
+    """Return rows as a pyarrow table. Bytes of names that are not UTF-8 are written as \\xe9."""
+    import pyarrow as pa
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(name, types[column_type(name)]) for name in columns])
+    texts = [name for name in columns if column_type(name) is str]
+    plain = [{**row, **{name: _utf_8(row.get(name)) for name in texts}} for row in rows]
+    return pa.Table.from_pylist(plain, schema)
+
+
+def _utf_8(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.encode("utf-8", NAME_ERRORS).decode("utf-8", "backslashreplace")
+
+
+def _nothing(source: Source, left_out: Counter[Reason]) -> str:
+    what = "photos" if source.column is None else "rows in Parquet files"
+    found = "; ".join(f"{why.text}: {count}" for why, count in left_out.items())
+    return f"{source.name}: expected {what}, found none" + (f"; left out: {found}" if found else "")

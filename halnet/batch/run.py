@@ -1,0 +1,208 @@
+"""One run of `halnet batch`: the shards of a source, predicted by the workers of Ray Data.
+
+Ray passes only the numbers of shards to the workers and their counts back, and each worker has one
+shard at a time. Photos and faces are never in the memory that Ray shares, or in the process that
+starts the run. If a worker ends, Ray starts another one and gives it the shard again.
+"""
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from halnet.batch.config import BatchConfig, Plan
+from halnet.batch.parts import Source, open_source
+from halnet.batch.ray_session import ray_session
+from halnet.batch.result_folder import ResultFolder
+from halnet.batch.storage import is_address, open_storage
+from halnet.batch.worker import BatchWorker, Counts
+from halnet.cores import find_cores
+from halnet.errors import ConfigError
+from halnet.files import check_folder, locked
+from halnet.prediction_run import OpenProgress, RunOutcome, open_predictor
+from halnet.result_files import model_name
+from halnet.runtimes.base import RuntimeSpec
+
+ATTEMPTS = 3  # at a shard, if the worker that has it ends; a photo may be what ends it
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What a run has done, without what was in the result folder before."""
+
+    out: str
+    counts: Counts
+    skipped: int  # photos whose results were there before
+    left_out: dict[str, int]  # counts of what is left out of the source, by the reason
+    outcome: RunOutcome
+
+
+def run_batch(
+    config: BatchConfig,
+    on_start: Callable[[RuntimeSpec, int], None] = lambda spec, skipped: None,
+    open_progress: OpenProgress = lambda label: nullcontext(lambda done, total: None),
+) -> BatchSummary:
+    """Predict all photos of a source, and write their faces into Parquet files.
+
+    `on_start` is called once before the work, with the runtime's specification and the number of
+    photos whose results are there already. Everything that was written stays if the run fails or is
+    killed, and another run continues it.
+
+    Raises ConfigError for a source, a result folder or a cluster that cannot be used, if results
+    cannot be written, and if photos remain because their workers ended or failed; what
+    `open_predictor` raises; and RuntimeUnavailableError without Ray.
+    """
+    config = _with_absolute_paths(config)
+    out = open_storage(config.out)
+    if out.folder:
+        check_folder(out.folder)
+    source = open_source(config.source, config.column, config.id_column)
+    with open_predictor(config.prediction, 1) as predictor:  # what is wrong with it is known now
+        spec = predictor.spec
+    with locked(out.folder, "batch") if out.folder else nullcontext():
+        folder = ResultFolder(out)
+        plan = _find_plan(config, folder, source, model_name(spec))
+        remaining = sorted(set(range(len(plan.photos))) - folder.done())
+        total = sum(plan.photos)
+        skipped = total - sum(plan.photos[shard] for shard in remaining)
+        on_start(spec, skipped)
+        counts = Counts()
+        if remaining:
+            with open_progress("photos") as on_progress:
+                for done in _predict(config, model_name(spec), remaining):
+                    counts.add(done)
+                    on_progress(skipped + counts.photos, total)
+            _check_complete(folder, plan)
+    return BatchSummary(
+        folder.name, counts, skipped, plan.left_out, _outcome(counts, skipped, plan.is_loss)
+    )
+
+
+def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
+    """Return a configuration whose files are found from any folder, and with fixed threads."""
+
+    def absolute(path: Any) -> Any:
+        return Path(os.path.abspath(path)) if isinstance(path, str | Path) else path
+
+    def place(text: str) -> str:
+        return text if is_address(text) else os.path.abspath(text)
+
+    prediction = replace(
+        config.prediction,
+        model=absolute(config.prediction.model),
+        detector=absolute(config.prediction.detector),
+        options=replace(config.prediction.options, threads=config.threads),
+    )
+    return replace(
+        config, prediction=prediction, source=place(config.source), out=place(config.out)
+    )
+
+
+def _find_plan(config: BatchConfig, folder: ResultFolder, source: Source, model: str) -> Plan:
+    """Return what is to be done: what the result folder states, or a new plan."""
+    settings = config.settings(source.name, model)
+    plan = folder.read_plan()
+    if plan is None:
+        if folder.done():
+            raise ConfigError(
+                f"{folder.name}: expected a new folder, or one that halnet batch wrote, found "
+                "Parquet files of something else; name another folder"
+            )
+        return folder.make_plan(source, settings, config.shard)
+    if not config.resume:
+        raise ConfigError(f"{folder.name}: has results already; add --resume to continue them")
+    plan.check(folder.name, settings)
+    return plan
+
+
+def _predict(config: BatchConfig, model: str, shards: list[int]) -> Iterator[Counts]:
+    """Yield the counts of each shard when its result file is written.
+
+    Raises ConfigError if results cannot be written. A shard whose worker ended each time gives
+    nothing.
+    """
+    wanted = config.workers or max(1, find_cores().usable // config.threads)
+    with ray_session(config.address, wanted * config.threads) as ray, _quiet_data(ray):
+        resources = ray.cluster_resources()
+        workers = _count_workers(config, resources.get("CPU", 0.0))
+        gpus = resources.get("GPU", 0.0) if config.prediction.options.device[:4] == "cuda" else 0.0
+        # Each shard is a block of its own, so that it is one task.
+        blocks = ray.data.from_items(
+            [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
+        )
+        with warnings.catch_warnings():
+            # Ray 2.64 will take the number of attempts in another way; pyproject.toml is before it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            results = blocks.map_batches(
+                BatchWorker,
+                fn_constructor_args=(config, model),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+                num_cpus=config.threads,
+                num_gpus=min(1.0, math.floor(100 * gpus / workers) / 100),  # some may share one
+                max_restarts=-1,
+                max_task_retries=ATTEMPTS - 1,
+            )
+        try:
+            for row in results.iter_rows():
+                if row["error"]:
+                    raise ConfigError(row["error"])
+                yield Counts(**{name: row[name] for name in asdict(Counts())})
+        except ray.exceptions.RayError as error:
+            *_, last = (line for line in str(error).splitlines() if line.strip())
+            raise ConfigError(
+                f"the workers cannot start or go on: {last.strip()}; each machine of the cluster "
+                "needs the same halnet with the same extras"
+            ) from error
+
+
+def _count_workers(config: BatchConfig, cores: float) -> int:
+    """Return how many workers there are. Raises ConfigError for more than the cores allow."""
+    most = int(cores // config.threads)
+    if (config.workers or 1) > most:
+        raise ConfigError(
+            f"workers: expected at most {most}, because each has {config.threads} threads and Ray "
+            f"has {cores:g} cores, found {config.workers or 1}; name fewer --workers or --threads"
+        )
+    return config.workers or most
+
+
+@contextmanager
+def _quiet_data(ray: Any) -> Iterator[None]:
+    """Let Ray Data print nothing during the block, and go on with the other shards if one fails."""
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars, context.max_errored_blocks = False, -1
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with ray.data.DataContext.current(context):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_complete(folder: ResultFolder, plan: Plan) -> None:
+    """Raise ConfigError if results are missing after the run."""
+    missing = sorted(set(range(len(plan.photos))) - folder.done())
+    if missing:
+        names = [part.file for part in folder.parts(missing[0])]
+        raise ConfigError(
+            f"{folder.name}: {sum(plan.photos[shard] for shard in missing)} photos have no result, "
+            f"because the worker that had them ended {ATTEMPTS} times or failed, such as those from "
+            f"{names[0]} to {names[-1]}; see the memory of the machine and the logs of Ray, then "
+            "repeat the command with --resume"
+        )
+
+
+def _outcome(counts: Counts, skipped: int, is_loss: bool) -> RunOutcome:
+    if counts.photos and counts.unread == counts.photos and not skipped:
+        return RunOutcome.UNREADABLE
+    if counts.unread or counts.without_face or is_loss:
+        return RunOutcome.PARTIAL
+    return RunOutcome.COMPLETE
