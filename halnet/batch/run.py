@@ -194,9 +194,9 @@ def _check_complete(folder: ResultFolder, plan: Plan) -> None:
         names = [part.file for part in folder.parts(missing[0])]
         raise ConfigError(
             f"{folder.name}: {sum(plan.photos[shard] for shard in missing)} photos have no result, "
-            f"because the worker that had them ended {ATTEMPTS} times or failed, such as those "
-            f"from {names[0]} to {names[-1]}; see the memory of the machine and the logs of Ray, "
-            "then repeat the command with --resume"
+            f"because their worker ended {ATTEMPTS} times or failed, such as those from {names[0]} "
+            f"to {names[-1]}; see the memory of the machine and the logs of Ray, then repeat the "
+            "command with --resume"
         )
 
 

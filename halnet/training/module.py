@@ -143,8 +143,9 @@ class AgeModule(pl.LightningModule):
         with torch.no_grad():
             ends = [mixup.mix(end.float()) if mixup else end.float() for end in (low, high)]
             errors = distance_to_range(self.model.summarise(logits)[0], *ends)
-            self.log("train_mae", errors.mean(), on_step=False, on_epoch=True)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
+            # `sync_dist` takes the mean over the processes, and not the part of the first one.
+            self.log("train_mae", errors.mean(), on_step=False, on_epoch=True, sync_dist=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:

@@ -72,16 +72,20 @@ def test_the_weights_do_not_depend_on_the_number_of_processes(
     for nodes, processes in ((1, 1), (2, 1), (2, 2)):
         out = tmp_path / f"run{nodes * processes}"
         started = start_training(driver, prepared, out, nodes, processes)
-        for process in started:
-            _, errors = process.communicate(timeout=600)
-            assert process.returncode == 0, errors
+        try:
+            for process in started:
+                _, errors = process.communicate(timeout=300)
+                assert process.returncode == 0, errors
+        finally:
+            for process in started:
+                process.kill()
         weights.append(load_file(out / "best_model.safetensors"))
         rows = read_log(out / "training_log.csv").rows
         losses.append([float(row["train_loss"]) for row in rows])
     first, *others = weights
     for other in others:
         for name, weight in first.items():
-            torch.testing.assert_close(other[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+            torch.testing.assert_close(other[name], weight, rtol=1e-5, atol=1e-5, msg=name)
     for loss in losses[1:]:
-        assert loss == pytest.approx(losses[0], rel=1e-3)
+        assert loss == pytest.approx(losses[0], rel=1e-4)
     assert losses[0][-1] < losses[0][0]
