@@ -23,6 +23,7 @@ from halnet.batch.storage import is_address, open_storage
 from halnet.batch.worker import BatchWorker, Counts
 from halnet.cores import find_cores
 from halnet.errors import ConfigError
+from halnet.faces.yunet_file import YUNET_VARIABLE
 from halnet.files import check_folder, locked
 from halnet.prediction_run import OpenProgress, RunOutcome, open_predictor
 from halnet.result_files import model_name
@@ -95,7 +96,8 @@ def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
     prediction = replace(
         config.prediction,
         model=absolute(config.prediction.model),
-        detector=absolute(config.prediction.detector),
+        # The workers of a cluster that exists do not have the variables of this process.
+        detector=absolute(config.prediction.detector or os.environ.get(YUNET_VARIABLE) or None),
         options=replace(config.prediction.options, threads=config.threads),
     )
     return replace(

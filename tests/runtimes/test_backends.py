@@ -106,9 +106,9 @@ def test_the_bundled_model_is_a_file_that_the_runtime_reads() -> None:
             "a.safetensors",
             {"runtime": "onnxruntime"},
             ArtifactError,
-            r"names end in \.onnx; runtime pytorch runs it",
+            r"names end in \.onnx or _web; runtime pytorch runs it",
         ),
-        ("a.caffemodel", {}, ArtifactError, r"ends in one of \.onnx, _openvino_model"),
+        ("a.caffemodel", {}, ArtifactError, r"ends in one of \.onnx, _web, _openvino_model"),
         ("none.onnx", {}, ArtifactError, "no such model file"),
         ("a.safetensors", {"threads": 0}, ConfigError, "threads: expected 1 to 1024, found 0"),
         (
