@@ -52,5 +52,8 @@ def _pick_crops(
         return found
     if validation is not None:
         return pick_calibration_crops(validation, config.crops, config.seed)
-    on_step("making synthetic crops from the batch norms of the checkpoint")
+    on_step(
+        "making synthetic crops from the batch norms of the checkpoint, which takes some minutes; "
+        "with --data or --calibration, photos are used instead"
+    )
     return make_synthetic_crops(checkpoint, seed=config.seed)
