@@ -117,17 +117,17 @@ class ExportConfig:
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch: expected at least 1 or dynamic, found {self.batch}")
         _check_target(self.target, self.formats)
+        if self.int8.form and not ("litert" in self.formats and "int8" in self.precisions):
+            raise ConfigError("--litert-form needs --format litert and --precision int8")
         if (
             self.int8 != Int8Config()
             and "int8" not in self.precisions
             and not (self.needs_crops and self.int8.is_for_photos)
         ):
             raise ConfigError(
-                "the options of calibration, weight bits, forms, budget and sensitivity need "
+                "the options of calibration, weight bits, budget and sensitivity need "
                 "--precision int8"
             )
-        if self.int8.form is not None and "litert" not in self.formats:
-            raise ConfigError("--litert-form needs --format litert")
         if self.int8.sensitivity or self.int8.method != Int8Config().method:
             for name in self.formats:
                 if not FORMATS[name].ranks_layers:

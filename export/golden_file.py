@@ -114,7 +114,7 @@ class Golden:
                 f"{self.folder}: expected golden vectors of {model}, which was made from the "
                 f"checkpoint with SHA-256 {digest[:12]}..., found those of {self.model.name}, "
                 f"whose checkpoint has {self.model.checkpoint_sha256[:12]}...; write them with "
-                f"halnet export {model} --golden, or name another folder"
+                "halnet export CHECKPOINT --golden, from its checkpoint, or name another folder"
             )
         fingerprint = metadata.input.fingerprint()
         if fingerprint != self.model.input_fingerprint:

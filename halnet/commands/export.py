@@ -324,24 +324,11 @@ def command(
         return 0
     if repository is not None:
         _check_alone(ctx, "repository")
-        if checkpoint is None or not _is_given(ctx, "out"):
-            raise ConfigError(
-                f"--repository {repository}: expected a folder of artifacts and --out with a new "
-                f"folder, such as halnet export --repository {repository} deploy --out models"
-            )
-        made = write_repository(
-            repository, checkpoint, out, lambda line: click.echo(line, err=True)
-        )
-        click.echo(json.dumps(made.to_dict()) if as_json else _describe_repository(made))
+        _write_repository(repository, checkpoint, out if _is_given(ctx, "out") else None, as_json)
         return 0
-    if photos:
-        raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
     formats = _for_compiler(formats) if for_compiler else formats
     needs_crops = "int8" in precisions or "compiler" in formats
-    if data and no_check and not needs_crops:
-        raise ConfigError(
-            "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
-        )
+    _check_options(ctx, formats, needs_crops)
     has_page = "web" in formats
     int8 = Int8Config(
         photos=calibration,
@@ -401,15 +388,36 @@ def _check_alone(ctx: click.Context, option: str) -> None:
         name = parameter.name or ""
         if name not in INSTEAD[option] and _is_given(ctx, name):
             raise ConfigError(
-                f"{parameter.opts[0]} is for an export, and --{option} exports nothing; leave out "
-                "one of them"
+                f"{parameter.opts[0]} cannot be used with --{option}, which exports nothing; leave "
+                "out one of them"
+            )
+
+
+def _check_options(ctx: click.Context, formats: Sequence[str], needs_crops: bool) -> None:
+    """Raise ConfigError for options of an export that contradict each other."""
+    values = ctx.params
+    if values["photos"]:
+        raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
+    if values["data"] and values["no_check"] and not needs_crops:
+        raise ConfigError(
+            "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
+        )
+    for name in formats:
+        has_fixed_batch = name in FORMATS and FORMATS[name].batch is not None
+        if has_fixed_batch and values["batch"] is None and _is_given(ctx, "batch"):
+            raise ConfigError(
+                f"--batch dynamic: expected a number for --format {name}, which has a fixed batch "
+                "size; name one, or leave out --batch"
             )
 
 
 def _write_sidecar(engine: Path, model: Path | None, batches: tuple[int, int, int]) -> Path:
     """Write the sidecar of an engine, and return its path."""
     if model is None:
-        raise ConfigError("--sidecar: expected the ONNX file that the engine was built from")
+        raise ConfigError(
+            "--sidecar: expected the ONNX file that the engine was built from, found none; name "
+            f"it: halnet export halnet.onnx --sidecar {engine}"
+        )
     import_library("onnx", "halnet export --sidecar", "export")
     from halnet.export.engine_sidecar import SidecarConfig, write_sidecar
 
@@ -428,6 +436,17 @@ def _write_golden(config: GoldenConfig, as_json: bool) -> None:
 def _is_given(ctx: click.Context, name: str) -> bool:
     """Return whether the command line has a parameter."""
     return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _write_repository(server: str, artifacts: Path | None, out: Path | None, as_json: bool) -> None:
+    """Write a model repository, and print what it contains."""
+    if artifacts is None or out is None:
+        raise ConfigError(
+            f"--repository {server}: expected a folder of artifacts and --out with a new folder, "
+            f"such as halnet export --repository {server} deploy --out models"
+        )
+    made = write_repository(server, artifacts, out, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(made.to_dict()) if as_json else _describe_repository(made))
 
 
 def _describe_repository(made: WrittenRepository) -> str:

@@ -267,10 +267,12 @@ def test_json_has_the_verdict_of_each_artifact(halnet: Halnet, capsys: Capture) 
     ("args", "message"),
     [
         (["--format", "openvino", "--for-compiler"], "expected --format onnx, found openvino"),
-        (["--sidecar", "x.engine"], "--sidecar: expected the ONNX file"),
+        (["--for-compiler", "--batch", "dynamic"], "--batch dynamic: expected a number for"),
+        (["--format", "litert", "--litert-form", "w8"], "needs --format litert and --precision"),
+        (["--sidecar", "x.engine"], "name it: halnet export halnet.onnx --sidecar x.engine"),
         (
             ["x.onnx", "--sidecar", "x.engine", "--seed", 1],
-            "--seed is for an export, and --sidecar",
+            "--seed cannot be used with --sidecar",
         ),
         (["--no-check", "--data", "x"], "--data is for the check, for INT8 and for compilers"),
     ],

@@ -131,7 +131,8 @@ def test_models_of_the_same_checkpoint_belong_to_it(written: Path) -> None:
     digest = golden.model.checkpoint_sha256
     assert f"found those of halnet.onnx, whose checkpoint has {digest[:12]}..." in message
     assert message.endswith(
-        f"write them with halnet export {other} --golden, or name another folder"
+        "write them with halnet export CHECKPOINT --golden, from its checkpoint, or name another "
+        "folder"
     )
 
 
@@ -312,10 +313,13 @@ def test_the_command_writes_a_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--golden", "g", "--format", "onnx"), "--format is for an export, and --golden exports"),
-        (("--golden", "g", "--precision", "fp16"), "--precision is for an export"),
-        (("--golden", "g", "--no-check"), "--no-check is for an export"),
-        (("--golden", "g", "--out", "deploy"), "--out is for an export"),
+        (
+            ("--golden", "g", "--format", "onnx"),
+            "--format cannot be used with --golden, which exports nothing",
+        ),
+        (("--golden", "g", "--precision", "fp16"), "--precision cannot be used with"),
+        (("--golden", "g", "--no-check"), "--no-check cannot be used with"),
+        (("--golden", "g", "--out", "deploy"), "--out cannot be used with"),
         (("--photo", "a.jpg"), "--photo is for --golden; name a folder with --golden"),
         (("none.onnx", "--golden", "g"), "none.onnx: no such model file"),
         (("--golden", "g", "--photo", "none.jpg"), "none.jpg: cannot be read"),

@@ -471,11 +471,11 @@ def test_a_place_that_is_taken_stays_as_it_is(single: dict[str, Path], tmp_path:
         (("ovms", "deploy", "--out", "models"), "lists artifacts, found none"),
         (
             ("ovms", "deploy", "--out", "models", "--format", "onnx"),
-            "--format is for an export, and --repository exports nothing",
+            "--format cannot be used with --repository, which exports nothing",
         ),
         (
             ("ovms", "deploy", "--out", "models", "--golden", "golden"),
-            "is for an export, and --golden exports nothing",
+            "cannot be used with --golden, which exports nothing",
         ),
     ],
 )
