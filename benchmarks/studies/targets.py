@@ -60,8 +60,8 @@ def rows(folder: Path, times: Mapping[str, Sequence[Time]]) -> Iterator[list[str
             ]
         options = f"`--format {entry['format']} --precision {entry['precision']}`"
         size = f"{entry['bytes'] / 1e6:.1f}"
-        for found in times.get(name) or [None]:
-            time = [f"{found.milliseconds:.1f}", found.runs_in] if found else ["", ""]
+        cells = [[f"{time.milliseconds:.1f}", time.runs_in] for time in times.get(name, ())]
+        for time in cells or [["", ""]]:
             yield [f"`{name}`", options, *checked, *time, size]
 
 
@@ -106,7 +106,8 @@ def program_time(program: Path, model: Path, crops: Path, threads: int) -> Time:
 
     Raises ConfigError if the program cannot be run or fails.
     """
-    command = [program, model, crops, "--threads", str(threads), "--time", PROGRAM_RUNS]
+    files = (str(program), str(model), str(crops))
+    command = [*files, "--threads", str(threads), "--time", PROGRAM_RUNS]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         milliseconds = float(done.stderr.split()[0])

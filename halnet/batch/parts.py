@@ -127,10 +127,9 @@ def from_table(table: Any) -> list[Part]:
 def image_type(schema: Any, column: str) -> Any:
     """Return the type of a column, such as "image" or "image.bytes"; None if there is none."""
     name, *fields = column.split(".")
-    found = schema.field(name).type if name in schema.names else None
+    found: Any = schema.field(name).type if name in schema.names else None
     for field in fields:
-        is_there = found is not None and hasattr(found, "get_field_index")
-        index = found.get_field_index(field) if is_there else -1
+        index = found.get_field_index(field) if hasattr(found, "get_field_index") else -1
         found = found.field(index).type if index >= 0 else None
     return found
 
