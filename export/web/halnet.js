@@ -126,12 +126,13 @@ export class Predictor {
       [contents.model, contents.detector].map((name) => fetchChecked(base, name, contents)),
     );
     const metadata = readMetadata(model, contents.model);
-    const ort = await loadRuntime(base, provider, count, contents.onnxruntime_web);
+    const ort = await loadRuntime(base, provider, count, contents);
     const open = (data) => ort.InferenceSession.create(data, { executionProviders: [provider] });
     const sessions = [];
     try {
       for (const data of [model, detector]) sessions.push(await open(data));
     } catch (error) {
+      await checkRuntime(base, provider, contents);
       throw new HalnetError(`onnxruntime-web cannot load the model with ${provider}: ${error}`);
     }
     const yunet = new YuNet(ort, sessions[1]);
@@ -250,7 +251,7 @@ function countThreads(threads) {
   if (!(Number.isInteger(threads) && threads >= 1 && threads <= cores)) {
     throw new HalnetError(
       `threads: expected a whole number from 1 to ${cores}, as many as there are cores, found ` +
-        `${threads}`,
+        (typeof threads === "number" ? threads : JSON.stringify(threads)),
     );
   }
   if (threads > 1 && !isolated) {
@@ -294,7 +295,7 @@ async function fetchChecked(base, name, contents) {
   return data;
 }
 
-async function fetchFile(base, name) {
+async function fetchFile(base, name, cure = CURE) {
   let response;
   try {
     response = await fetch(new URL(name, base));
@@ -302,24 +303,44 @@ async function fetchFile(base, name) {
   } catch {
     throw new HalnetError(`${name}: the server cannot be reached; try again later`);
   }
-  throw new HalnetError(`${name}: the server has no such file (${response.status}); ${CURE}`);
+  throw new HalnetError(`${name}: the server has no such file (${response.status}); ${cure}`);
 }
 
 /** Return the module onnxruntime-web, which takes its files from the folder. */
-async function loadRuntime(base, provider, threads, version) {
+async function loadRuntime(base, provider, threads, contents) {
   const [script, program] = RUNTIMES[provider];
   let ort;
   try {
     ort = await import(new URL(script, base).href);
   } catch (error) {
-    const names = `${script}, ${program}.mjs and ${program}.wasm`;
-    const copy = `copy ${names} from the npm package onnxruntime-web ${version} into the folder`;
-    const cure = provider === "wasm" ? CURE : copy;
-    throw new HalnetError(`${script}: cannot be loaded (${error.message}); ${cure}`);
+    await checkRuntime(base, provider, contents);
+    throw new HalnetError(
+      `${script}: cannot be loaded (${error.message}); let the server send .mjs files as ` +
+        "text/javascript",
+    );
   }
   const [mjs, wasm] = ["mjs", "wasm"].map((suffix) => new URL(`${program}.${suffix}`, base).href);
   ort.env.wasm.wasmPaths = { mjs, wasm };
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
   return ort;
+}
+
+/**
+ * After a failure, find out whether a file of onnxruntime-web is the cause, which its own messages
+ * do not name.
+ * @throws {HalnetError} if one is missing or is not the one that was exported
+ */
+async function checkRuntime(base, provider, contents) {
+  const [script, program] = RUNTIMES[provider];
+  const names = [script, `${program}.mjs`, `${program}.wasm`];
+  for (const name of names) {
+    if (provider === "wasm") {
+      await fetchChecked(base, name, contents);
+    } else {
+      const copied = `${names[0]}, ${names[1]} and ${names[2]}`;
+      const from = `the npm package onnxruntime-web ${contents.onnxruntime_web}`;
+      await fetchFile(base, name, `copy ${copied} from ${from} into the folder`);
+    }
+  }
 }

@@ -22,7 +22,9 @@ function complain(error) {
   status.textContent = "";
   problem.hidden = false;
   const text = error instanceof HalnetError ? error.message : `unexpected error: ${error}`;
-  problem.textContent = text[0].toUpperCase() + text.slice(1) + ".";
+  const startsWithFile = /^\S+\.\w+: /.test(text); // its name keeps its first letter
+  const sentence = startsWithFile ? text : text[0].toUpperCase() + text.slice(1);
+  problem.textContent = sentence.replace(/\.?$/, ".");
 }
 
 function number(value, digits) {
@@ -198,7 +200,8 @@ function acceptDrops() {
 async function start() {
   // ?threads=2 and ?provider=webgpu are passed on to the predictor.
   const asked = new URLSearchParams(location.search);
-  const threads = asked.has("threads") ? Number(asked.get("threads")) : undefined;
+  const text = asked.get("threads") ?? undefined;
+  const threads = /^\d+$/.test(text) ? Number(text) : text; // the predictor refuses other text
   const provider = asked.get("provider") ?? "wasm";
   predictor = await Predictor.open(new URL(".", import.meta.url), { provider, threads });
   const { precision, licence, terms } = predictor.metadata;

@@ -29,6 +29,7 @@ expect = playwright.expect
 expect.set_options(timeout=60_000)
 
 PORTRAIT = bundled("portrait.jpg")
+PROGRAM = "ort-wasm-simd-threaded"  # of onnxruntime-web
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -245,6 +246,7 @@ def bad_pages(folder: Path) -> dict[str, tuple[dict[str, bytes | None], str]]:
     model = (folder / "halnet.onnx").read_bytes()
     stated = sha256_file(folder / "halnet.onnx")[:12]
     yunet = (folder / "yunet.onnx").read_bytes()
+    missing = "the server has no such file (404); copy the whole folder"
     return {
         "other_input": (
             changed_model(folder, input_fingerprint="0123456789abcdef"),
@@ -264,12 +266,19 @@ def bad_pages(folder: Path) -> dict[str, tuple[dict[str, bytes | None], str]]:
         "cut_model": (with_model(folder, model[:-9]), "expected an ONNX file, found another"),
         "other_hash": (
             {"halnet.onnx": model[:-1] + bytes([model[-1] ^ 1])},
-            f"Halnet.onnx: expected the SHA-256 {stated}..., found ",
+            f"halnet.onnx: expected the SHA-256 {stated}..., found ",
         ),
-        "other_yunet": ({"yunet.onnx": yunet[:-1]}, "Yunet.onnx: expected the SHA-256 "),
-        "missing": ({"yunet.onnx": None}, "Yunet.onnx: the server has no such file (404); copy"),
-        "bad_list": ({"halnet.json": b"{"}, "Halnet.json: the file is damaged; copy"),
-        "no_runtime": ({"ort.wasm.min.mjs": None}, "Ort.wasm.min.mjs: cannot be loaded"),
+        "other_yunet": ({"yunet.onnx": yunet[:-1]}, "yunet.onnx: expected the SHA-256 "),
+        "missing": ({"yunet.onnx": None}, "yunet.onnx: the server has no such file (404); copy"),
+        "bad_list": ({"halnet.json": b"{"}, "halnet.json: the file is damaged; copy"),
+        "no_page": ({"page.js": None}, f"page.js: {missing}"),
+        "no_module": ({"yunet.js": None}, f"yunet.js: {missing}"),
+        "cut_module": ({"yunet.js": b"function"}, "yunet.js: cannot be run (Uncaught SyntaxError"),
+        "old_module": ({"yunet.js": b""}, "does not provide an export named"),
+        "no_runtime": ({"ort.wasm.min.mjs": None}, f"ort.wasm.min.mjs: {missing}"),
+        "no_loader": ({f"{PROGRAM}.mjs": None}, f"{PROGRAM}.mjs: {missing}"),
+        "no_program": ({f"{PROGRAM}.wasm": None}, f"{PROGRAM}.wasm: {missing}"),
+        "cut_program": ({f"{PROGRAM}.wasm": b"\0asm"}, f"{PROGRAM}.wasm: expected the SHA-256 "),
     }
 
 
@@ -280,8 +289,45 @@ def test_a_page_whose_files_do_not_fit_is_refused(
         with browser.new_page() as page:
             page.goto(changed_page(name, files))
             expect(problem(page)).to_contain_text(message)
+            expect(problem(page)).to_have_text(re.compile(r"[^.]\.$"))
+            expect(page.get_by_text("Loading the model")).to_have_count(0)
             expect(page.locator("#file")).to_be_disabled()
             expect(page.locator("#camera")).to_be_disabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("yunet.js", "yunet.js: expected a file that the server sends as text/javascript, found t"),
+        ("ort.wasm.min.mjs", "let the server send .mjs files as text/javascr"),
+    ],
+)
+def test_a_server_that_sends_modules_as_text(
+    browser: Any, site: Any, web_folder: Path, name: str, message: str
+) -> None:
+    with browser.new_page() as page:
+        sent = {"content_type": "text/plain", "path": web_folder / name}
+        page.route(f"**/{name}", lambda route: route.fulfill(**sent))
+        page.goto(f"{site.address}/halnet_web/")
+        expect(problem(page)).to_contain_text(message)
+
+
+def test_what_onnxruntime_web_says_ends_with_one_full_stop(browser: Any, site: Any) -> None:
+    code = "export const env = { wasm: {} }, InferenceSession = { create() { throw 'Too old.'; } };"
+    sent = {"content_type": "text/javascript", "body": code}
+    with browser.new_page() as page:
+        page.route("**/ort.wasm.min.mjs", lambda route: route.fulfill(**sent), times=1)
+        page.goto(f"{site.address}/halnet_web/")
+        expect(problem(page)).to_have_text(
+            "Onnxruntime-web cannot load the model with wasm: Too old."
+        )
+
+
+@pytest.mark.parametrize("threads", ["abc", "", "1.5"])
+def test_threads_that_are_no_number(browser: Any, site: Any, threads: str) -> None:
+    with browser.new_page() as page:
+        page.goto(f"{site.address}/halnet_web/?threads={threads}")
+        expect(problem(page)).to_contain_text(f'as many as there are cores, found "{threads}".')
 
 
 def test_webgpu_names_the_files_that_it_needs(browser: Any, site: Any) -> None:
