@@ -190,11 +190,11 @@ def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: P
         change(path, input_fingerprint=fingerprint)
         refused(crop_program(path, CROPS), f"{expected}found {found}; {SAME_VERSION}")
     change(path, format_version="3")
-    version = "expected halnet.format_version 1 or 2, found"
+    version = "expected a HAL-Net model of format 1 or 2, found"
     refused(crop_program(path, CROPS), f"{version} 3; {SAME_VERSION}")
     for text in ("", "{}", '{"temperature": 1, "quantiles": []}', '{"quantiles": [1'):
         change(path, calibration=text)
-        refused(crop_program(path, CROPS), "calibration is missing or damaged; export the model again")
+        refused(crop_program(path, CROPS), "is missing or damaged; export the model again")
     names = [name.removeprefix("halnet.") for name in METADATA.to_properties()]
     change(path, **dict.fromkeys(names))
     refused(crop_program(path, CROPS), f"{version} none; {SAME_VERSION}")
@@ -276,11 +276,11 @@ def test_files_that_are_missing_or_damaged(
         ((), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL,), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL, CROPS, "--levels", 0.9), "--levels: there is no such option"),
-        ((MODEL, CROPS, "--level", "abc"), "--level: expected a number from 0.01 to 0.99, found abc"),
+        ((MODEL, CROPS, "--level", "abc"), "a number from 0.01 to 0.99, found abc"),
         ((MODEL, CROPS, "--level", 2), "--level: expected a number from 0.01 to 0.99, found 2"),
         ((MODEL, CROPS, "--level", 0), "--level: expected a number from 0.01 to 0.99, found 0"),
         ((MODEL, CROPS, "--level", 0.995), "from 0.01 to 0.99, found 0.995"),
-        ((MODEL, CROPS, "--at-least", 200), "--at-least: expected a number from 0 to 100, found 200"),
+        ((MODEL, CROPS, "--at-least", 200), "a number from 0 to 100, found 200"),
         ((MODEL, CROPS, "--at-least", "18y"), "a number from 0 to 100, found 18y"),
         ((MODEL, CROPS, "--time", 1e300), "--time: expected a number from 0 to 1024, found 1e+300"),
         ((MODEL, CROPS, "--time", -1), "--time: expected a number from 0 to 1024, found -1"),
@@ -396,4 +396,4 @@ def test_photos_that_cannot_be_used(photo_program: Program, yunet: Path, tmp_pat
     refused(photo_program(MODEL, PHOTO, MODEL), f"{MODEL}: expected YuNet, found another model")
     third = "; for a photo, name the file of YuNet as the third argument"
     refused(photo_program(MODEL, PHOTO), f"{PHOTO}: expected 224 x 224 x 3 = 150528 bytes", third)
-    refused(photo_program(yunet, PHOTO, yunet), "expected halnet.format_version 1 or 2, found none")
+    refused(photo_program(yunet, PHOTO, yunet), "expected a HAL-Net model", "found none")

@@ -150,7 +150,7 @@ struct Model {
         const auto version = text("format_version"), found = text("input_fingerprint");
         const std::string cure = "; use halnet export and halnet.hpp of the same version of halnet";
         if (version != "1" && version != "2")
-            throw Error("expected halnet.format_version 1 or 2, found " + version + cure);
+            throw Error("expected a HAL-Net model of format 1 or 2, found " + version + cure);
         if (found != kFingerprints[0] && found != kFingerprints[1])
             throw Error("expected crops with the input fingerprint " + kFingerprints[0] + " or " +
                         kFingerprints[1] + ", found " + found + cure);
