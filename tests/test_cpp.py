@@ -33,6 +33,9 @@ PHOTO = GOLDEN / "1.photo.jpeg"
 MODEL = bundled("halnet.onnx")
 METADATA = describe(MODEL).metadata
 
+SAME_VERSION = "use halnet export and halnet.hpp of the same version of halnet"
+DAMAGED, COPY_AGAIN = "the file is damaged: ", "; copy it again, or make it again"
+
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -58,9 +61,9 @@ def build(folder: Path, opencv: str) -> Program:
             )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def run(*arguments: str | Path | float) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path | float, threads: int = 1) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [folder / "halnet_cpp", *map(str, arguments), "--threads", "1"],
+            [folder / "halnet_cpp", *map(str, arguments), "--threads", str(threads)],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
@@ -176,7 +179,8 @@ def test_crops_of_a_wrong_size(
     path = tmp_path / "wrong.u8"
     path.write_bytes(content)
     expected = f"{path}: expected 224 x 224 x 3 = 150528 bytes"
-    refused(crop_program(MODEL, path), expected, f"found {found}")
+    cure = "for a photo, name the file of YuNet as the third argument"
+    refused(crop_program(MODEL, path), expected, f"found {found}; {cure}")
 
 
 def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: Path) -> None:
@@ -184,15 +188,16 @@ def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: P
     expected = f"{path}: expected crops with the input fingerprint {' or '.join(KNOWN_INPUTS)}, "
     for fingerprint, found in (("0123456789abcdef", "0123456789abcdef"), (None, "none")):
         change(path, input_fingerprint=fingerprint)
-        refused(crop_program(path, CROPS), f"{expected}found {found}")
+        refused(crop_program(path, CROPS), f"{expected}found {found}; {SAME_VERSION}")
     change(path, format_version="3")
-    refused(crop_program(path, CROPS), "expected format version 1 or 2, found 3")
+    version = "expected a HAL-Net model of format 1 or 2, found"
+    refused(crop_program(path, CROPS), f"{version} 3; {SAME_VERSION}")
     for text in ("", "{}", '{"temperature": 1, "quantiles": []}', '{"quantiles": [1'):
         change(path, calibration=text)
-        refused(crop_program(path, CROPS), "halnet.calibration is missing or damaged")
+        refused(crop_program(path, CROPS), "is missing or damaged; export the model again")
     names = [name.removeprefix("halnet.") for name in METADATA.to_properties()]
     change(path, **dict.fromkeys(names))
-    refused(crop_program(path, CROPS), "expected a HAL-Net model, found no halnet.* metadata")
+    refused(crop_program(path, CROPS), f"{version} none; {SAME_VERSION}")
     shutil.copytree(folder, tmp_path / "other")
     xml = tmp_path / "other" / "halnet.xml"
     (known,) = (name for name in KNOWN_INPUTS if name in xml.read_text())
@@ -200,24 +205,69 @@ def test_models_of_another_kind(crop_program: Program, folder: Path, tmp_path: P
     refused(crop_program(tmp_path / "other", CROPS), f"{xml}: expected crops", "0123456789abcdef")
 
 
+@pytest.mark.parametrize(
+    ("name", "element", "shape", "found"),
+    [
+        ("image", "FLOAT", ("N", 224, 224, 3), "image f32[?,224,224,3], age, stddev"),
+        ("image", "UINT8", (1, 3, 224, 224), "image u8[1,3,224,224], age, stddev"),
+        ("picture", "UINT8", (1, 224, 224, 3), "picture u8[1,224,224,3], age, stddev"),
+        ("image", "UINT8", (2, 224, 224, 3), "image u8[2,224,224,3], logits, stddev"),
+    ],
+)
+def test_graphs_of_another_kind(
+    crop_program: Program,
+    tmp_path: Path,
+    name: str,
+    element: str,
+    shape: tuple[str | int, ...],
+    found: str,
+) -> None:
+    """Models with the metadata of HAL-Net, such as halnet.compiler.onnx, with another graph."""
+    first = found.split(", ")[1]
+    pixels = onnx.helper.make_tensor_value_info(name, getattr(onnx.TensorProto, element), shape)
+    outputs = (first, "stddev", "probabilities")
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Cast", [name], ["floats"], to=floats),
+            *(onnx.helper.make_node("ReduceMean", ["floats"], [output]) for output in outputs),
+        ],
+        "other",
+        [pixels],
+        [onnx.helper.make_tensor_value_info(output, floats, [1, 1, 1, 1]) for output in outputs],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.metadata_props.extend(onnx.load(MODEL).metadata_props)
+    path = tmp_path / "other.onnx"
+    onnx.save(model, path)
+    refused(
+        crop_program(path, CROPS),
+        f"{path}: expected image u8[N,224,224,3], age, stddev, probabilities, found {found}, ",
+        "; export with --format openvino or onnx, without --for-compiler",
+    )
+
+
 def test_files_that_are_missing_or_damaged(
     crop_program: Program, folder: Path, tmp_path: Path
 ) -> None:
     refused(crop_program(tmp_path / "none.onnx", CROPS), "none.onnx: there is no such file")
-    refused(crop_program(tmp_path, CROPS), "halnet.xml: there is no such file")
-    refused(crop_program(PHOTO, CROPS), "1.photo.jpeg: expected an .xml or .onnx file")
-    refused(crop_program(MODEL, tmp_path / "none.u8"), "none.u8: cannot be read")
-    refused(crop_program(MODEL, tmp_path), f"{tmp_path}: cannot be read")
-    refused(crop_program(MODEL, PHOTO, PHOTO), "without OpenCV, this program reads no photos")
+    kinds = "expected an .onnx or .xml file, or a folder with a file halnet.xml"
+    for other in (tmp_path, PHOTO):
+        refused(crop_program(other, CROPS), f"{other}: {kinds}")
+    for other in (tmp_path, tmp_path / "none.u8"):
+        unreadable = f"{other}: cannot be read; expected a file that exists and that you may read"
+        refused(crop_program(MODEL, other), unreadable)
+    without = "without OpenCV, this program reads no photos; build it with -DHALNET_OPENCV=ON"
+    refused(crop_program(MODEL, PHOTO, PHOTO), without)
     for name in ("halnet.xml", "halnet.bin"):
         damaged = tmp_path / name / "model"
         shutil.copytree(folder, damaged)
         data = (damaged / name).read_bytes()
         (damaged / name).write_bytes(data[: len(data) // 2])
-        refused(crop_program(damaged, CROPS), f"{damaged}/halnet.xml: ")
+        refused(crop_program(damaged, CROPS), f"{damaged}/halnet.xml: {DAMAGED}", COPY_AGAIN)
     short = tmp_path / "short.onnx"
     short.write_bytes(MODEL.read_bytes()[:100_000])
-    refused(crop_program(short, CROPS), f"{short}: ")
+    refused(crop_program(short, CROPS), f"{short}: {DAMAGED}", COPY_AGAIN)
 
 
 @pytest.mark.parametrize(
@@ -226,16 +276,38 @@ def test_files_that_are_missing_or_damaged(
         ((), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL,), "expected MODEL CROPS.u8 or MODEL PHOTO YUNET"),
         ((MODEL, CROPS, "--levels", 0.9), "--levels: there is no such option"),
-        ((MODEL, CROPS, "--at-least", "x"), "--at-least: expected a number from 0 "),
-        ((MODEL, CROPS, "--at-least", "18y"), "a number from 0 to 1024, found 18y"),
+        ((MODEL, CROPS, "--level", "abc"), "a number from 0.01 to 0.99, found abc"),
+        ((MODEL, CROPS, "--level", 2), "--level: expected a number from 0.01 to 0.99, found 2"),
+        ((MODEL, CROPS, "--level", 0), "--level: expected a number from 0.01 to 0.99, found 0"),
+        ((MODEL, CROPS, "--level", 0.995), "from 0.01 to 0.99, found 0.995"),
+        ((MODEL, CROPS, "--at-least", 200), "a number from 0 to 100, found 200"),
+        ((MODEL, CROPS, "--at-least", "18y"), "a number from 0 to 100, found 18y"),
         ((MODEL, CROPS, "--time", 1e300), "--time: expected a number from 0 to 1024, found 1e+300"),
         ((MODEL, CROPS, "--time", -1), "--time: expected a number from 0 to 1024, found -1"),
-        ((MODEL, CROPS, "--level", 0), "level: expected a share above 0 and up to 99 %, found 0.0"),
-        ((MODEL, CROPS, "--level", 0.995), "up to 99 %, found 0.995"),
     ],
 )
 def test_wrong_use(crop_program: Program, arguments: tuple[Any, ...], words: str) -> None:
     refused(crop_program(*arguments), words)
+
+
+def test_a_level_above_those_of_the_calibration(crop_program: Program, tmp_path: Path) -> None:
+    calibration = json.dumps(AgeCalibration(1.0, QUANTILES[:80]).to_dict())
+    model = change(tmp_path / "model.onnx", calibration=calibration)
+    words = "level: expected above 0 % and up to 80 %, found 90.000000 %"
+    refused(crop_program(model, CROPS), words)
+
+
+def test_the_usage_can_be_printed(crop_program: Program) -> None:
+    for arguments in (("--help",), (MODEL, "--help")):
+        done = crop_program(*arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("usage: halnet_cpp MODEL CROPS.u8 or MODEL PHOTO YUNET")
+
+
+def test_openvino_may_choose_the_threads(crop_program: Program) -> None:
+    (chosen,) = read(crop_program(MODEL, CROPS, threads=0))
+    (single,) = read(crop_program(MODEL, CROPS))
+    assert chosen["age"] == pytest.approx(single["age"], abs=0.001)
 
 
 def test_the_time_of_a_crop_is_stated_apart_from_the_result(crop_program: Program) -> None:
@@ -322,5 +394,6 @@ def test_photos_that_cannot_be_used(photo_program: Program, yunet: Path, tmp_pat
     refused(photo_program(MODEL, tmp_path / "none.jpg", yunet), "none.jpg: cannot be read")
     refused(photo_program(MODEL, PHOTO, tmp_path / "none.onnx"), "none.onnx: there is no such file")
     refused(photo_program(MODEL, PHOTO, MODEL), f"{MODEL}: expected YuNet, found another model")
-    refused(photo_program(MODEL, PHOTO), f"{PHOTO}: expected 224 x 224 x 3 = 150528 bytes")
-    refused(photo_program(yunet, PHOTO, yunet), "found no halnet.* metadata")
+    third = "; for a photo, name the file of YuNet as the third argument"
+    refused(photo_program(MODEL, PHOTO), f"{PHOTO}: expected 224 x 224 x 3 = 150528 bytes", third)
+    refused(photo_program(yunet, PHOTO, yunet), "expected a HAL-Net model", "found none")

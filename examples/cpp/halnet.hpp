@@ -1,6 +1,5 @@
 // HAL-Net in C++17 with OpenVINO: from a crop to an age and, with OpenCV, from a photo to ages.
-// The numbers in parentheses are those of the sections of docs/specification.md. Its section 4
-// (turned faces) is left out, and photos are decoded in their full size.
+// Numbers in parentheses are sections of docs/specification.md. README.md says what is left out.
 #pragma once
 
 #include <algorithm>
@@ -24,13 +23,13 @@ using Error = std::runtime_error;  // thrown for bad input, with a message of on
 
 // Returns what `call` returns. Errors get one line: the last one of a library says the reason.
 template <class Call>
-auto in_one_line(const std::string& name, Call call) {
+auto in_one_line(const std::string& name, Call call, const std::string& cure = "") {
     try {
         return call();
     } catch (const std::exception& error) {
         std::string text = error.what();
         text.erase(text.find_last_not_of(" \n") + 1);
-        throw Error(name + ": " + text.substr(text.rfind('\n') + 1));
+        throw Error(name + ": " + text.substr(text.rfind('\n') + 1) + cure);
     }
 }
 
@@ -40,9 +39,11 @@ ov::InferRequest compile(const std::string& path, int threads, Prepare prepare) 
     return in_one_line(path, [&] {
         const auto suffix = std::filesystem::path(path).extension();
         if (!std::filesystem::exists(path)) throw Error("there is no such file");
-        if (suffix != ".xml" && suffix != ".onnx") throw Error("expected an .xml or .onnx file");
+        if (suffix != ".xml" && suffix != ".onnx")
+            throw Error("expected an .onnx or .xml file, or a folder with a file halnet.xml");
         ov::Core core;
-        const auto model = core.read_model(path);
+        const auto model = in_one_line("the file is damaged", [&] { return core.read_model(path); },
+                                       "; copy it again, or make it again");
         prepare(*model);
         return core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32),
                                   ov::inference_num_threads(threads)).create_infer_request();
@@ -57,7 +58,6 @@ struct Age {
 // (7) From ages to intervals and probabilities, by the metadata halnet.calibration.
 struct Calibration {
     std::vector<double> temperature, quantiles, factors, scale;
-
     explicit Calibration(const std::string& json) {
         const auto read = [&](const std::string& key) -> std::vector<double> {
             const auto found = json.find('"' + key + "\":");  // a number or a list of numbers
@@ -72,15 +72,15 @@ struct Calibration {
         temperature = read("temperature"), quantiles = read("quantiles");
         factors = read("age_factors"), scale = read("scale");
         if (temperature.size() != 1 || quantiles.empty() || scale.size() % 4)
-            throw Error("halnet.calibration is missing or damaged");
+            throw Error("halnet.calibration is missing or damaged; export the model again");
     }
 
     // Returns the lowest and the highest age. `level` is a share, such as 0.9.
     std::array<double, 2> interval(const Age& age, double level) const {
         const double number = std::ceil(std::nearbyint(1e8 * level) / 1e6);
         if (!(level > 0 && number <= static_cast<double>(quantiles.size())))
-            throw Error("level: expected a share above 0 and up to " +
-                        std::to_string(quantiles.size()) + " %, found " + std::to_string(level));
+            throw Error("level: expected above 0 % and up to " + std::to_string(quantiles.size()) +
+                        " %, found " + std::to_string(100 * level) + " %");
         const double x = std::clamp<double>(age.years, 5, 90) / 50 - 1;
         double error = std::max<double>(age.stddev, 0.001);
         if (!scale.empty())
@@ -95,10 +95,8 @@ struct Calibration {
     // Returns the first true age that an error allows, in tenths of a year from `start` on.
     double end(const Age& age, double error, int start, int step) const {
         const auto margin = [&](int tenths) {
-            const double last = static_cast<double>(factors.size() - 1);
-            const double place = std::clamp((tenths - 50) / 100.0, 0.0, last);
-            const double low = factors[static_cast<std::size_t>(place)];
-            const double high = factors[static_cast<std::size_t>(std::ceil(place))];
+            const double place = std::clamp((tenths - 50) / 100.0, 0.0, factors.size() - 1.0);
+            const double low = factors[int(place)], high = factors[int(std::ceil(place))];
             const double factor = low + (place - std::floor(place)) * (high - low);
             return error * factor - std::abs(tenths / 10.0 - age.years);
         };
@@ -127,10 +125,9 @@ struct Calibration {
 struct Model {
     std::shared_ptr<const Calibration> calibration;
     ov::InferRequest request;
-
     // With `threads` = 0, OpenVINO chooses their number.
     explicit Model(std::string path, int threads = 0) {
-        if (std::filesystem::is_directory(path)) path += "/halnet.xml";
+        if (std::filesystem::exists(path + "/halnet.xml")) path += "/halnet.xml";
         request = compile(path, threads, [&](ov::Model& model) { prepare(model); });
     }
 
@@ -143,27 +140,34 @@ struct Model {
                 *request.get_tensor("stddev").data<float>(), {p, p + 101}};
     }
 
-    // Reads and checks the metadata.
+    // Checks the metadata, the input and the outputs.
     void prepare(ov::Model& model) {
         const auto text = [&](const std::string& name) -> std::string {
             std::vector<std::string> key{"halnet", name};
             if (!model.has_rt_info(key)) key = {"framework", "halnet." + name};  // of an .onnx file
-            return model.has_rt_info(key) ? model.get_rt_info<std::string>(key) : "";
+            return model.has_rt_info(key) ? model.get_rt_info<std::string>(key) : "none";
         };
         const auto version = text("format_version"), found = text("input_fingerprint");
-        if (version.empty()) throw Error("expected a HAL-Net model, found no halnet.* metadata");
+        const std::string cure = "; use halnet export and halnet.hpp of the same version of halnet";
         if (version != "1" && version != "2")
-            throw Error("expected format version 1 or 2, found " + version);
+            throw Error("expected a HAL-Net model of format 1 or 2, found " + version + cure);
         if (found != kFingerprints[0] && found != kFingerprints[1])
             throw Error("expected crops with the input fingerprint " + kFingerprints[0] + " or " +
-                        kFingerprints[1] + ", found " + (found.empty() ? "none" : found));
+                        kFingerprints[1] + ", found " + found + cure);
         calibration = std::make_shared<Calibration>(text("calibration"));
+        std::ostringstream ports;
+        for (const auto& in : model.inputs())
+            ports << in.get_any_name() << ' ' << in.get_element_type() << in.get_partial_shape();
+        for (const auto& out : model.outputs()) ports << ", " << out.get_any_name();
+        const std::string start = "image u8[", end = ",224,224,3], age, stddev, probabilities";
+        if (ports.str().rfind(start, 0) != 0 || ports.str().find(end) == std::string::npos)
+            throw Error("expected " + start + "N" + end + ", found " + ports.str() +
+                        "; export with --format openvino or onnx, without --for-compiler");
         model.reshape({{"image", ov::PartialShape{1, kSide, kSide, 3}}});
     }
 };
 
 #ifdef HALNET_OPENCV
-
 using Place = std::complex<double>;  // x + i y, in pixels
 
 struct Face {
@@ -184,7 +188,6 @@ inline cv::Mat shrink(const cv::Mat& picture, double width, double height) {
 // (3) Finds faces with YuNet.
 struct Detector {
     ov::InferRequest request;
-
     explicit Detector(const std::string& path, int threads = 0) {
         request = compile(path, threads, [](ov::Model& model) {
             if (model.outputs().size() != 12) throw Error("expected YuNet, found another model");
@@ -231,15 +234,13 @@ struct Detector {
         request.infer();
         Faces found;
         for (const int stride : {8, 16, 32}) {
-            const auto output = [&](const std::string& name) {
+            const auto at = [&](const std::string& name) {
                 return request.get_tensor(name + std::to_string(stride)).data<float>();
             };
-            const float *cls = output("cls_"), *obj = output("obj_");
-            const float *box = output("bbox_"), *kps = output("kps_");
+            const float *cls = at("cls_"), *obj = at("obj_"), *box = at("bbox_"), *kps = at("kps_");
             const int columns = width / stride, places = height / stride * columns;
             for (int n = 0; n < places; ++n, ++cls, ++obj, box += 4, kps += 10) {
-                const float product = std::clamp(*cls, 0.f, 1.f) * std::clamp(*obj, 0.f, 1.f);
-                const float score = std::sqrt(product);
+                float score = std::sqrt(std::clamp(*cls, 0.f, 1.f) * std::clamp(*obj, 0.f, 1.f));
                 if (!(score >= 0.6f)) continue;
                 const auto place = [&](const float* p) {
                     return Place(stride * (n % columns + p[0]), stride * (n / columns + p[1]));
@@ -248,8 +249,7 @@ struct Detector {
                 const Place corner = place(box) - size / 2.0;
                 Face face{{corner.real(), corner.imag(), size.real(), size.imag()}, {}, score};
                 double sum = std::abs(corner) + std::abs(size);  // no number if one of them is none
-                for (std::size_t k = 0; k < 5; ++k)
-                    sum += std::abs(face.landmarks[k] = place(kps + 2 * k));
+                for (int k = 0; k < 5; ++k) sum += std::abs(face.landmarks[k] = place(kps + 2 * k));
                 if (sum < 1e6) found.emplace(score, face);
             }
         }

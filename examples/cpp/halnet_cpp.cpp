@@ -12,13 +12,18 @@
 using halnet::Error;
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr auto kUsage =
-    "expected MODEL CROPS.u8 or MODEL PHOTO YUNET, and as options --level 0.9, --at-least 18, "
-    "--threads N, --time N";
+const std::string kUsage =
+    "MODEL CROPS.u8 or MODEL PHOTO YUNET, and as options --level 0.9, --at-least 18, "
+    "--threads N, --time N, --help";
+
+struct Option {
+    double value, low, high;
+};
 
 Bytes read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
-    if (!file || std::filesystem::is_directory(path)) throw Error(path + ": cannot be read");
+    if (!file || std::filesystem::is_directory(path))
+        throw Error(path + ": cannot be read; expected a file that exists and that you may read");
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -65,8 +70,10 @@ double measure(halnet::Model& model, const std::uint8_t* crop, std::size_t repea
 
 // Returns the exit status.
 int run(const std::vector<std::string>& words) {
-    std::map<std::string, double> options{
-        {"--level", 0.9}, {"--at-least", 18}, {"--threads", 0}, {"--time", 0}};
+    std::map<std::string, Option> options{{"--level", {0.9, 0.01, 0.99}},
+                                          {"--at-least", {18, 0, 100}},
+                                          {"--threads", {0, 0, 1024}},
+                                          {"--time", {0, 0, 1024}}};
     std::vector<std::string> files;
     for (std::size_t i = 0; i < words.size(); ++i) {
         const std::string& name = words[i];
@@ -74,31 +81,40 @@ int run(const std::vector<std::string>& words) {
             files.push_back(name);
             continue;
         }
-        if (options.count(name) == 0) throw Error(name + ": there is no such option; " + kUsage);
+        if (name == "--help") {
+            std::cout << "usage: halnet_cpp " << kUsage << '\n';
+            return 0;
+        }
+        if (options.count(name) == 0)
+            throw Error(name + ": there is no such option; expected " + kUsage);
         std::istringstream text(++i < words.size() ? words[i] : "nothing");
-        double& value = options[name];
-        if (!(text >> value && text.eof() && value >= 0 && value <= 1024))
-            throw Error(name + ": expected a number from 0 to 1024, found " + text.str());
+        auto& [value, low, high] = options[name];
+        if (!(text >> value && text.eof() && value >= low && value <= high)) {
+            std::ostringstream range;
+            range << low << " to " << high;
+            throw Error(name + ": expected a number from " + range.str() + ", found " + text.str());
+        }
     }
-    if (files.size() < 2 || files.size() > 3) throw Error(kUsage);
-    const int threads = static_cast<int>(options["--threads"]);
+    if (files.size() < 2 || files.size() > 3) throw Error("expected " + kUsage);
+    const int threads = static_cast<int>(options["--threads"].value);
     halnet::Model model(files[0], threads);
     const auto print = [&](const std::uint8_t* crop, const std::string& place) {
         const halnet::Age age = model.predict(crop);
-        const auto interval = model.calibration->interval(age, options["--level"]);
-        const double at_least = model.calibration->at_least(age, options["--at-least"]);
+        const auto interval = model.calibration->interval(age, options["--level"].value);
+        const double at_least = model.calibration->at_least(age, options["--at-least"].value);
         std::cout << std::setprecision(9) << "{\"age\": " << age.years
                   << ", \"stddev\": " << age.stddev << ", \"interval\": " << json(interval)
                   << ", \"at_least\": " << at_least << place
                   << ", \"probabilities\": " << json(age.probabilities) << "}\n";
-        if (const auto repeats = static_cast<std::size_t>(options["--time"]))
+        if (const auto repeats = static_cast<std::size_t>(options["--time"].value))
             std::cerr << measure(model, crop, repeats) << " ms for a crop\n";
     };
     if (files.size() == 2) {
         const auto crops = read_file(files[1]);
         if (crops.empty() || crops.size() % halnet::kCropBytes)
             throw Error(files[1] + ": expected 224 x 224 x 3 = 150528 bytes for each crop, found " +
-                        std::to_string(crops.size()) + " bytes");
+                        std::to_string(crops.size()) +
+                        " bytes; for a photo, name the file of YuNet as the third argument");
         for (std::size_t at = 0; at < crops.size(); at += halnet::kCropBytes) print(&crops[at], "");
         return 0;
     }
@@ -112,7 +128,8 @@ int run(const std::vector<std::string>& words) {
     if (faces.empty()) std::cerr << "halnet_cpp: " << files[1] << ": no face was found\n";
     return faces.empty() ? 1 : 0;
 #else
-    throw Error(files[1] + ": expected crops; without OpenCV, this program reads no photos");
+    throw Error(files[1] + ": expected crops; without OpenCV, this program reads no photos; "
+                "build it with -DHALNET_OPENCV=ON");
 #endif
 }
 
