@@ -24,6 +24,7 @@ from halnet.benchmarks.bench.report import read_report
 from halnet.benchmarks.machine import machine
 from halnet.benchmarks.markdown import print_markdown
 from halnet.errors import ConfigError
+from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.manifest import read_entries
 from halnet.json_text import parse_json
 
@@ -49,7 +50,9 @@ def rows(folder: Path, times: Mapping[str, Sequence[Time]]) -> Iterator[list[str
     `times` has the times by the name of the artifact. Raises ArtifactError for a folder without a
     manifest that lists artifacts.
     """
-    for name, entry in read_entries(folder).items():
+    entries = read_entries(folder)
+    for name in sorted(entries, key=lambda name: _place(entries[name])):
+        entry = entries[name]
         parity = max(entry["parity"].values(), key=_count, default=None)
         checked = ["not checked", "", "", ""]
         if parity is not None:
@@ -63,6 +66,11 @@ def rows(folder: Path, times: Mapping[str, Sequence[Time]]) -> Iterator[list[str
         cells = [[f"{time.milliseconds:.1f}", time.runs_in] for time in times.get(name, ())]
         for time in cells or [["", ""]]:
             yield [f"`{name}`", options, *checked, *time, size]
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Return where an artifact stands in the table: in the order of the formats and precisions."""
+    return list(FORMATS).index(entry["format"]), PRECISIONS.index(entry["precision"])
 
 
 def _count(parity: Mapping[str, Any]) -> int:
