@@ -155,9 +155,12 @@ def forbidden() -> Iterator[None]:
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Ray cluster of two cores, to which this process is connected."""
+    """The address of a Ray cluster of two cores, to which this process is connected.
+
+    It ends with the module: Ray ends a process that loses its cluster, also in tests of other parts.
+    """
     pytest.importorskip("ray")
     from halnet.batch.ray_session import ray_session
 
