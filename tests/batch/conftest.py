@@ -159,7 +159,7 @@ def forbidden() -> Iterator[None]:
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Ray cluster of two cores, to which this process is connected.
 
-    It ends with the module: Ray ends a process that loses its cluster, also in tests of other parts.
+    It ends with the module: Ray ends a process that loses its cluster, in later tests too.
     """
     pytest.importorskip("ray")
     from halnet.batch.ray_session import ray_session

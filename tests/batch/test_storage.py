@@ -52,7 +52,7 @@ def test_a_bucket_has_the_names_of_its_objects(bucket: Callable[[str, bytes], No
 
 @pytest.mark.usefixtures("bucket")
 def test_a_file_is_put_into_a_bucket_when_the_block_ends() -> None:
-    storage = open_storage("s3://photos/out")
+    storage = open_storage("s3://photos/put")
     with pytest.raises(KeyError), storage.writing("a.txt") as path:
         path.write_text("half")
         raise KeyError
