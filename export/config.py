@@ -144,7 +144,14 @@ class ExportConfig:
     @property
     def needs_crops(self) -> bool:
         """Whether crops are needed: for INT8, or for a compiler that quantizes."""
-        return "int8" in self.precisions or any(FORMATS[name].gives_crops for name in self.formats)
+        return needs_crops(self.formats, self.precisions)
+
+
+def needs_crops(formats: Sequence[str], precisions: Sequence[str]) -> bool:
+    """Return whether an export needs crops. Unknown names of formats need none."""
+    return "int8" in precisions or any(
+        FORMATS[name].gives_crops for name in formats if name in FORMATS
+    )
 
 
 def _check_target(target: Target, formats: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ It consists of the model, YuNet, onnxruntime-web, the modules of `export/web`, a
 them. docs/browser.md describes it.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from halnet import __version__
-from halnet.artifact import WEB_FILES, WEB_MODEL, Metadata
+from halnet.artifact import WEB_FILES, WEB_MODEL, Metadata, sha256_file
 from halnet.export.config import Target
 from halnet.export.onnxruntime_web import find_package, find_version, read_package
 from halnet.export.to_onnx import write_onnx
@@ -70,8 +69,7 @@ def write_web(proto: Any, metadata: Metadata, path: Path, target: Target) -> Non
 
 
 def _describe(file: Path) -> dict[str, Any]:
-    data = file.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
 
 
 def _licences(metadata: Metadata, version: str) -> str:

@@ -26,7 +26,7 @@ from halnet.commands.verify import name_errors
 from halnet.errors import ConfigError
 from halnet.evaluation.parity import Comparison
 from halnet.export import ExportConfig, Exported, export
-from halnet.export.config import OPSETS, Int8Config, Target
+from halnet.export.config import OPSETS, Int8Config, Target, needs_crops
 from halnet.export.formats import FORMATS, PRECISIONS
 from halnet.export.golden import GoldenConfig, WrittenGolden, write_golden
 from halnet.export.litert_forms import FORMS
@@ -327,8 +327,8 @@ def command(
         _write_repository(repository, checkpoint, out if _is_given(ctx, "out") else None, as_json)
         return 0
     formats = _for_compiler(formats) if for_compiler else formats
-    needs_crops = "int8" in precisions or "compiler" in formats
-    _check_options(ctx, formats, needs_crops)
+    has_crops = needs_crops(formats, precisions)
+    _check_options(ctx, formats, has_crops)
     has_page = "web" in formats
     int8 = Int8Config(
         photos=calibration,
@@ -343,7 +343,7 @@ def command(
         budget=Budget(max_mae_delta, max_p99),
         sensitivity=sensitivity,
     )
-    if needs_crops:
+    if has_crops:
         int8 = replace(int8, data=data)
     if "int8" in precisions:
         int8 = replace(int8, threads=threads)
@@ -393,12 +393,12 @@ def _check_alone(ctx: click.Context, option: str) -> None:
             )
 
 
-def _check_options(ctx: click.Context, formats: Sequence[str], needs_crops: bool) -> None:
+def _check_options(ctx: click.Context, formats: Sequence[str], has_crops: bool) -> None:
     """Raise ConfigError for options of an export that contradict each other."""
     values = ctx.params
     if values["photos"]:
         raise ConfigError("--photo is for --golden; name a folder with --golden, or leave it out")
-    if values["data"] and values["no_check"] and not needs_crops:
+    if values["data"] and values["no_check"] and not has_crops:
         raise ConfigError(
             "--data is for the check, for INT8 and for compilers; leave out --data or --no-check"
         )

@@ -10,6 +10,13 @@ from halnet.batches import FaceSelection
 from halnet.commands.options import FiniteRange
 from halnet.prediction_run import PredictConfig
 
+min_face_option = click.option(
+    "--min-face",
+    type=FiniteRange(0),
+    default=PredictConfig.min_face,
+    show_default=True,
+    help="Leave out faces that are narrower than this, in pixels.",
+)
 _OPTIONS = (
     click.option(
         "--faces",
@@ -18,13 +25,7 @@ _OPTIONS = (
         show_default=True,
         help="Which faces of each photo are predicted.",
     ),
-    click.option(
-        "--min-face",
-        type=FiniteRange(0),
-        default=PredictConfig.min_face,
-        show_default=True,
-        help="Leave out faces that are narrower than this, in pixels.",
-    ),
+    min_face_option,
     click.option(
         "--level",
         type=FiniteRange(),  # the bounds are those of the model

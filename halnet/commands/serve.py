@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from halnet.commands.face_options import min_face_option
 from halnet.commands.options import FiniteRange, detector_option, runtime_options
 from halnet.errors import ConfigError
 from halnet.packages import needs
@@ -29,13 +30,7 @@ KEY_VARIABLE = "HALNET_API_KEY"
     "joined for the next one. Default: 1 on a CPU, where it saves no time, and 32 elsewhere.",
 )
 @detector_option()
-@click.option(
-    "--min-face",
-    type=FiniteRange(0),
-    default=ServeConfig.min_face,
-    show_default=True,
-    help="Leave out faces that are narrower than this, in pixels.",
-)
+@min_face_option
 @click.option(
     "--host",
     default=ServeConfig.host,
