@@ -3,17 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import onnx
-
-from halnet.artifact import Metadata
+from halnet.artifact import sha256_file
 from halnet.errors import ArtifactError
 from halnet.export.config import Target
+from halnet.export.served_model import FREE, read_by_onnx
 from halnet.files import write_text
-from halnet.runtimes.base import check_signature, library_errors
 from halnet.runtimes.cuda import pick_gpu
-from halnet.runtimes.onnx_file import read_onnx
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
 from halnet.runtimes.trt import import_tensorrt
 
@@ -38,13 +34,8 @@ def write_sidecar(config: SidecarConfig) -> Path:
     """
     trt = import_tensorrt()
     capability = pick_gpu("auto", "tensorrt").architecture
-    data = read_onnx(config.model)
-    with library_errors(config.model, "onnx cannot read it"):
-        model = onnx.load_model_from_string(data)
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    Metadata.from_properties(properties, config.model)
-    _check(model, config.model)
-    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    model = read_by_onnx(config.model.stem, config.model)
+    batch = model.inputs[0].shape[0]
     try:
         engine = config.engine.read_bytes()
     except OSError as error:
@@ -56,20 +47,11 @@ def write_sidecar(config: SidecarConfig) -> Path:
         library=trt.__name__,
         version=trt.__version__,
         capabilities=(capability,),
-        batches=(fixed, fixed, fixed) if fixed else config.batches,
+        batches=config.batches if batch == FREE else (batch, batch, batch),
         engine_sha256=hashlib.sha256(engine).hexdigest(),
-        onnx_sha256=hashlib.sha256(data).hexdigest(),
-        properties=properties,
+        onnx_sha256=sha256_file(config.model),
+        properties=model.metadata.to_properties(),
     )
     path = sidecar_path(config.engine)
     write_text(path, sidecar.to_json())
     return path
-
-
-def _check(model: Any, path: Path) -> None:
-    """Raise ArtifactError unless the graph has the input and the outputs of an artifact."""
-    kinds = onnx.TensorProto.DataType
-    inputs = [
-        (value.name, kinds.Name(value.type.tensor_type.elem_type)) for value in model.graph.input
-    ]
-    check_signature(path, inputs, tuple(value.name for value in model.graph.output), "UINT8")
