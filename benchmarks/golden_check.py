@@ -61,5 +61,5 @@ def check_golden(
                 result.failed[path] = str(error)
             else:
                 spec = runtime.spec
-                result.passed[path] = f"{spec.runtime} {spec.version}, {spec.provider}"
+                result.passed[path] = spec.software
     return result

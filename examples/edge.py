@@ -8,7 +8,7 @@ import sys
 from halnet import Predictor
 
 predictor = Predictor()  # the model that comes with halnet, on an installed runtime
-print(f"{predictor.spec.runtime} {predictor.spec.version}, {predictor.spec.provider}")
+print(predictor.spec.software)
 for photo in sys.argv[1:]:
     for face in predictor(photo):
         low, high = face.interval(0.9)

@@ -70,6 +70,11 @@ class RuntimeSpec:
     batch_limits: BatchLimits = BatchLimits()
     mode: str = "latency"  # see `RuntimeOptions`
 
+    @property
+    def software(self) -> str:
+        """The runtime, its version and the provider, such as "openvino 2026.4.1, CPU"."""
+        return f"{self.runtime} {self.version}, {self.provider}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what the model states, as JSON-ready values. "bytes" is None without a file."""
         metadata, path = self.metadata, Path(self.model)
@@ -77,7 +82,7 @@ class RuntimeSpec:
         return {
             "file": self.model,
             "bytes": size_artifact(path) if path.exists() else None,
-            "runtime": f"{self.runtime} {self.version}, {self.provider}",
+            "runtime": self.software,
             "precision": metadata.precision,
             "weight_bits": metadata.weight_bits,
             "batch": str(self.batch_limits),

@@ -134,7 +134,9 @@ def filled_bucket(folder: Path) -> Iterator[str]:
     """Run a server that speaks S3, put the photos of a folder there, and yield their address."""
     import boto3
 
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:  # it writes a line to stderr for each request
         try:
             assert server.stdout is not None
             address = server.stdout.readline().decode().strip()

@@ -249,21 +249,31 @@ def _end_under_load(
 @click.option("--seconds", default=10.0, show_default=True, help="Of each rate.")
 @click.option("--ends", default=5, show_default=True, help="Ends under load.")
 @click.option("--runtime", default="auto", show_default=True, help="Runtime of the model.")
-@click.option("--batch", default=1, show_default=True, help="See halnet serve --batch.")
+@click.option("--device", default="cpu", show_default=True, help="Device of the model.")
+@click.option("--batch", type=int, help="See halnet serve --batch.")
 @click.option("--detector", type=Path, help="Local YuNet file.")
 def main(
-    requests: int, seconds: float, ends: int, runtime: str, batch: int, detector: Path | None
+    requests: int,
+    seconds: float,
+    ends: int,
+    runtime: str,
+    device: str,
+    batch: int | None,
+    detector: Path | None,
 ) -> None:
     """Measure the server, and print a Markdown table for each question."""
-    options = ["--runtime", runtime, "--batch", str(batch)]
+    options = ["--runtime", runtime, "--device", device]
+    options += [] if batch is None else ["--batch", str(batch)]
     options += [] if detector is None else ["--detector", str(detector)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        Predictor(runtime=runtime, threads=1, detector=detector, quality=True) as predictor,
+        Predictor(
+            runtime=runtime, device=device, threads=1, detector=detector, quality=True
+        ) as predictor,
     ):
         photos = [path.read_bytes() for path in write_photos(Path(folder)) if path.stat().st_size]
         expected = [expect(predictor, photo) for photo in photos]
-        click.echo(f"{len(photos)} photos again and again, {runtime}; {machine()}\n")
+        click.echo(f"{len(photos)} photos again and again, {predictor.spec.software}; {machine()}\n")
         rows = _measure_plain(predictor, photos, seconds)
         with running(options) as (process, address):
             rows += _measure_rates(address, photos, expected, seconds)

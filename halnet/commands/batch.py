@@ -119,7 +119,7 @@ def command(
 
 def _start(spec: RuntimeSpec, skipped: int) -> None:
     """Print what runs to stderr."""
-    text = f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}"
+    text = f"{Path(spec.model).name} on {spec.software}"
     if skipped:
         text += f"; skipping {skipped} photos that are done"
     click.echo(text, err=True)

@@ -79,7 +79,7 @@ def _describe_model(model: Path, spec: RuntimeSpec) -> Lines:
     return {
         "file": [str(model)],
         "size": [f"{size / 1e6:.1f} MB ({size:,} bytes)"],
-        "runtime": [f"{spec.runtime} {spec.version}, {spec.provider}"],
+        "runtime": [spec.software],
         "precision": [_describe_precision(metadata)],
         "batch size": [str(spec.batch_limits)],
         "input": [metadata.input.describe()],

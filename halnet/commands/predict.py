@@ -189,7 +189,7 @@ class _LinePrinter(Closing):
 
     def start(self, spec: RuntimeSpec, skipped: int) -> None:
         """Print what runs to stderr."""
-        text = f"{Path(spec.model).name} on {spec.runtime} {spec.version}, {spec.provider}"
+        text = f"{Path(spec.model).name} on {spec.software}"
         if skipped:
             text += f"; skipping {skipped} photos that the files already hold"
         click.echo(text, err=True)

@@ -219,7 +219,7 @@ def compare(reference: Reference, outputs: Outputs, spec: RuntimeSpec) -> Parity
     return Parity(
         data=reference.data,
         precision=spec.metadata.precision,
-        runtime=f"{spec.runtime} {spec.version}, {spec.provider}",
+        runtime=spec.software,
         tolerance=TOLERANCES[spec.metadata.precision],
         overall=group(everything),
         by_decade=by_decade,

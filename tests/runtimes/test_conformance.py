@@ -14,7 +14,7 @@ from halnet import __version__
 from halnet.ages import mean_and_stddev
 from halnet.artifact import bundled
 from halnet.errors import ConfigError, RuntimeUnavailableError
-from halnet.runtimes.backends import BACKENDS, open_runtime
+from halnet.runtimes.backends import BACKENDS, open_runtime, survey
 from halnet.runtimes.base import Runtime, RuntimeOptions
 
 
@@ -135,16 +135,17 @@ def test_cuda_is_refused_without_a_cuda_device(checkpoint: Path) -> None:
         open_runtime(checkpoint, "pytorch", "cuda")
 
 
-def test_cuda_equals_cpu(checkpoint: Path, crops: np.ndarray) -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    with (
-        open_runtime(checkpoint, device="cpu") as cpu,
-        open_runtime(checkpoint, device="cuda") as gpu,
-    ):
-        np.testing.assert_allclose(cpu.run(crops).age, gpu.run(crops).age, atol=0.01)
+@pytest.mark.parametrize("name", ["pytorch", "onnxruntime"])
+def test_cuda_equals_cpu(name: str, crops: np.ndarray) -> None:
+    devices = next(found.devices for found in survey() if found.runtime == name)
+    if not any(device.startswith("cuda") for device in devices):
+        pytest.skip(f"needs a CUDA device that {name} can use")
+    model = bundled("halnet.safetensors" if name == "pytorch" else "halnet.onnx")
+    with open_runtime(model, name, "cpu") as cpu, open_runtime(model, name, "cuda") as gpu:
+        assert "cuda:0" in gpu.spec.provider
+        for batch in (1, 5, 64):
+            images = np.resize(crops, (batch, *crops.shape[1:]))
+            np.testing.assert_allclose(cpu.run(images).age, gpu.run(images).age, atol=0.01)
 
 
 def test_several_threads_may_share_a_runtime(runtime: Runtime, crops: np.ndarray) -> None:
