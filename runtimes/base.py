@@ -173,7 +173,7 @@ class RuntimeBase(Forkable, Closing):
         parts = []
         for start in range(0, len(crops), maximum):
             part = crops[start : start + maximum]
-            missing = max(0, limits.minimum - len(part))
+            missing = self._fill_up(len(part)) - len(part)
             if missing:
                 part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
             parts.append(self._infer(part))
@@ -194,6 +194,10 @@ class RuntimeBase(Forkable, Closing):
             return read_marks(self._clock, self._marks)
         finally:
             self._marks = None
+
+    def _fill_up(self, count: int) -> int:
+        """Return how many crops an inference for `count` crops has: some may be repeated."""
+        return max(count, self.spec.batch_limits.minimum)
 
     def _infer(self, crops: Crops) -> Outputs:
         """Return the outputs for C-contiguous crops, as many as the model accepts at once.

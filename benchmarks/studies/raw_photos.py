@@ -4,8 +4,8 @@
         --detector yunet.onnx
 
 This needs `pip install 'halnet[pytorch]'` and the runtimes of the model files. The faces of each
-photo are found once. Then a predictor of each model file predicts their ages, and so does the
-checkpoint in PyTorch FP32. The exit status is 1 if a model file is outside the tolerance of its
+photo are found once. Then a predictor of each model file predicts their ages on --device, and so does
+the checkpoint in PyTorch FP32 on the CPU. The exit status is 1 if a model file is outside the tolerance of its
 precision.
 """
 
@@ -78,6 +78,7 @@ def to_outputs(faces: Sequence[Face]) -> Outputs:
     help="Checkpoint of the model files. Default: the one that comes with halnet.",
 )
 @click.option("--detector", type=Path, help="Local YuNet file.")
+@click.option("--device", default="cpu", show_default=True, help="Device of the model files.")
 @click.option(
     "--threads",
     default=1,
@@ -92,6 +93,7 @@ def main(
     limit: int,
     checkpoint: Path | None,
     detector: Path | None,
+    device: str,
     threads: int,
 ) -> None:
     """Compare MODELS, or all of a folder that halnet export wrote, with PyTorch on raw photos."""
@@ -103,7 +105,9 @@ def main(
             Predictor(path, runtime="pytorch", device="cpu", threads=threads, detector=detector)
         )
         others = [
-            stack.enter_context(Predictor(model, threads=threads, detector=own.detector))
+            stack.enter_context(
+                Predictor(model, device=device, threads=threads, detector=own.detector)
+            )
             for model, _ in expand_folders(models)
         ]
         made_from = own.spec.metadata.checkpoint_sha256

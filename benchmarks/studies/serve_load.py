@@ -273,7 +273,9 @@ def main(
     ):
         photos = [path.read_bytes() for path in write_photos(Path(folder)) if path.stat().st_size]
         expected = [expect(predictor, photo) for photo in photos]
-        click.echo(f"{len(photos)} photos again and again, {predictor.spec.software}; {machine()}\n")
+        click.echo(
+            f"{len(photos)} photos again and again, {predictor.spec.software}; {machine()}\n"
+        )
         rows = _measure_plain(predictor, photos, seconds)
         with running(options) as (process, address):
             rows += _measure_rates(address, photos, expected, seconds)

@@ -1,9 +1,12 @@
 """The process of `halnet serve`: it listens, and it answers what it took before it ends."""
 
 import asyncio
+import ctypes
 import resource
 import signal
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +24,10 @@ from halnet.serving.service import Service
 # After SIGTERM, new requests are still taken for so long. Each answer ends its connection, and
 # /v2/health/ready says no, so that a load balancer and the clients have time to go elsewhere.
 DRAIN_SECONDS = 1.0
+# After that, new connections are refused, and those that are open have so long to send a request.
+LATE_SECONDS = 0.25
 KEEP_SECONDS = 30  # that a connection without a request is kept open
+SO_ATTACH_FILTER, BPF_RETURN = 26, 6  # of Linux: a program that keeps no byte of any packet
 WAITING = 2048  # connections that the operating system holds until they are accepted
 
 
@@ -72,6 +78,9 @@ class GracefulServer(uvicorn.Server):
         """End: say that it will, wait a little, take no more connections, finish the requests."""
         self._app.is_draining = True
         await asyncio.sleep(self._drain)
+        for listener in sockets or []:
+            stop_connections(listener)
+        await asyncio.sleep(LATE_SECONDS)
         await super().shutdown(sockets)
 
 
@@ -92,6 +101,19 @@ def listen(config: ServeConfig) -> socket.socket:
     # the headers; asyncio sets it only for sockets that name their protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def stop_connections(listener: socket.socket) -> None:
+    """Let the system make no more connections for a socket that listens.
+
+    Those that it has made can still be accepted. If the socket were closed now, they would be
+    reset, with requests that were sent by then. Only Linux can do this; elsewhere nothing changes.
+    """
+    refuse_all = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(refuse_all))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel without filters of packets
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def _allow_many_connections() -> None:

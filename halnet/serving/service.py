@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from halnet import __version__
-from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, Metadata, find_model, sha256_artifact
+from halnet.artifact import INPUT, INPUT_NAME, OUTPUT_NAMES, Metadata, find_model, sha256_artifact
 from halnet.batches import FaceSelection, PhotoResult
 from halnet.closing import Closing
 from halnet.cores import find_cores
@@ -54,6 +54,8 @@ class Service(Closing):
         options = replace(config.options, threads=threads, calls=self.workers)
         runtime, digest = _open_unchanged(config, options)
         batch = config.batch or (1 if runtime.spec.threads else BATCH)
+        for power in range(batch.bit_length()):  # some runtimes plan each number of crops
+            runtime.run(np.zeros((1 << power, INPUT.size, INPUT.size, 3), np.uint8))
         self._limits, self._metrics = config.limits, metrics
         self._predictor = Predictor(
             BatchingRuntime(runtime, batch, metrics.crops.observe),
@@ -61,7 +63,6 @@ class Service(Closing):
             min_face=config.min_face,
             quality=True,
         )
-        self._predictor.predict_crops(np.zeros((1, 224, 224, 3), np.uint8))  # some plan it now
         self.info = _describe(self._predictor, digest, self.workers, batch, config.limits)
 
     @property

@@ -1,12 +1,14 @@
 """ONNX files and devices that ONNX Runtime must not run."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import onnx
 import pytest
 
 from halnet.errors import ArtifactError, RuntimeUnavailableError
+from halnet.results import Outputs
 from halnet.runtimes import cuda, open_runtime
 from halnet.runtimes.backends import describe
 from halnet.runtimes.cuda import Gpu
@@ -122,24 +124,75 @@ def test_the_error_for_cuda_names_the_build_that_supports_it(onnx_artifact: Path
         open_runtime(onnx_artifact, "onnxruntime", "cuda")
 
 
-def test_a_silent_fallback_is_an_error(
-    onnx_artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The build for GPUs always lists CUDA, and runs on the CPU if CUDA cannot be loaded."""
+@pytest.fixture
+def expected(onnx_artifact: Path, crops: np.ndarray) -> Outputs:
+    with open_runtime(onnx_artifact, "onnxruntime", "cpu") as cpu:
+        return cpu.run(crops)
+
+
+@pytest.fixture
+def on_cuda(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """A build for GPUs as halnet sees it, whose sessions compute on the CPU.
+
+    The class of its sessions has what was `asked` for, the numbers of crops in each of its
+    `batches`, the `problem` that a session raises, and the providers that a session is `given`.
+    """
     import onnxruntime
 
-    asked = []
-
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        asked: ClassVar[list[Any]] = []
+        batches: ClassVar[list[int]] = []
+        problem: ClassVar[str] = ""
+        given: ClassVar[list[str]] = [CUDA, CPU]
+
         def __init__(self, data: bytes, options: Any, providers: Any) -> None:
-            asked.append((providers, options.get_session_config_entry(NO_FALLBACK)))
-            plain = onnxruntime.SessionOptions()
-            super().__init__(data, plain, providers=["CPUExecutionProvider"])
+            self.asked.append((providers, options.get_session_config_entry(NO_FALLBACK)))
+            if self.problem:
+                raise RuntimeError(self.problem)
+            super().__init__(data, onnxruntime.SessionOptions(), providers=[CPU])
+
+        def get_providers(self) -> list[str]:
+            return self.given
+
+        def run(self, names: Any, feed: dict[str, np.ndarray]) -> Any:
+            self.batches.append(len(feed["image"]))
+            return super().run(names, feed)
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
     monkeypatch.setattr(cuda, "find_gpus", lambda: [Gpu(0, "GPU of the test", (9, 0))])
+    return Session
+
+
+def test_a_silent_fallback_is_an_error(onnx_artifact: Path, on_cuda: type[Any]) -> None:
+    """The build for GPUs always lists CUDA, and runs on the CPU if CUDA cannot be loaded."""
+    on_cuda.given = [CPU]
     with pytest.raises(RuntimeUnavailableError, match=f"expected {CUDA}, found {CPU}"):
         open_runtime(onnx_artifact, "onnxruntime", "cuda")
-    assert asked == [([(CUDA, {"device_id": "0", "use_tf32": "0"})], "1")]
+    settings = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert on_cuda.asked == [([(CUDA, settings)], "1")]
+
+
+def test_a_model_that_cuda_cannot_run_alone_is_refused(
+    onnx_artifact: Path, on_cuda: type[Any]
+) -> None:
+    on_cuda.problem = (
+        "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to "
+        "the default CPU EP, but fallback to CPU EP has been explicitly disabled by the user."
+    )
+    with pytest.raises(RuntimeUnavailableError, match="use the artifact in FP32 or FP16"):
+        open_runtime(onnx_artifact, "onnxruntime", "cuda")
+
+
+def test_cuda_plans_few_numbers_of_crops(
+    onnx_artifact: Path, crops: np.ndarray, expected: Outputs, on_cuda: type[Any]
+) -> None:
+    with open_runtime(onnx_artifact, "onnxruntime", "cuda") as runtime:
+        for count in (1, 2, 3, 4, 5):
+            found = runtime.run(crops[:count])
+            np.testing.assert_allclose(found.age, expected.age[:count], atol=1e-3)
+            np.testing.assert_allclose(
+                found.probabilities, expected.probabilities[:count], atol=1e-5
+            )
+    assert on_cuda.batches == [1, 2, 4, 4, 8]

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from halnet.benchmarks.studies.processes import COMMAND
 from halnet.errors import ConfigError
 from halnet.runtimes.remote import RemoteRuntime
 from halnet.serving.config import ServeConfig
-from halnet.serving.server import listen
+from halnet.serving.server import listen, stop_connections
 from tests.serving.client import PORTRAIT, send
 
 CLIENTS = 8
@@ -80,6 +81,44 @@ def test_every_request_that_came_is_answered_when_the_server_ends(
     requests = app._metrics.requests.labels("predict", 200)._value.get()
     assert sum(answered) == requests >= 100
     assert app.queue.count == 0
+
+
+def test_a_request_on_a_connection_that_was_open_before_the_end_is_answered(
+    serving: Callable[..., Any],
+) -> None:
+    connections = []
+    with serving() as (app, address):
+        place = urlsplit(address)
+        for _ in range(CLIENTS):
+            connections.append(HTTPConnection(place.netloc, timeout=60))
+            connections[-1].connect()
+        ended = threading.Thread(target=_ask_when_it_ends, args=(app, connections))
+        ended.start()
+    ended.join()
+    assert app._metrics.requests.labels("predict", 200)._value.get() == CLIENTS
+
+
+def _ask_when_it_ends(app: Any, connections: list[HTTPConnection]) -> None:
+    while not app.is_draining:
+        time.sleep(0.001)
+    for connection in connections:
+        connection.request("POST", "/predict", PORTRAIT)
+    for connection in connections:
+        assert connection.getresponse().status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
+def test_at_the_end_there_are_no_new_connections_and_those_that_wait_are_accepted() -> None:
+    with (
+        listen(ServeConfig(port=0)) as listener,
+        socket.create_connection(listener.getsockname()) as waiting,
+    ):
+        stop_connections(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), timeout=0.2)
+        with listener.accept()[0] as accepted:
+            waiting.sendall(b"late")
+            assert accepted.recv(4) == b"late"
 
 
 def test_sigterm_ends_the_process_after_the_answers(
