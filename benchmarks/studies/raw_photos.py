@@ -4,9 +4,9 @@
         --detector yunet.onnx
 
 This needs `pip install 'halnet[pytorch]'` and the runtimes of the model files. The faces of each
-photo are found once. Then a predictor of each model file predicts their ages on --device, and so does
-the checkpoint in PyTorch FP32 on the CPU. The exit status is 1 if a model file is outside the tolerance of its
-precision.
+photo are found once. Then a predictor of each model file predicts their ages on --device, and so
+does the checkpoint in PyTorch FP32 on the CPU. The exit status is 1 if a model file is outside the
+tolerance of its precision.
 """
 
 import sys
