@@ -36,6 +36,12 @@ PREFERRED_BATCHES = (8, 16, 32)
 QUEUE_DELAY = 2000  # microseconds that a request waits for others; an inference takes longer
 # A model in OpenVINO has several instances, since Triton does not batch its requests.
 CPU_INSTANCES = 2
+# Settings of the CUDA provider, as halnet makes them itself (see runtimes/ort.py): FP32 stays FP32,
+# and a new number of crops costs no search of all algorithms. Triton sets the second one to that
+# search in a configuration with any `parameters`, unless it is one of them; 1 stands for HEURISTIC
+# [triton-inference-server/onnxruntime_backend, src/onnxruntime.cc].
+CUDA_SETTINGS = {"use_tf32": "0"}
+CUDA_PARAMETERS = {"cudnn_conv_algo_search": "1"}
 # The metadata that clients need, which the server states at /v2/models/NAME/config.
 PARAMETERS = (
     *("halnet.format_version", "halnet.precision", "halnet.input_fingerprint", "halnet.input"),
@@ -54,8 +60,7 @@ Start the server, in the folder that contains this folder:
         -v "$PWD/{folder}":/models:ro {image} \\
         tritonserver --model-repository=/models
 
-With `--gpus=all -e NVIDIA_TF32_OVERRIDE=0` after `--rm`, ONNX models in FP32 and FP16 run on the
-GPU. The variable keeps FP32 from being rounded to TF32.
+With `--gpus=all` after `--rm`, ONNX models in FP32 and FP16 run on the GPU.
 
 {models}
 
@@ -110,7 +115,6 @@ def make_config(model: ServedModel) -> Message:
     """Return the configuration of a model, as a message of the type ModelConfig."""
     field, value = BACKENDS[model.form]
     maximum = _max_batch(model)
-    properties = model.metadata.to_properties()
     config: Message = {
         "name": model.name,
         field: value,
@@ -130,10 +134,26 @@ def make_config(model: ServedModel) -> Message:
         ]
     config["model_warmup"] = [_warm_up(model, count, maximum) for count in _warm_sizes(maximum)]
     config["response_cache"] = [{"enable": False}]  # what is asked about faces is not kept
+    if _may_use_gpu(model):
+        entries = [{"key": key, "value": value} for key, value in CUDA_SETTINGS.items()]
+        accelerators = [{"gpu_execution_accelerator": [{"name": "cuda", "parameters": entries}]}]
+        config["optimization"] = [{"execution_accelerators": accelerators}]
     config["parameters"] = [
-        {"key": key, "value": [{"string_value": properties[key]}]} for key in PARAMETERS
+        {"key": key, "value": [{"string_value": value}]}
+        for key, value in _parameters(model).items()
     ]
     return config
+
+
+def _parameters(model: ServedModel) -> dict[str, str]:
+    properties = model.metadata.to_properties()
+    stated = {key: properties[key] for key in PARAMETERS}
+    return stated | CUDA_PARAMETERS if _may_use_gpu(model) else stated
+
+
+def _may_use_gpu(model: ServedModel) -> bool:
+    """Return whether ONNX Runtime may run a model on a GPU. There, INT8 would be slower."""
+    return model.form == "onnx" and model.metadata.precision != "int8"
 
 
 def check(folder: Path, models: Sequence[ServedModel]) -> None:
@@ -153,8 +173,7 @@ def check(folder: Path, models: Sequence[ServedModel]) -> None:
         tensors = {
             tensor.name: (tensor.dtype, tensor.shape) for tensor in (*model.inputs, *model.outputs)
         }
-        properties = model.metadata.to_properties()
-        expected = names | tensors | {key: properties[key] for key in PARAMETERS}
+        expected = names | tensors | _parameters(model)
         for key in sorted(expected.keys() | found.keys()):
             if expected.get(key) != found.get(key):
                 raise ArtifactError(
@@ -203,14 +222,13 @@ def _instances(model: ServedModel) -> Message:
         return {"count": 1, "kind": Name("KIND_GPU")}
     if model.form == "openvino":
         return {"count": CPU_INSTANCES, "kind": Name("KIND_CPU")}
-    # ONNX Runtime has no INT8 kernels for a GPU that would be worth it.
-    kind = "KIND_CPU" if model.metadata.precision == "int8" else "KIND_AUTO"  # AUTO: GPU, or CPU
+    kind = "KIND_AUTO" if _may_use_gpu(model) else "KIND_CPU"  # AUTO: GPU, or CPU
     return {"count": 1, "kind": Name(kind)}
 
 
 def _warm_sizes(maximum: int) -> tuple[int, ...]:
     """Return the batch sizes that are run once before the server takes requests."""
-    return (1, min(PREFERRED_BATCHES[0], maximum)) if maximum > 1 else (1,)
+    return (1, *(size for size in PREFERRED_BATCHES if size <= maximum))
 
 
 def _warm_up(model: ServedModel, count: int, maximum: int) -> Message:

@@ -164,11 +164,15 @@ def test_triton_gets_the_names_types_and_shapes(written: dict[str, Path]) -> Non
         kind = "KIND_AUTO" if batched and "int8" not in name else "KIND_CPU"
         assert [group["kind"] for group in config["instance_group"]] == [kind]
         warm = [part["inputs"][0]["value"][0]["dims"] for part in config["model_warmup"]]
-        assert warm == ([[224, 224, 3]] * 2 if batched else [[1, 224, 224, 3]])
+        assert warm == ([[224, 224, 3]] * 4 if batched else [[1, 224, 224, 3]])
+        assert [part["batch_size"] for part in config["model_warmup"]] == (
+            [1, 8, 16, 32] if batched else [1]
+        )
         assert config["response_cache"] == [{"enable": False}]
         stated = {p["key"]: p["value"][0]["string_value"] for p in config["parameters"]}
         metadata = read_by_onnx("", MODEL).metadata
         assert stated["halnet.precision"] == name.split("_")[1]
+        assert stated.get("cudnn_conv_algo_search") == ("1" if kind == "KIND_AUTO" else None)
         assert stated["halnet.input_fingerprint"] == metadata.input.fingerprint()
         assert stated["halnet.checkpoint_sha256"] == metadata.checkpoint_sha256
         assert stated["halnet.calibration"] == metadata.to_properties()["halnet.calibration"]
@@ -210,6 +214,11 @@ def test_the_configuration_follows_tritons_schema(
         assert config.HasField("dynamic_batching") == batched
         assert list(config.dynamic_batching.preferred_batch_size) == [8, 16, 32] * batched
         assert config.model_warmup[0].inputs["image"].random_data
+        accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
+        on_gpu = name in ("halnet_fp32_onnx", "halnet_fp16_onnx")
+        assert [(found.name, dict(found.parameters)) for found in accelerators] == (
+            [("cuda", {"use_tf32": "0"})] if on_gpu else []
+        )
         assert not config.response_cache.enable
         assert set(config.parameters) == {entry["key"] for entry in own["parameters"]}
 
