@@ -151,6 +151,11 @@ def _check_new(out: Path) -> None:
             f"{out}: expected a new or empty folder for the repository, found files in it; name "
             "another folder, or remove them"
         )
+    if place.is_mount():
+        raise ConfigError(
+            f"{out}: expected a folder that can be replaced, found a file system that is mounted "
+            f"there; name a new folder in it, such as {out / 'models'}"
+        )
 
 
 def _choose(server: Server, source: Path) -> tuple[list[Path], dict[str, str]]:

@@ -23,6 +23,7 @@ EXTENSION = "binary_tensor_data"  # name of the extension
 BINARY_SIZE = "binary_data_size"  # parameter of a tensor whose numbers are bytes
 DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 ANY = -1  # in a shape: any size
+MAX_RANK, MAX_SIZE = 4, 1_000_000  # of a shape: its length, and each number; larger ones overflow
 INPUTS = ({"name": INPUT_NAME, "datatype": "UINT8", "shape": [ANY, INPUT.size, INPUT.size, 3]},)
 OUTPUTS = tuple(
     {"name": name, "datatype": "FP32", "shape": shape}
@@ -126,8 +127,12 @@ def _read_entry(
     parameters: Any = entry.get("parameters", {})
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise ProtocolError(f"{name}: expected the type {' or '.join(DTYPES)}, found {datatype}")
-    if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):
-        raise ProtocolError(f"{name}: expected a shape of whole numbers, found {shape}")
+    is_list = isinstance(shape, list) and len(shape) <= MAX_RANK
+    if not is_list or not all(type(s) is int and 0 <= s <= MAX_SIZE for s in shape):
+        raise ProtocolError(
+            f"{name}: expected a shape of at most {MAX_RANK} whole numbers up to {MAX_SIZE:,}, "
+            f"found {str(shape)[:100]}"
+        )
     if not isinstance(parameters, dict):
         raise ProtocolError(f"{name}: expected parameters in a JSON object, found {parameters}")
     return name, DTYPES[datatype], tuple(shape), parameters

@@ -78,7 +78,7 @@ struct Calibration {
     // Returns the lowest and the highest age. `level` is a share, such as 0.9.
     std::array<double, 2> interval(const Age& age, double level) const {
         const double number = std::ceil(std::nearbyint(1e8 * level) / 1e6);
-        if (!(level > 0 && number <= static_cast<double>(quantiles.size())))
+        if (!(number >= 1 && number <= static_cast<double>(quantiles.size())))
             throw Error("level: expected above 0 % and up to " + std::to_string(quantiles.size()) +
                         " %, found " + std::to_string(100 * level) + " %");
         const double x = std::clamp<double>(age.years, 5, 90) / 50 - 1;

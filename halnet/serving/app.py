@@ -162,7 +162,7 @@ class _Gate:
 
     def __init__(self, app: ASGIApp, state: App, key: str | None) -> None:
         self._app, self._state = app, state
-        self._wanted = None if key is None else f"Bearer {key}".encode()
+        self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, status = time.perf_counter(), 500
@@ -177,15 +177,17 @@ class _Gate:
 
         try:
             app = self._app if self._is_allowed(scope) else _REFUSE_KEY
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+                app = _REFUSE_LENGTHS
             await app(scope, receive, watch)
         finally:
             self._state.count(scope, status, time.perf_counter() - start)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        if self._wanted is None or scope["path"] in OPEN:
+        if self._key is None or scope["path"] in OPEN:
             return True
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(given, self._wanted)
+        kind, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        return kind.lower() == b"bearer" and hmac.compare_digest(given, self._key)
 
 
 _REFUSE_KEY = Refusal(
@@ -193,6 +195,14 @@ _REFUSE_KEY = Refusal(
     "API key: expected the header Authorization: Bearer KEY with the key of the server, found "
     "another one or none",
     {"WWW-Authenticate": "Bearer"},
+).to_response()
+
+
+# A server before this one may take the other of the two lengths, and the rest for a new request.
+_REFUSE_LENGTHS = Refusal(
+    400,
+    "request: expected Content-Length or Transfer-Encoding, found both; send one of them",
+    {"Connection": "close"},
 ).to_response()
 
 
@@ -217,7 +227,8 @@ def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, Refusal):
         return error.to_response()
     if isinstance(error, HTTPException):  # an address or a method that does not exist
-        text = f"{request.method}: {error.detail}"
+        path = request.url.path[:100]
+        text = f"{request.method} {path}: {error.detail}; /docs lists the addresses"
         return Refusal(error.status_code, text, error.headers).to_response()
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_LEFT)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from halnet.json_text import parse_json
 from halnet.serving.config import Limits
 from halnet.serving.refusal import Refusal
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it logs bytes of bad forms
 
 PHOTO = "photo"  # key of the JSON body, and the name of a photo that has none
 FORM, JSON = "multipart/form-data", "application/json"
@@ -39,6 +42,11 @@ class _MemoryParser(MultiPartParser):
     """A parser of forms that keeps files in memory. Starlette's writes those above 1 MB to disk."""
 
     spool_max_size = 0  # no limit; that of the request holds
+    is_whole = False  # whether the last boundary has come
+
+    def on_end(self) -> None:
+        """Remember that the form has come to its end. Starlette does not ask for it."""
+        self.is_whole = True
 
 
 async def read_photos(request: Request, limits: Limits) -> SentPhotos:
@@ -95,12 +103,23 @@ async def _read_form(request: Request, limits: Limits) -> tuple[SentPhoto, ...]:
             400, f"form: expected one to {limits.photos} files and no other fields, found: {reason}"
         ) from error
     try:
+        if not parser.is_whole:
+            raise Refusal(
+                400,
+                "form: expected the boundary that ends a form, found none, so that photos may be "
+                "missing; send the whole form again",
+            )
         files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
         if not files:
             raise Refusal(400, "form: expected at least one file, found none")
-        return tuple([SentPhoto(file.filename or PHOTO, await file.read()) for file in files])
+        return tuple([SentPhoto(_name(file), await file.read()) for file in files])
     finally:
         await form.close()
+
+
+def _name(file: UploadFile) -> str:
+    """Return the name of a file, as far as it is text: the client chooses the encoding."""
+    return (file.filename or PHOTO).encode(errors="replace").decode()
 
 
 def _read_base64(body: bytes) -> bytes:

@@ -20,7 +20,7 @@ def _whole(text: str) -> int:
 
 def _number(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if not (math.isfinite(value) and text.isascii() and "_" not in text):
         raise ValueError
     return value
 
@@ -113,11 +113,25 @@ def read_options(query: QueryParams, options: Sequence[Option]) -> dict[str, Any
             found = tuple(option.read(text) for text in texts)
             values[name] = found if option.repeated else _only(found)
         except ValueError as error:
-            wanted = {key: option.schema[key] for key in option.schema if key != "default"}
+            once = "" if option.repeated or len(texts) == 1 else ", once"
             raise Refusal(
-                400, f"option {name}: expected a value of {wanted}, found {', '.join(texts)[:100]}"
+                400,
+                f"option {name}: expected {_words(option.schema)}{once}, found "
+                f"{', '.join(texts)[:100]}",
             ) from error
     return values
+
+
+def _words(schema: dict[str, Any]) -> str:
+    """Return what the values of a schema are, such as "an integer from 0 to 100"."""
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    kind = {"integer": "an integer", "number": "a number"}[schema["type"]]
+    if "minimum" in schema:
+        return f"{kind} from {schema['minimum']} to {schema['maximum']}"
+    if "exclusiveMinimum" in schema:
+        return f"{kind} above {schema['exclusiveMinimum']} and below {schema['exclusiveMaximum']}"
+    return kind
 
 
 def _only(values: tuple[Any, ...]) -> Any:

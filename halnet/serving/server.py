@@ -65,7 +65,7 @@ class GracefulServer(uvicorn.Server):
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
-                log_level="warning",  # no line for a request
+                log_level="error",  # no line for a request, also not for one that is no HTTP
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=KEEP_SECONDS,

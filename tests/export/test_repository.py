@@ -454,6 +454,16 @@ def test_bad_folders(deploy: Path, tmp_path: Path) -> None:
     assert not list(out.parent.iterdir())
 
 
+def test_a_mounted_file_system_is_refused(
+    single: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one, such as a volume of Docker, cannot be replaced."""
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(ConfigError, match=f"name a new folder in it, such as {tmp_path}/models"):
+        write_repository("ovms", single["ovms"].with_name("ovms.deploy"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_is_taken_stays_as_it_is(single: dict[str, Path], tmp_path: Path) -> None:
     deploy = single["ovms"].with_name("ovms.deploy")
     out = tmp_path / "models"

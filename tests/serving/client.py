@@ -62,3 +62,9 @@ def form(*files: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
     parts = [f'{field}"{name}"\r\n\r\n'.encode() + data + b"\r\n" for name, data in files]
     kind = f'multipart/form-data; boundary="{BOUNDARY}"'
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()]), {"Content-Type": kind}
+
+
+def cut_off(*files: tuple[str, bytes], end: int) -> tuple[bytes, dict[str, str]]:
+    """Return a form likewise, without its last `end` bytes."""
+    body, headers = form(*files)
+    return body[:-end], headers

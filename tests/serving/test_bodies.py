@@ -7,7 +7,6 @@ import socket
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ import pytest
 
 from halnet.benchmarks.samples import portrait
 from halnet.benchmarks.usage import resident_memory
-from tests.serving.client import PORTRAIT, form, receive, send
+from tests.serving.client import PORTRAIT, cut_off, form, receive, send
 
 LARGE = 500_000_000  # bytes
 
@@ -107,6 +106,8 @@ def test_a_form_is_kept_in_memory(serving: Callable[..., Any], monkeypatch: Any)
             *(400, "no other fields, found: Too many fields"),
         ),
         (*form(*[("a.jpg", b"x")] * 4), 400, "expected one to 3 files .* Too many files"),
+        (*cut_off(*[("a.jpg", PORTRAIT)] * 2, end=3000), 400, "form: expected the boundary that"),
+        (*cut_off(("a.jpg", PORTRAIT), end=6), 400, "form: expected the boundary that"),
     ],
 )
 def test_a_bad_body_is_one_clear_error(
@@ -144,12 +145,40 @@ def test_a_photo_with_too_many_faces_or_pixels_is_refused(serving: Callable[...,
         assert "photo: 513 x 512 pixels are more than the 262,144 allowed" in answer.error
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape"])
+def test_a_name_that_is_no_text_is_cleaned(charset: str, server: str) -> None:
+    name = {"utf-7": "+2AA-.jpg", "unicode_escape": r"\ud800.jpg"}[charset]
+    body, headers = form((name, PORTRAIT))
+    kind = f"{headers['Content-Type']}; charset={charset}"
+    (found,) = send(server, "POST", "/predict", body, {"Content-Type": kind}).json
+    assert found["photo"] == "?.jpg"
+
+
+def test_two_lengths_are_refused(server: str) -> None:
+    """A server before this one might take the rest of the body for a request of somebody else."""
+    host, port = urlsplit(server).netloc.split(":")
+    with socket.create_connection((host, int(port)), 60) as client:
+        client.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        found = b"".join(iter(lambda: client.recv(65536), b""))  # until the server ends it
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
+    assert b"expected Content-Length or Transfer-Encoding, found both" in found
+
+
 def test_photos_are_not_logged(
-    serving: Callable[..., Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
+    serving: Callable[..., Any],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with serving() as (_, address):
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert send(address, "POST", "/predict", PORTRAIT, kind).status == 400
         send(address, "POST", "/predict?level=0.5", *form(("secret.jpg", PORTRAIT)))
         send(address, "POST", "/predict", b"a secret")
     out, err = capfd.readouterr()
     assert "secret" not in out + err
     assert "/predict" not in out + err
+    assert "boundary" not in out + err + caplog.text

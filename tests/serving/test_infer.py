@@ -112,6 +112,13 @@ def test_a_wrong_request_is_one_clear_error(
             {},
             "expected the input image, found x",
         ),
+        *(
+            (json.dumps({"inputs": [entry]}), {}, "expected a shape of at most 4 whole numbers")
+            for entry in (
+                {"name": "image", "datatype": "UINT8", "shape": [1] * 100, "data": [7]},
+                {"name": "image", "datatype": "UINT8", "shape": [0, 2**62, 2**62, 3], "data": []},
+            )
+        ),
         (b"{}", {HEADER_LENGTH: "3"}, "expected at most the 2 bytes of the message, found 3"),
     ],
 )
