@@ -3,6 +3,16 @@
 A message says what was expected, what was found, and what the user can do.
 """
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that could steer a terminal
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, with codes such as \\x1b in place of control characters."""
+    line = "\\n".join(text.splitlines())
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
+
 
 class HalnetError(Exception):
     """Base class of all errors that HAL-Net raises on purpose.
@@ -11,8 +21,8 @@ class HalnetError(Exception):
     """
 
     def __str__(self) -> str:
-        """Return the message in one line, even if a name in it has several lines."""
-        return "\\n".join(super().__str__().splitlines())
+        """Return the message in one line, even if a name or a text of others in it has several."""
+        return one_line(super().__str__())
 
 
 class ImageError(HalnetError):

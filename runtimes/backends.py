@@ -164,7 +164,8 @@ def _open(model: str | Path | None, options: RuntimeOptions) -> Runtime:
     backend = BACKENDS[name]
     if backend.takes_address != (address is not None):
         kind = "the address of a server, such as http://HOST:8000" if address is None else "a file"
-        raise ConfigError(f"runtime {name}: expected {kind} as the model, found {model}")
+        found = hide_password(address) if address else model
+        raise ConfigError(f"runtime {name}: expected {kind} as the model, found {found}")
     if address is None:
         model = bundled_model(name) if model is None else find_model(model)
         _check_file(model, name)
@@ -184,8 +185,13 @@ def find_address(model: str | Path | None) -> str | None:
 
     It may be a path, which has lost one of the two slashes.
     """
-    match = re.match(r"(https?):/{1,2}(?=[^/])", str(model))
-    return f"{match[1]}://{str(model)[match.end() :]}" if match else None
+    match = re.match(r"(https?):/{1,2}(?=[^/])", str(model), re.IGNORECASE)
+    return f"{match[1].lower()}://{str(model)[match.end() :]}" if match else None
+
+
+def hide_password(address: str) -> str:
+    """Return an address for a message, with *** in place of a user name and a password."""
+    return re.sub("//.*@", "//***@", address, flags=re.DOTALL)
 
 
 def check_runtime_name(name: str) -> None:

@@ -1,16 +1,20 @@
 """A client for HTTP and HTTPS, made of the standard library, for calls that may be repeated.
 
-Each call has a time limit. A call that did not get an answer is made again, after a pause: if the
-connection fails, or if the server says that it is busy (429) or not ready (503). So only calls that
-may run twice belong here. Exactly one answer is returned.
+Each try has a time limit, from the connection to the last byte of the answer. A call that did not
+get an answer is made again, after a pause: if the connection fails, or if the server says that it
+is busy (429) or not ready (503). So only calls that may run twice belong here. Exactly one answer
+is returned.
 """
 
+import io
+import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 from halnet.errors import ConfigError, RuntimeUnavailableError
@@ -19,6 +23,8 @@ PAUSES = (0.0, 0.2, 1.0)  # seconds before each repetition; the first may only f
 MAX_PAUSE = 5.0  # seconds, where a server asks for a longer one
 BUSY = (429, 503)
 CHUNK = 65536  # bytes
+MAX_TIMEOUT = 86400  # seconds, a day
+PORTS = {"http": 80, "https": 443}  # those of addresses that do not name one
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,11 @@ class Answer:
 class HttpClient:
     """Sends requests to one server. Several threads may share a client.
 
-    `address` begins with http:// or https://. `headers` are sent with each request, `ca_file` has
-    the certificates that sign that of the server, and `timeout` is in seconds, for one try.
-    Raises ConfigError for a wrong address, and for a `ca_file` that cannot be read.
+    `address` begins with http:// or https:// and has no user name. `headers` are sent with each
+    request, `ca_file` has the certificates that sign that of the server, and `timeout` is in
+    seconds, for one try. Only the system's search for the addresses of a host has a limit of its
+    own. Raises ConfigError for a wrong address or `timeout`, and for a `ca_file` that cannot be
+    read.
     """
 
     def __init__(
@@ -45,16 +53,21 @@ class HttpClient:
         ca_file: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        parts = urlsplit(address)
         try:
-            self._host, self._port = parts.hostname or "", parts.port
+            parts = urlsplit(address)
+            self._host, port = parts.hostname or "", parts.port
+            self._host.encode("idna")  # a name that cannot be looked up is an error here
         except ValueError as error:
             raise ConfigError(f"{address}: {error}; expected http://HOST:PORT") from error
-        if parts.scheme not in ("http", "https") or not self._host or parts.username:
+        if parts.scheme not in PORTS or not self._host:
             raise ConfigError(
-                f"{address}: expected an address such as http://HOST:PORT or https://HOST, "
-                "without a user name"
+                f"{address}: expected an address such as http://HOST:PORT or https://HOST"
             )
+        if not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
+            raise ConfigError(
+                f"timeout {timeout}: expected seconds above 0 and at most {MAX_TIMEOUT}"
+            )
+        self._port = PORTS[parts.scheme] if port is None else port
         self.address, self._headers, self._timeout = address, dict(headers or {}), timeout
         self._tls = _open_tls(ca_file) if parts.scheme == "https" else None
         self._idle: deque[HTTPConnection] = deque()  # connections that no call uses
@@ -108,13 +121,12 @@ class HttpClient:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            connection = self._connect(deadline)
         try:
-            _set_timeout(connection, deadline)
+            connection.sock.settimeout(_time_left(deadline))
             connection.request(method, path, body, dict(headers))
-            _set_timeout(connection, deadline)
             response = connection.getresponse()
-            data = self._read(connection, response, deadline, limit)
+            data = self._read(response, limit)
             response.close()  # otherwise the connection would take no other request
         except BaseException:
             connection.close()
@@ -126,33 +138,94 @@ class HttpClient:
         found = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, found, data)
 
-    def _connect(self) -> HTTPConnection:
-        if self._tls is None:
-            return HTTPConnection(self._host, self._port, timeout=self._timeout)
-        return HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+    def _connect(self, deadline: float) -> HTTPConnection:
+        """Return a connection whose socket keeps to a deadline."""
+        place = (self._host, self._port)
+        addresses = len(
+            socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
+        )  # each gets a share of the time
+        sock = socket.create_connection(place, _time_left(deadline) / addresses)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock.settimeout(_time_left(deadline))
+                sock = self._tls.wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
+        connection = (
+            HTTPConnection(*place)
+            if self._tls is None
+            else HTTPSConnection(*place, context=self._tls)
+        )
+        connection.sock = _TimedSocket(sock)
+        return connection
 
-    def _read(
-        self, connection: HTTPConnection, response: HTTPResponse, deadline: float, limit: int
-    ) -> bytes:
-        """Return the body. The time limit is for all of it, not for each part."""
+    def _read(self, response: HTTPResponse, limit: int) -> bytes:
+        """Return the body. It comes within the time limit, because its socket keeps to that."""
         data = bytearray()
         expected = response.length  # None: it comes in chunks, or ends with the connection
         while part := response.read1(CHUNK):
             data += part
             if len(data) > limit:
                 raise self._error(f"found one of more than {limit} bytes")
-            _set_timeout(connection, deadline)
         if expected is not None and len(data) < expected:
             raise ConnectionError(f"{len(data)} of {expected} bytes came")
         return bytes(data)
 
 
-def _set_timeout(connection: HTTPConnection, deadline: float) -> None:
+class _TimedSocket:
+    """What `http.client` needs of a socket, with one time limit for all that is sent and received.
+
+    That of a plain socket begins again with each byte that comes.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.close = sock.close
+
+    def settimeout(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._limit()
+            rest = rest[self._sock.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode  # it is read
+        return io.BufferedReader(_TimedFile(self._sock.makefile("rb", buffering=0), self._limit))
+
+    def _limit(self) -> None:
+        """Give the next call of the socket the time that is left."""
+        self._sock.settimeout(_time_left(self._deadline))
+
+
+class _TimedFile(io.RawIOBase):
+    """The file of a socket, with a call before each read that sets the time limit."""
+
+    def __init__(self, file: socket.SocketIO, limit: Callable[[], None]) -> None:
+        self._file, self._limit = file, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._limit()
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _time_left(deadline: float) -> float:
+    """Return the seconds until a deadline; TimeoutError if it is over."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    if connection.sock is not None:  # it is not connected yet, or all of the answer has come
-        connection.sock.settimeout(left)
+    return left
 
 
 def _open_tls(ca_file: str | None) -> ssl.SSLContext:

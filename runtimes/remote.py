@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from halnet.ages import AGE_MAX, AGE_MIN
+from halnet.ages import AGE_MAX, AGE_MIN, mean_and_stddev
 from halnet.artifact import INPUT_NAME, OUTPUT_NAMES, PREFIX, Metadata
-from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError
+from halnet.errors import ArtifactError, ConfigError, RuntimeUnavailableError, one_line
 from halnet.json_text import parse_json
 from halnet.results import Outputs, join_outputs
-from halnet.runtimes.backends import describe
+from halnet.runtimes.backends import describe, hide_password
 from halnet.runtimes.base import BatchLimits, Crops, RuntimeBase, RuntimeOptions, RuntimeSpec
 from halnet.runtimes.http_client import Answer, HttpClient
 from halnet.runtimes.inference_protocol import (
@@ -34,6 +34,12 @@ MODEL_NAME = "halnet"  # of the model on the server, if the address does not nam
 KEY_VARIABLE = "HALNET_API_KEY"  # environment variable with the key that the server asks for
 MAX_BATCH = 32  # crops in one request, 5 MB
 SUM_TOLERANCE = 1e-3  # of the probabilities of a crop
+# Between an age or standard deviation and that of the probabilities, in years. A server may compute
+# the sums in 16 bits: from 64 years on, bfloat16 has steps of half a year.
+TOLERANCE = 0.5
+SERVER_PATH = "/v2"  # what a server is, without a model
+NAME = r'[!"$-.0->@-~]+'  # in an address: printable ASCII without / ? #
+CURE = "name a server that speaks the Open Inference Protocol, version 2"
 COMPARED = ("checkpoint_sha256", "precision", "input", "calibration")  # fields of `Metadata`
 
 
@@ -49,13 +55,14 @@ class RemoteRuntime(RuntimeBase):
 
     `api_key` is sent as a bearer token. Default: the environment variable HALNET_API_KEY, or none.
     `ca_file` has the certificates that sign that of the server, in the format PEM; default: those
-    of the system. `timeout` is in seconds, for one try. A request is sent again only if the
-    connection failed, or the server is busy or not ready.
+    of the system. `timeout` is in seconds, for one try: from the connection to the last byte of the
+    answer. A request is sent again only if the connection failed, or the server is busy or not
+    ready. What the server states of its model is read once, when the runtime is opened.
 
-    Raises ConfigError for a wrong address, or if the server states no metadata and `metadata` is
-    not given; ArtifactError if the server's model is not an artifact of halnet, or another one than
-    `metadata`; RuntimeUnavailableError if the server cannot be reached or does not answer as the
-    protocol says.
+    Raises ConfigError for a wrong address, key or time limit, or if the server states no metadata
+    and `metadata` is not given; ArtifactError if the server's model is not an artifact of halnet,
+    or another one than `metadata`; RuntimeUnavailableError if the server cannot be reached or does
+    not answer as the protocol says.
     """
 
     def __init__(
@@ -68,7 +75,12 @@ class RemoteRuntime(RuntimeBase):
         ca_file: str | Path | None = None,
         timeout: float = 30.0,
     ) -> None:
-        key = os.environ.get(KEY_VARIABLE) if api_key is None else api_key
+        key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                "API key: expected printable ASCII characters, found others; see api_key and "
+                f"{KEY_VARIABLE}"
+            )
         self._settings: dict[str, Any] = {
             "metadata": None if metadata is None else Path(metadata).absolute(),
             "api_key": api_key,
@@ -99,15 +111,21 @@ class RemoteRuntime(RuntimeBase):
             )
         self._client = self._make_client()
         self._name = f"{self._client.address}{self._path}"
-        server = self._get("/v2")
+        server = self._get(SERVER_PATH)
         stated = self._get(self._path)
         batches = _check_model(self._name, stated)
         config = self._get(f"{self._path}/config", optional=True)  # Triton has it
-        if config.get("max_batch_size"):
-            batches = BatchLimits(1, int(config["max_batch_size"]))
+        largest = config.get("max_batch_size", 0)  # 0: the shapes state it
+        if type(largest) is not int or largest < 0:
+            raise ArtifactError(
+                f"{self._name}: expected a max_batch_size from 0 up, found {largest!r}; correct "
+                "the configuration of the model on the server"
+            )
+        if largest:
+            batches = BatchLimits(1, largest)
         self.spec = RuntimeSpec(
             "remote",
-            f"{server.get('name')} {server.get('version')}",
+            one_line(f"{server.get('name')} {server.get('version')}"),
             self._client.address,
             0,
             self._name,
@@ -167,16 +185,15 @@ class RemoteRuntime(RuntimeBase):
             401: f"; set {KEY_VARIABLE} to the key of the server",
             404: f"; is its model named {self._path.split('/')[3]}?",
         }.get(answer.status, "")
+        if (path, answer.status) == (SERVER_PATH, 404):  # it has no models at all
+            cure = f"; {CURE}"
         raise RuntimeUnavailableError(
             f"{self._client.address}{path}: expected status 200, found {answer.status}"
             f"{_error_text(answer)}{cure}"
         )
 
     def _nonsense(self, wanted: str, found: str) -> RuntimeUnavailableError:
-        return RuntimeUnavailableError(
-            f"{self._name}: expected {wanted}, found {found}; name a server that speaks the Open "
-            "Inference Protocol, version 2"
-        )
+        return RuntimeUnavailableError(f"{self._name}: expected {wanted}, found {found}; {CURE}")
 
     def _infer(self, crops: Crops) -> Outputs:
         parts = [self._ask(crops[i : i + MAX_BATCH]) for i in range(0, len(crops), MAX_BATCH)]
@@ -209,12 +226,15 @@ def devices() -> list[str]:
 def _split_address(address: str) -> tuple[str, str]:
     """Return the address of the server, and the path of the model on it."""
     match = re.fullmatch(
-        r"(https?://[^/?#]+)(/v2/models/[^/?#]+(?:/versions/[^/?#]+)?)?/?", address
+        rf"((?i:https?)://[^/?#@\s\0-\x1f\x7f]+)(/v2/models/{NAME}(?:/versions/{NAME})?)?/?",
+        address,
     )
     if match is None:
         raise ConfigError(
-            f"{address}: expected the address of a server, such as http://HOST:8000, or that of a "
-            "model on it, such as http://HOST:8000/v2/models/NAME"
+            f"{hide_password(address)}: expected the address of a server, such as "
+            "http://HOST:8000, or that of a model on it, such as "
+            "http://HOST:8000/v2/models/NAME, without a user name, and with codes such as %20 for "
+            "spaces and letters beyond ASCII"
         )
     return match[1], match[2] or f"/v2/models/{MODEL_NAME}"
 
@@ -236,14 +256,14 @@ def _check_model(name: str, stated: dict[str, Any]) -> BatchLimits:
     found = {kind: stated.get(kind) for kind in ("inputs", "outputs")}
     try:
         (image,) = found["inputs"]  # type: ignore[misc]
-        batch = int(image["shape"][0])
+        batch = image["shape"][0]
         rest = {kind: [_signature(entry) for entry in found[kind]] for kind in found}  # type: ignore[union-attr]
     except (TypeError, ValueError, KeyError, IndexError):
         rest = {}
     wanted = {kind: [_signature(entry) for entry in entries] for kind, entries in WANTED.items()}
     if {kind: sorted(entries) for kind, entries in rest.items()} != {
         kind: sorted(entries) for kind, entries in wanted.items()
-    }:
+    } or not (batch == ANY or batch > 0):
         raise ArtifactError(
             f"{name}: expected a model with {wanted}, found {str(found)[:500]}; "
             "serve a model that halnet export wrote"
@@ -255,8 +275,10 @@ WANTED = {"inputs": INPUTS, "outputs": OUTPUTS}
 
 
 def _signature(tensor: Any) -> tuple[str, str, tuple[int, ...]]:
-    """Return the name, the type, and the shape of a tensor for one crop."""
-    shape = tuple(int(size) for size in tensor["shape"][1:])
+    """Return the name, the type, and the shape of a tensor for one crop; ValueError for others."""
+    if not all(type(size) is int for size in tensor["shape"]):
+        raise ValueError("expected whole numbers")
+    shape = tuple(tensor["shape"][1:])
     return str(tensor["name"]), str(tensor["datatype"]), () if shape == (1,) else shape
 
 
@@ -286,4 +308,12 @@ def _read_outputs(arrays: dict[str, Any], count: int) -> Outputs:
         raise ProtocolError(
             "expected probabilities whose sum is 1 and ages up to 100, found others"
         )
+    computed = mean_and_stddev(found["probabilities"])
+    for name, values in zip(("age", "stddev"), computed, strict=True):
+        worst = np.abs(found[name] - values).argmax()
+        if abs(found[name][worst] - values[worst]) > TOLERANCE:
+            raise ProtocolError(
+                f"{name}: expected {values[worst]:.4g} years, as the probabilities say, found "
+                f"{found[name][worst]:.4g}"
+            )
     return Outputs(**found)

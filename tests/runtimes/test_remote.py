@@ -1,5 +1,6 @@
 """The runtime "remote": what it accepts from a server, when it asks again, and nonsense."""
 
+import contextlib
 import datetime
 import ipaddress
 import json
@@ -112,7 +113,8 @@ def test_a_server_gives_the_ages_that_it_computes(stub: Stub, crops: np.ndarray)
 
 
 def test_an_address_chooses_the_runtime_also_as_a_path(stub: Stub, crops: np.ndarray) -> None:
-    for model in (stub.address, f"{stub.address}/", Path(stub.address)):
+    shouted = stub.address.replace("http", "HTTP")
+    for model in (stub.address, f"{stub.address}/", Path(stub.address), shouted):
         with open_runtime(model) as runtime:
             assert runtime.spec.runtime == "remote"
             assert len(runtime.run(crops)) == 5
@@ -126,12 +128,31 @@ def test_an_address_chooses_the_runtime_also_as_a_path(stub: Stub, crops: np.nda
         (None, "remote", "runtime remote: expected the address .* found None"),
         ("http://localhost:1/v1/models/x", "remote", "expected the address of a server"),
         ("http://localhost:99999", "remote", "localhost:99999: Port out of range"),
-        ("http://user:secret@localhost:1", "remote", "without a user name"),
+        (
+            "http://user:secret@localhost:1",
+            "remote",
+            r"//\*\*\*@localhost:1: .* without a user name",
+        ),
+        ("http://user:s/secret@localhost:1", "remote", r"//\*\*\*@localhost:1: .* a user name"),
+        ("http://user:secret@localhost:1", "fake", r"found http://\*\*\*@localhost:1"),
+        ("http://[::1", "remote", "Invalid IPv6 URL; expected http://HOST:PORT"),
+        ("http://a..b:8101", "remote", "expected http://HOST:PORT"),
+        (f"http://{'a' * 64}.de", "remote", "expected http://HOST:PORT"),
+        ("http://a\0b", "remote", "expected the address of a server"),
+        ("http://localhost:1/v2/models/gesichts\xe4", "remote", "codes such as %20 for spaces"),
+        ("http://localhost:1/v2/models/my faces", "remote", "codes such as %20 for spaces"),
     ],
 )
 def test_wrong_addresses_are_one_clear_error(model: Any, runtime: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         open_runtime(model, runtime)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", [np.nan, np.inf, 0, -1, "x", None, 1e300])
+def test_a_wrong_timeout_is_one_clear_error(timeout: Any) -> None:
+    with pytest.raises(ConfigError, match=f"timeout {timeout}".replace("+", ".")):
+        RemoteRuntime("http://localhost:1", timeout=timeout)
 
 
 def test_nobody_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +175,25 @@ def test_nobody_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> Non
         ("/v2", [1], "expected a JSON object at /v2"),
         ("/v2", (401, {"error": "key"}), r"found 401 \(key\); set HALNET_API_KEY to the key"),
         ("/v2", (500, b"\xff"), "/v2: expected status 200, found 500"),
+        ("/v2", (404, b"<html>"), "/v2: expected status 200, found 404; name a server that speaks"),
         ("/v2/models/halnet", (404, {"error": "x"}), "is its model named halnet?"),
+        (
+            "/v2/models/halnet",
+            (500, {"error": "a\nb\r\x1b[31mred\x9b"}),
+            re.escape(r"found 500 (a\nb\n\x1b[31mred\x9b)"),
+        ),
+        *[
+            ("/v2/models/halnet/config", {"max_batch_size": size}, "expected a max_batch_size from")
+            for size in ("abc", [1], -5, 0.5, True)
+        ],
+        *[
+            (
+                "/v2/models/halnet",
+                {**MODEL, "inputs": [{**INPUTS[0], "shape": [size, 224, 224, 3]}]},
+                "expected a model with",
+            )
+            for size in (-7, 0, True, 2.5, "3")
+        ],
         ("/v2/models/halnet", {}, "expected a model with"),
         ("/v2/models/halnet", {"inputs": [], "outputs": []}, "expected a model with"),
         (
@@ -261,6 +300,9 @@ def with_value(name: str, value: float) -> Callable[[dict[str, Any]], Any]:
         (without("stddev"), r"stddev: expected float32 of shape \(5,\), found none"),
         (with_value("age", np.nan), "age: expected finite numbers from 0 up"),
         (with_value("age", 101), "ages up to 100, found others"),
+        (with_value("age", 99), "age: expected .* years, as the probabilities say, found 99"),
+        (with_value("stddev", 1e30), r"stddev: expected 5 years, .* found 1e\+30"),
+        (lambda a: {**a, "age": a["stddev"], "stddev": a["age"]}, "age: expected .* found 5"),
         (with_value("probabilities", np.inf), "probabilities: expected finite numbers"),
         (with_value("probabilities", 0.5), "expected probabilities whose sum is 1"),
         (with_value("stddev", -1), "stddev: expected finite numbers from 0 up"),
@@ -321,6 +363,23 @@ def drip(handler: Any) -> None:
     handler.close_connection = True
 
 
+def drip_forever(start: bytes, piece: bytes) -> Callable[[Any], None]:
+    """Answer with some bytes, and then with the same ones again and again."""
+
+    def answer(handler: Any) -> None:
+        handler.close_connection = True
+        handler.wfile.write(start)
+        with contextlib.suppress(OSError):  # the client has gone
+            for _ in range(20):
+                handler.wfile.write(piece)
+                time.sleep(0.05)
+
+    return answer
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "tries", "message"),
     [
@@ -348,6 +407,9 @@ def drip(handler: Any) -> None:
         (lambda handler: handler.wfile.write(b"SSH-2.0\r\n"), 4, "BadStatusLine"),
         (never_answer, 1, "found none within 0.3 seconds"),
         (drip, 1, "found none within 0.3 seconds"),
+        (drip_forever(b"HTTP/1.1 200 OK\r\nx: ", b"x"), 1, "found none within 0.3 seconds"),
+        (drip_forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), 1, "found none within 0.3 seconds"),
+        (drip_forever(CHUNKS, b"0"), 1, "found none within 0.3 seconds"),
     ],
 )
 def test_bad_answers_are_one_clear_error_and_only_some_are_asked_for_again(
@@ -355,8 +417,10 @@ def test_bad_answers_are_one_clear_error_and_only_some_are_asked_for_again(
 ) -> None:
     with RemoteRuntime(stub.address, timeout=0.3) as runtime:
         stub.raw = [answer] * 9
+        start = time.monotonic()
         with pytest.raises(RuntimeUnavailableError, match=message):
             runtime.run(crops)
+        assert tries > 1 or time.monotonic() - start < 0.8
         assert 9 - len(stub.raw) == tries
         stub.raw = []
         np.testing.assert_array_equal(runtime.run(crops).age, FakeRuntime().run(crops).age)
@@ -396,6 +460,15 @@ def test_the_key_is_sent(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALNET_API_KEY", "from the environment")
     open_runtime(stub.address).close()
     assert stub.keys == {"Bearer sesame", "Bearer from the environment"}
+
+
+def test_a_key_from_a_file_may_end_with_a_new_line(stub: Stub) -> None:
+    RemoteRuntime(stub.address, api_key="sesame\r\n").close()
+    assert stub.keys == {"Bearer sesame"}
+    for key in ("sesam\xe9", "se\nsame", "se\x7fsame"):
+        with pytest.raises(ConfigError, match="API key: expected printable ASCII") as caught:
+            RemoteRuntime(stub.address, api_key=key)
+        assert "sam" not in str(caught.value)
 
 
 @pytest.fixture
