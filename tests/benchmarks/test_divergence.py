@@ -22,7 +22,7 @@ def test_the_node_that_overflows_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A few crops are compared, because a processor computes slowly with NaN."""
+    """A few crops are compared, because the outputs of all nodes are, which are large."""
     monkeypatch.setattr("halnet.benchmarks.parity.sample_crops", lambda: crops)
     full, half = tmp_path / "halnet.onnx", tmp_path / "halnet.fp16.onnx"
     metadata = load_checkpoint(checkpoint).metadata
