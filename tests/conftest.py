@@ -31,8 +31,13 @@ TINY_LITERT = Path(__file__).parent / "runtimes" / "tiny.tflite"
 ORT_WEB = Path(__file__).parents[1] / ".venv" / "onnxruntime-web"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
-# The slowest modules. With several processes (see the Makefile), they are started first.
-SLOWEST = ("test_readme", "test_trainer", "test_int8", "test_browser", "test_experiments")
+# The slowest modules. With several processes (see the Makefile), they are started first, so that no
+# process waits long for the last one. Those with a browser, which uses all cores, are kept apart.
+SLOWEST = (
+    *("test_readme", "test_browser", "test_trainer", "test_several_sets", "test_several_processes"),
+    *("test_quantization", "test_page", "test_run", "test_int8", "test_int8_recipes", "test_cpp"),
+    *("test_steps", "test_experiments", "test_examples", "test_packaging"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

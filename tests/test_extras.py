@@ -102,14 +102,11 @@ class Environment:
         make = [sys.executable, "-m", "venv", "--without-pip", folder]
         subprocess.run(make, check=True)
 
-    def install(self, extras: str) -> None:
-        """Install halnet with extras, and print the size of the environment."""
-        done = self.pip(
-            *("install", "--no-compile", "--constraint", CONSTRAINTS, f"{ROOT}[{extras}]")
+    def install(self, extras: str, wheel: Path) -> None:
+        """Install halnet with extras from its wheel, and print the size of the environment."""
+        self.pip_or_skip(
+            "install", "--no-compile", "--constraint", CONSTRAINTS, f"{wheel}[{extras}]"
         )
-        if "(from versions: none)" in done.stderr:
-            pytest.skip("needs a package registry")
-        assert done.returncode == 0, f"[{extras}] cannot be installed: {done.stderr}"
         checked = self.pip("check")
         assert checked.returncode == 0, checked.stdout
         size = subprocess.run(
@@ -121,6 +118,13 @@ class Environment:
         """Run the pip of this test in the environment."""
         pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "--quiet"]
         return subprocess.run([*pip, *arguments], capture_output=True, text=True, check=False)
+
+    def pip_or_skip(self, *arguments: str) -> None:
+        """Run pip in the environment; skip the test if no package registry can be reached."""
+        done = self.pip(*arguments)
+        if "(from versions: none)" in done.stderr:
+            pytest.skip("needs a package registry")
+        assert done.returncode == 0, done.stderr
 
     def link_packages(self, other: "Environment") -> None:
         """Fill the environment with hard links to the packages of another one, without halnet."""
@@ -158,22 +162,32 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def pytorch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of halnet, which is built once and installed into each environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    builder = Environment(folder / "venv")
+    builder.pip_or_skip("wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pytorch(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """An environment with the extra `pytorch`, of 5 GB."""
     environment = Environment(tmp_path_factory.mktemp("pytorch") / "venv")
-    environment.install("pytorch")
+    environment.install("pytorch", wheel)
     yield environment
     subprocess.run(["rm", "-rf", environment.folder], check=True)
 
 
 @pytest.fixture(scope="module")
 def converter(
-    pytorch: Environment, tmp_path_factory: pytest.TempPathFactory
+    wheel: Path, pytorch: Environment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Environment]:
     """An environment that makes LiteRT artifacts, with other versions of packages than `dev`."""
     environment = Environment(tmp_path_factory.mktemp("converter") / "venv")
     environment.link_packages(pytorch)
-    environment.install("litert-export,onnxruntime")
+    environment.install("litert-export,onnxruntime", wheel)
     yield environment
     subprocess.run(["rm", "-rf", environment.folder], check=True)
 
@@ -196,7 +210,7 @@ def tflite(
 
 @pytest.fixture
 def install(
-    tmp_path: Path, request: pytest.FixtureRequest
+    wheel: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], Environment]]:
     """A function that installs halnet with extras into a fresh environment.
 
@@ -211,7 +225,7 @@ def install(
         environment = Environment(folder)
         if WITH_PYTORCH & set(extras.split(",")):
             environment.link_packages(request.getfixturevalue("pytorch"))
-        environment.install(extras)
+        environment.install(extras, wheel)
         return environment
 
     yield make
@@ -272,10 +286,7 @@ def test_the_oldest_releases_run_the_bundled_model(
     release = OLDEST["onnx", "fp32"][package]
     environment = Environment(tmp_path / "venv")
     arguments = ("install", "--no-compile", "--only-binary", ":all:")
-    done = environment.pip(*arguments, f"{package}=={release}", "numpy<2")
-    if "(from versions: none)" in done.stderr:
-        pytest.skip("needs a package registry")
-    assert done.returncode == 0, done.stderr
+    environment.pip_or_skip(*arguments, f"{package}=={release}", "numpy<2")
     worker = (oldest_worker.__file__, package, bundled("halnet.onnx"), portrait_crop)
     printed = environment.run("python", *worker)
     assert float(printed.split()[-1]) == pytest.approx(portrait_ages[1], abs=0.001)
@@ -404,7 +415,7 @@ def test_training_from_a_prepared_folder_to_an_artifact(
 
 def combinations_in_tests() -> set[str]:
     source = Path(__file__).read_text(encoding="utf-8")
-    return {EDGE, *ALONE, *re.findall(r'install\("([a-z,-]+)"\)', source)}
+    return {EDGE, *ALONE, *re.findall(r'install\("([a-z,-]+)"', source)}
 
 
 def test_every_extra_is_tested() -> None:

@@ -30,8 +30,8 @@ TRAINED = "runs/first/best_model.safetensors"
 # several beginnings fit, the longest one counts.
 ADDED = {
     "halnet train": "--stages 224x1 --batch-size 16 --photos 32",
-    "halnet-bench": "--runs 5 --seconds 0 --starts 1",
-    "halnet-bench deploy --data": "--runs 5 --seconds 0 --starts 1 --limit 5",
+    "halnet-bench": "--runs 5 --warmup 0 --seconds 0 --starts 1",
+    "halnet-bench deploy --data": "--runs 5 --warmup 0 --seconds 0 --starts 1 --limit 5",
     "halnet-export --format": TRAINED,
     "halnet verify deploy --data": f"--checkpoint {TRAINED}",
 }

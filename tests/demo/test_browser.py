@@ -215,6 +215,7 @@ def test_a_photo_and_a_snapshot(page: Any, size: str, film: Film, portrait_face:
 
 def test_the_keyboard_reaches_everything(page: Any, size: str) -> None:
     expect(page.get_by_role("region", name="Photo", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     reached = set()
     for _ in range(25):
         page.keyboard.press("Tab")

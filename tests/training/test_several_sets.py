@@ -15,6 +15,7 @@ from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.errors import ConfigError
 from halnet.evaluation.scores import RangeScore
 from halnet.network.checkpoint import load_checkpoint
+from halnet.training import trainer
 from halnet.training.config import Share, Stage, TrainConfig
 from halnet.training.run_report import TrainResult
 from halnet.training.trainer import train
@@ -123,7 +124,9 @@ def test_ranges_are_learned_in_other_ways_too(
     prepared: Path,
     ranges: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(trainer, "EQUALIZING_CROPS", 24)
     config = replace(CONFIG, stages=(Stage(224, 1),), **change)
     weights = str(run[1].checkpoint) if "quantize" in change else "none"
     result = train([prepared, ranges], tmp_path, config, weights=weights, device="cpu")

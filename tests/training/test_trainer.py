@@ -50,7 +50,7 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    train([prepared], out, CONFIG, device="cpu")
+    train([prepared], out, CONFIG, device="cpu", threads=1)
     return out
 
 
@@ -136,10 +136,11 @@ def test_an_interrupted_run_gives_the_same_weights(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train([prepared], tmp_path, CONFIG, device="cpu", on_epoch=interrupt)
+        train([prepared], tmp_path, CONFIG, device="cpu", threads=1, on_epoch=interrupt)
     assert not (tmp_path / "best_model.safetensors").exists()
     epochs: list[float] = []
-    train([prepared], tmp_path, CONFIG, device="cpu", on_epoch=lambda v: epochs.append(v["epoch"]))
+    options = {"device": "cpu", "threads": 1}
+    train([prepared], tmp_path, CONFIG, **options, on_epoch=lambda v: epochs.append(v["epoch"]))
     assert epochs == [2, 3], "the first epoch is not repeated"
     expected = load_file(finished / "best_model.safetensors")
     found = load_file(tmp_path / "best_model.safetensors")
@@ -188,7 +189,7 @@ def test_weights_start_from_a_checkpoint(
 ) -> None:
     """With a tiny learning rate, the weights stay near those of the checkpoint."""
     start = finished / "best_model.safetensors"
-    config = TrainConfig(stages=(Stage(224, 1),), batch_size=24, learning_rate=1e-7)
+    config = TrainConfig(stages=(Stage(224, 1),), photos=24, batch_size=12, learning_rate=1e-7)
     out = tmp_path / "run"
     train([prepared], out, config, weights=str(start), device="cpu")
     recipe = TrainConfig.from_json(load_checkpoint(out / "best_model.safetensors").recipe)
@@ -309,8 +310,8 @@ def test_the_random_numbers_of_a_recipe_stay_the_same(
 def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_path: Path) -> None:
     """In a frozen epoch, only the head and Coordinate Attention change."""
     start = finished / "best_model.safetensors"
-    config = TrainConfig(
-        stages=(Stage(224, 1),), batch_size=24, freeze_epochs=1, weight_decay=0.1, ema_decay=0.5
+    config = replace(
+        CONFIG, stages=(Stage(224, 1),), photos=24, freeze_epochs=1, weight_decay=0.1, ema_decay=0.5
     )
     train([prepared], tmp_path, config, weights=str(start), device="cpu")
     before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
@@ -321,11 +322,12 @@ def test_frozen_weights_and_statistics_stay(finished: Path, prepared: Path, tmp_
 
 
 def test_training_for_int8_keeps_the_statistics(
-    finished: Path, prepared: Path, tmp_path: Path
+    finished: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "EQUALIZING_CROPS", 24)
     start = finished / "best_model.safetensors"
     config = replace(
-        CONFIG, stages=(Stage(32, 1), Stage(224, 1)), photos=48, quantize="int8", ema_decay=0.5
+        CONFIG, stages=(Stage(32, 1), Stage(224, 1)), photos=24, quantize="int8", ema_decay=0.5
     )
     train([prepared], tmp_path, config, weights=str(start), device="cpu")
     before, after = load_file(start), load_file(tmp_path / "best_model.safetensors")
@@ -405,10 +407,9 @@ def test_a_teacher_of_another_age_range_is_refused(
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from halnet.training.config import Stage, TrainConfig
+from halnet.training.config import TrainConfig
 from halnet.training.module import AgeModule
 from halnet.training.trainer import train
-from halnet.training.training_log import read_log
 
 data, out, devices, die = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 step = AgeModule.training_step
@@ -419,30 +420,39 @@ def deadly(self, batch, index):
     return step(self, batch, index)
 
 AgeModule.training_step = deadly
-stages = (Stage(32, 2), Stage(224, 1))
-config = TrainConfig(stages=stages, photos=36, batch_size=12, mixup_alpha=0.2)
-train([data], out, config, device="cpu", devices=devices, threads=1)
+train([data], out, TrainConfig.from_json(sys.argv[5]), device="cpu", devices=devices, threads=1)
 """
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_gives_the_same_weights(
-    processes: int, prepared: Path, tmp_path: Path
+    processes: int, finished: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    """The processes get a real SIGKILL in the middle of an epoch. Two of them use gloo."""
+    """The processes get a real SIGKILL in the middle of an epoch. Two of them use gloo.
+
+    A single process is compared with the run of this process, which also continues its run.
+    """
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)
 
     def run(out: str, die: str) -> int:
-        command = [sys.executable, driver, prepared, tmp_path / out, str(processes), die]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        words = (prepared, tmp_path / out, str(processes), die, CONFIG.to_json())
+        done = subprocess.run(
+            [sys.executable, driver, *words],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
         assert die == "die" or done.returncode == 0, done.stderr
         return done.returncode
 
-    assert run("whole", "live") == 0
     assert run("killed", "die") == -signal.SIGKILL
     assert len(read_log(tmp_path / "killed" / "training_log.csv").rows) == 1
     assert not (tmp_path / "killed" / "best_model.safetensors").exists()
-    assert run("killed", "live") == 0
-    whole = (tmp_path / "whole" / "best_model.safetensors").read_bytes()
-    assert (tmp_path / "killed" / "best_model.safetensors").read_bytes() == whole
+    if processes == 1:
+        whole = finished
+        train([prepared], tmp_path / "killed", CONFIG, device="cpu", threads=1)
+    else:
+        whole = tmp_path / "whole"
+        assert run("whole", "live") == 0
+        assert run("killed", "live") == 0
+    expected, found = (run / "best_model.safetensors" for run in (whole, tmp_path / "killed"))
+    assert found.read_bytes() == expected.read_bytes()
