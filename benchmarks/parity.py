@@ -23,7 +23,7 @@ from halnet.results import Outputs
 from halnet.runtimes.backends import open_model
 from halnet.runtimes.base import Crops, Runtime, RuntimeOptions
 
-DIVERGENCE_CROPS = 8  # of a dataset, to find the node at which an FP16 graph diverges
+DIVERGENCE_CROPS = 8  # to find the node at which an FP16 graph diverges
 
 
 @dataclass(frozen=True)
@@ -125,5 +125,5 @@ class Verifier:
 
     def _first_crops(self) -> Crops:
         if self._data is None:
-            return sample_crops()
+            return sample_crops()[:DIVERGENCE_CROPS]
         return self._data.inner_crops(join_records(self.photos)[:DIVERGENCE_CROPS])

@@ -127,8 +127,11 @@ def _read_entry(
     parameters: Any = entry.get("parameters", {})
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise ProtocolError(f"{name}: expected the type {' or '.join(DTYPES)}, found {datatype}")
-    is_list = isinstance(shape, list) and len(shape) <= MAX_RANK
-    if not is_list or not all(type(s) is int and 0 <= s <= MAX_SIZE for s in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > MAX_RANK
+        or not all(type(size) is int and 0 <= size <= MAX_SIZE for size in shape)
+    ):
         raise ProtocolError(
             f"{name}: expected a shape of at most {MAX_RANK} whole numbers up to {MAX_SIZE:,}, "
             f"found {str(shape)[:100]}"
