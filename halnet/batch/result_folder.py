@@ -89,8 +89,12 @@ class ResultFolder:
         except OSError as error:
             raise self._unwritable(LIST_FILE, error) from error
         finally:
-            self._storage.remove_empty(LIST_FOLDER)  # if the list could not be made
+            self.remove_empty()  # if the list could not be made
         return plan
+
+    def remove_empty(self) -> None:
+        """Remove the folder if nothing is in it, since no run has begun."""
+        self._storage.remove_empty(LIST_FOLDER)
 
     def done(self) -> frozenset[int]:
         """Return the numbers of the shards whose results are here. Raises ConfigError."""

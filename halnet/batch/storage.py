@@ -48,9 +48,9 @@ class Storage:
     def remove_empty(self, folder: str) -> None:
         """Remove a folder that is empty on this machine, and this one if it is then empty too."""
         if self.is_local:
-            with suppress(OSError):
-                os.rmdir(self._path(folder))
-                os.rmdir(self._root)
+            for path in (self._path(folder), self._root):
+                with suppress(OSError):
+                    os.rmdir(path)
 
     def exists(self, file: str) -> bool:
         """Return whether there is such a file. Raises OSError if that cannot be found out."""

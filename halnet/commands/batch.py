@@ -39,7 +39,8 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "--workers",
     type=click.IntRange(1),
     help="Number of workers, each of which has one photo at a time and so many --threads (1 if "
-    "they are not given). Default: as many as there are cores for their threads.",
+    "they are not given). Default: as many as there are cores for their threads, which is also the "
+    "most.",
 )
 @detector_option()
 @face_options
@@ -57,7 +58,7 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     help="Number of photos in each result file. What a killed run loses is at most one such file "
     "for each worker.",
 )
-@click.option("--resume", is_flag=True, help="Continue the run whose results are in OUT.")
+@click.option("--resume", is_flag=True, help="Continue the run in OUT.")
 @click.option(
     "--address",
     help="Address of a Ray cluster, such as 10.0.0.1:6379, or auto for the one that this machine "

@@ -19,13 +19,15 @@ import pytest
 from halnet import DetectedFace, Detector
 from halnet.artifact import bundled
 from halnet.batch.config import BatchConfig
-from halnet.batch.run import run_batch
+from halnet.batch.run import _count_workers, run_batch
 from halnet.batch.worker import Counts
 from halnet.commands import group, run
+from halnet.cores import Cores
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.files import locked
 from halnet.prediction_run import RunOutcome, run_prediction
 from halnet.result_files import column_type
+from halnet.runtimes.base import RuntimeSpec
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -187,8 +189,75 @@ def test_results_that_cannot_be_written_end_the_run(
 def test_more_workers_than_cores_are_an_error(
     album: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="expected at most 2, because each has 1 threads .* 3"):
-        run_batch(make_config(album, tmp_path, workers=3))
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="expected at most 2, because each needs 1 of the 2 c"):
+        run_batch(make_config(album, out, workers=3))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("values", "cores"), [({"workers": 99}, 2), ({"workers": 1}, 1), ({}, 2)])
+def test_ray_starts_with_no_more_cores_than_there_are(
+    values: dict[str, int],
+    cores: int,
+    album: Path,
+    make_config: MakeConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def start(address: str | None, count: int) -> None:
+        asked.append(count)
+        raise ConfigError("no Ray")
+
+    monkeypatch.setattr("halnet.batch.run.ray_session", start)
+    monkeypatch.setattr("halnet.batch.run.find_cores", lambda: Cores(2, 8))
+    with pytest.raises(ConfigError, match="no Ray"):
+        run_batch(make_config(album, tmp_path / "out", **values))
+    assert asked == [cores]
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "message"),
+    [
+        (1, 99, "--workers: expected at most 4, because each needs 1 of the 4 cores .* found 99"),
+        (2, 3, "--workers: expected at most 2, because each needs 2 of the 4 cores .* found 3"),
+        (8, None, "--threads: expected at most 4, the cores that Ray has, found 8; name fewer"),
+    ],
+)
+def test_workers_must_fit_the_cores(
+    threads: int, workers: int | None, message: str, make_config: MakeConfig
+) -> None:
+    config = make_config("a", "b", workers=workers)
+    options = replace(config.prediction.options, threads=threads)
+    config = replace(config, prediction=replace(config.prediction, options=options))
+    with pytest.raises(ConfigError, match=message):
+        _count_workers(config, 4.0)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_without_results_can_be_continued_only(
+    album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    def stop(spec: RuntimeSpec, skipped: int) -> None:
+        raise KeyboardInterrupt
+
+    config = make_config(album, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(config, stop)
+    with pytest.raises(ConfigError, match="has a run without results yet; add --resume"):
+        run_batch(config)
+    run_batch(replace(config, resume=True))
+    assert rows(tmp_path) == expected
+
+
+def test_there_must_be_a_run_to_continue(
+    album: Path, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="out: expected a run to continue, found none; leave"):
+        run_batch(make_config(album, out, resume=True))
+    assert not out.exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
