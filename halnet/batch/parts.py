@@ -50,6 +50,13 @@ class Source:
         """The address or path, without a password."""
         return "/".join((self.storage.name, *(() if self.pattern in ((), ALL) else self.pattern)))
 
+    def includes(self, folder: Storage) -> bool:
+        """Return whether the result files of a folder would belong to this source."""
+        here, there = (_place(storage) for storage in (self.storage, folder))
+        if not there.is_relative_to(here):
+            return False
+        return _matches((*there.relative_to(here).parts, "000000.parquet"), self.pattern)
+
 
 def open_source(text: str, column: str | None, id_column: str | None) -> Source:
     """Return what a path, an address or a pattern of one of these stands for.
@@ -132,6 +139,10 @@ def image_type(schema: Any, column: str) -> Any:
         index = found.get_field_index(field) if hasattr(found, "get_field_index") else -1
         found = found.field(index).type if index >= 0 else None
     return found
+
+
+def _place(storage: Storage) -> PurePosixPath:
+    return PurePosixPath(os.path.realpath(storage.folder) if storage.folder else storage.name)
 
 
 def _split_pattern(place: str) -> tuple[str, tuple[str, ...]]:

@@ -96,15 +96,32 @@ class ResultFolder:
         """Remove the folder if nothing is in it, since no run has begun."""
         self._storage.remove_empty(LIST_FOLDER)
 
+    def check_new(self) -> None:
+        """Raise ConfigError if the results of a new run would be among other files here.
+
+        What begins with "_" or "." is left out by those who read the folder, and may be here.
+        """
+        others = sorted(name for name in self._names() if not name.startswith(("_", ".")))
+        if others:
+            raise ConfigError(
+                f"{self.name}: expected a new or empty folder, or one that halnet batch wrote, "
+                f"found {others[0]} in it; name another folder"
+            )
+
     def done(self) -> frozenset[int]:
         """Return the numbers of the shards whose results are here. Raises ConfigError."""
-        try:
-            files = map(Path, self._storage.names())
-        except OSError as error:
-            raise ConfigError(f"{self.name}: cannot be read: {reason(error)}") from error
+        files = [Path(name) for name, is_file in self._names().items() if is_file]
         return frozenset(
             int(file.stem) for file in files if file.suffix == ".parquet" and file.stem.isdecimal()
         )
+
+    def _names(self) -> dict[str, bool]:
+        try:
+            return self._storage.names()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.name}: cannot be read: {reason(error)}; check the name and the permissions"
+            ) from error
 
     def parts(self, shard: int) -> list[Part]:
         """Return the parts of a shard. Raises OSError if the list cannot be read."""

@@ -63,6 +63,11 @@ def run_batch(
     if out.folder:
         check_folder(out.folder)
     source = open_source(config.source, config.column, config.id_column)
+    if source.includes(out):
+        raise ConfigError(
+            f"{out.name}: expected a folder for the results that is not in SOURCE, found that "
+            f"{source.name} includes it; name another folder"
+        )
     with open_predictor(config.prediction, 1) as predictor:  # what is wrong with it is known now
         spec = predictor.spec
     settings = config.settings(source.name, model_name(spec))
@@ -124,11 +129,7 @@ def _find_plan(config: BatchConfig, folder: ResultFolder, settings: dict[str, An
             raise ConfigError(
                 f"{folder.name}: expected a run to continue, found none; leave out --resume"
             )
-        if folder.done():
-            raise ConfigError(
-                f"{folder.name}: expected a new folder, or one that halnet batch wrote, found "
-                "Parquet files of something else; name another folder"
-            )
+        folder.check_new()
         return None
     if not config.resume:
         found = "results already" if folder.done() else "a run without results yet"

@@ -78,12 +78,15 @@ class Storage:
             if entry.is_file:
                 yield entry.path[skipped:]
 
-    def names(self) -> frozenset[str]:
-        """Return the names of the files directly in this folder; none if there is no folder."""
+    def names(self) -> dict[str, bool]:
+        """Return the names directly in this folder, and whether each is that of a file.
+
+        There are none if there is no folder. Raises OSError if it cannot be read.
+        """
         from pyarrow.fs import FileSelector
 
         found = self._system.get_file_info(FileSelector(self._root, allow_not_found=True))
-        return frozenset(entry.base_name for entry in found if entry.is_file)
+        return {entry.base_name: entry.is_file for entry in found}
 
     def read(self, file: str) -> bytes:
         """Return the content of a file, but at most one byte more than a photo may have.

@@ -88,10 +88,10 @@ def command(
 
     SOURCE is a folder, a pattern such as "party/**/*.jpg", or an address such as s3://bucket/party.
     In a folder, the names of files say which of them are photos. With --column, it has Parquet
-    files with photos in them. OUT is a new folder or address. It becomes a folder of Parquet files
-    with the columns of halnet predict --csv: one row for each face, and one with an error for each
-    photo without a face. Each photo is in the result exactly once, also after a run was killed and
-    continued with --resume.
+    files with photos in them. OUT is a new or empty folder or address outside of SOURCE. It becomes
+    a folder of Parquet files with the columns of halnet predict --csv: one row for each face, and
+    one with an error for each photo without a face. Each photo is in the result exactly once, also
+    after a run was killed and continued with --resume.
 
     Needs pip install 'halnet[ray]'. The exit status is 1 if a photo cannot be read or shows no face
     (all others are processed), and 2 if no photo can be read or the run stops with an error.

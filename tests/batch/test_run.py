@@ -176,9 +176,8 @@ def test_results_that_cannot_be_written_end_the_run(
     album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     config = make_config(album, tmp_path, shard=7, workers=1)
-    (tmp_path / "000002.parquet").mkdir()
     with pytest.raises(ConfigError, match=r"000002.parquet: cannot be written: .*--resume"):
-        run_batch(config)
+        run_batch(config, lambda spec, skipped: (tmp_path / "000002.parquet").mkdir())
     assert [file.name for file in tmp_path.glob(".halnet*")] == []
     (tmp_path / "000002.parquet").rmdir()
     run_batch(replace(config, resume=True))
@@ -341,12 +340,24 @@ def test_only_one_run_at_a_time_writes_into_a_folder(
         run_batch(make_config(album, tmp_path))
 
 
-def test_a_folder_with_other_parquet_files_is_an_error(
-    album: Path, make_config: MakeConfig, tmp_path: Path
+@pytest.mark.parametrize("name", ["000000.parquet", "notes.txt", "deep/"])
+def test_a_new_run_needs_an_empty_folder(
+    name: str, album: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    (tmp_path / "000000.parquet").touch()
-    with pytest.raises(ConfigError, match="found Parquet files of something else"):
+    (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    name = name.rstrip("/")
+    with pytest.raises(ConfigError, match=f"expected a new or empty folder, .* found {name} in it"):
         run_batch(make_config(album, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("folder", ["", "0", "new/deep"])
+def test_results_may_not_be_written_into_the_source(
+    folder: str, album: Path, make_config: MakeConfig
+) -> None:
+    with pytest.raises(ConfigError, match="folder for the results that is not in SOURCE, found"):
+        run_batch(make_config(album, album / folder))
+    assert not (album / "new").exists()
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "ray"])
