@@ -20,7 +20,7 @@ class BatchConfig:
     column: str | None = None  # of Parquet files, with the bytes of photos; None: photos
     id_column: str | None = None  # of Parquet files, with the names of photos
     resume: bool = False  # True: continue the run in `out`
-    shard: int = 1000  # photos in each result file
+    shard: int | None = None  # photos in each result file; None: what `shard_size` says
     workers: int | None = None  # None: as many as there are cores for their threads
     address: str | None = None  # of a Ray cluster; None: this machine
 

@@ -4,6 +4,7 @@ The list of all parts is itself a Parquet file. Each of its row groups is a shar
 which one result file has the faces. A worker reads the row group of its shard only.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from glob import has_magic
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,6 +25,8 @@ from halnet.photos.photo_files import ALL, LINKS, MACOS, OTHERS, VIDEOS, Reason,
 from halnet.videos.video import is_video
 
 PARQUET = frozenset({".parquet", ".pq"})
+SHARD = 1000  # photos in each result file, if the source has enough of them
+SHARDS = 4  # result files for each worker, if the source has fewer: so they end at the same time
 READERS = 16  # Parquet files whose description is read at the same time
 
 
@@ -96,6 +100,18 @@ def find_parts(source: Source, left_out: Counter[Reason]) -> Iterator[Part]:
     read = partial(_row_groups, source)
     for groups in map_in_order(ThreadPoolExecutor(READERS), read, files, 2 * READERS):
         yield from groups
+
+
+def shard_size(parts: Iterable[Part], workers: int) -> tuple[int, Iterator[Part]]:
+    """Return how many photos a shard has, so that all workers have work; and the same parts."""
+    remaining = iter(parts)
+    first: list[Part] = []
+    photos, enough = 0, SHARD * SHARDS * workers
+    while photos < enough and (part := next(remaining, None)):
+        first.append(part)
+        photos += part.photos
+    size = math.ceil(photos / (SHARDS * workers))
+    return min(SHARD, max(1, size)), chain(first, remaining)
 
 
 def shards(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from halnet.batch.config import FORMAT, Plan
-from halnet.batch.parts import Part, Source, find_parts, from_table, shards, to_table
+from halnet.batch.parts import Part, Source, find_parts, from_table, shard_size, shards, to_table
 from halnet.batch.storage import Storage, reason
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS
@@ -63,8 +63,12 @@ class ResultFolder:
             )
         return plan
 
-    def make_plan(self, source: Source, settings: dict[str, Any], size: int) -> Plan:
+    def make_plan(
+        self, source: Source, settings: dict[str, Any], size: int | None, workers: int = 1
+    ) -> Plan:
         """List the source, write the list, and return what is to be done.
+
+        Each shard has `size` photos; None: so many that all workers have work.
 
         Raises ConfigError if the source cannot be read or has no photos, or this folder cannot be
         written.
@@ -77,13 +81,21 @@ class ResultFolder:
             with self._storage.writing(LIST_FILE) as path:
                 schema = to_table([]).schema
                 with ParquetWriter(path, schema, compression="zstd") as writer:
-                    for shard in shards(find_parts(source, left_out), size):
+                    parts = find_parts(source, left_out)
+                    if size is None:
+                        size, parts = shard_size(parts, workers)
+                    for shard in shards(parts, size):
                         writer.write_table(to_table(shard))
                         photos.append(sum(part.photos for part in shard))
                 if not sum(photos):
                     raise ConfigError(_nothing(source, left_out))
             is_loss = any(why.is_loss for why in left_out)
-            plan = Plan(settings, photos, {why.text: n for why, n in left_out.items()}, is_loss)
+            plan = Plan(
+                {**settings, "shard": size},
+                photos,
+                {why.text: n for why, n in left_out.items()},
+                is_loss,
+            )
             with self._storage.writing(PLAN_FILE) as path:
                 path.write_text(json.dumps({"format": FORMAT, **asdict(plan)}) + "\n")
         except OSError as error:

@@ -80,7 +80,7 @@ def run_batch(
         if plan is None or _missing(folder, plan):
             pool = stack.enter_context(_open_pool(config))
         if plan is None:  # only now, so that a run that cannot begin leaves nothing
-            plan = folder.make_plan(source, settings, config.shard)
+            plan = folder.make_plan(source, settings, config.shard, pool.workers)
         remaining = _missing(folder, plan)
         total = sum(plan.photos)
         skipped = total - sum(plan.photos[shard] for shard in remaining)
@@ -171,7 +171,7 @@ def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) ->
     Raises ConfigError if results cannot be written. A shard whose worker ended each time gives
     nothing.
     """
-    ray, workers = pool.ray, pool.workers
+    ray, workers = pool.ray, min(pool.workers, len(shards))
     with _quiet_data(ray):
         # Each shard is a block of its own, so that it is one task.
         blocks = ray.data.from_items(

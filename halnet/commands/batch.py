@@ -1,12 +1,15 @@
 """`halnet batch`."""
 
+import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.parts import SHARD, SHARDS
 from halnet.batch.run import BatchSummary, run_batch
 from halnet.batches import FaceSelection
 from halnet.commands.face_options import face_options
@@ -53,10 +56,9 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 @click.option(
     "--shard",
     type=click.IntRange(1),
-    default=BatchConfig.shard,
-    show_default=True,
     help="Number of photos in each result file. What a killed run loses is at most one such file "
-    "for each worker.",
+    f"for each worker. Default: {SHARD}, or fewer if SOURCE has not so many that each worker has "
+    f"{SHARDS} files.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in OUT.")
 @click.option(
@@ -109,7 +111,8 @@ def command(
     config = BatchConfig(
         source, out, prediction, column, id_column, resume, shard, workers, address
     )
-    with interrupted_by_sigterm():
+    # Ray prints on standard output that a worker ended, which is part of a run.
+    with interrupted_by_sigterm(), redirect_stdout(io.StringIO()):
         summary = run_batch(config, _start, progress)
     if as_json:
         click.echo(json.dumps(_to_entry(summary), indent=2))

@@ -12,6 +12,7 @@ from halnet.batch.parts import (
     find_parts,
     from_table,
     open_source,
+    shard_size,
     shards,
     to_table,
 )
@@ -210,6 +211,17 @@ def test_results_in_the_folder_of_a_bucket_that_is_the_source() -> None:
     assert source.includes(open_storage("s3://photos/party/faces?region=us-east-1"))
     assert not source.includes(open_storage("s3://photos/party-faces"))
     assert not source.includes(open_storage("faces"))
+
+
+@pytest.mark.parametrize(
+    ("photos", "workers", "size"),
+    [(1, 2, 1), (8, 2, 1), (9, 2, 2), (33, 2, 5), (7999, 2, 1000), (10**4, 2, 1000), (33, 99, 1)],
+)
+def test_small_sources_have_shards_for_all_workers(photos: int, workers: int, size: int) -> None:
+    parts = [Part(str(i)) for i in range(photos)]
+    found, same = shard_size(parts, workers)
+    assert found == size
+    assert list(same) == parts
 
 
 def test_the_list_keeps_names_of_any_bytes() -> None:

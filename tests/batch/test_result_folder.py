@@ -30,7 +30,9 @@ def make(album: Path, out: Path, size: int = 10) -> tuple[ResultFolder, Plan]:
 
 def test_a_plan_is_read_as_it_was_written(album: Path, tmp_path: Path) -> None:
     folder, plan = make(album, tmp_path / "out")
-    assert plan == Plan(SETTINGS, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False)
+    assert plan == Plan(
+        {**SETTINGS, "shard": 10}, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False
+    )
     assert folder.read_plan() == plan
     names = [part.file for shard in range(4) for part in folder.parts(shard)]
     assert len(names) == len(set(names)) == 33

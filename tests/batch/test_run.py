@@ -19,7 +19,7 @@ import pytest
 from halnet import DetectedFace, Detector
 from halnet.artifact import bundled
 from halnet.batch.config import BatchConfig
-from halnet.batch.run import _count_workers, run_batch
+from halnet.batch.run import BatchSummary, _count_workers, run_batch
 from halnet.batch.worker import Counts
 from halnet.commands import group, run
 from halnet.cores import Cores
@@ -70,7 +70,11 @@ def expected(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_batch_has_the_rows_of_predict(
-    album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
+    album: Path,
+    expected: Rows,
+    make_config: MakeConfig,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     seen = []
     summary = run_batch(
@@ -78,6 +82,7 @@ def test_a_batch_has_the_rows_of_predict(
         lambda spec, skipped: seen.append((spec.runtime, skipped)),
     )
     assert seen == [("fake", 0)]
+    assert capfd.readouterr() == ("", "")  # Ray prints nothing
     assert rows(tmp_path) == expected
     assert len(list(tmp_path.glob("*.parquet"))) == 5
     assert summary.counts == Counts(photos=33, faces=60, without_face=1, unread=2)
@@ -169,6 +174,30 @@ def test_a_run_that_is_killed_continues(
         selection = replace(config.prediction.selection, level=0.5)
         prediction = replace(config.prediction, selection=selection)
         run_batch(replace(config, resume=True, prediction=prediction))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_source_with_fewer_shards_than_workers(
+    album: Path, make_config: MakeConfig, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run_batch(make_config(album / "cut.png", tmp_path / "one", workers=2))
+    assert not [warning for warning in recwarn if "actors" in str(warning.message)]
+    run_batch(make_config(album, tmp_path / "all", workers=2))
+    assert len(list((tmp_path / "all").glob("*.parquet"))) == 7  # of 5 photos each, but the last
+
+
+def test_what_ray_prints_is_not_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(*args: object) -> BatchSummary:
+        print("(raylet) A worker died or was killed")
+        return BatchSummary("out", Counts(3, 4), 0, {}, RunOutcome.COMPLETE)
+
+    monkeypatch.setattr("halnet.commands.batch.run_batch", work)
+    assert run(group, ["batch", "photos", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["photos"] == 3
+    assert err == ""
 
 
 @pytest.mark.usefixtures("ray_cluster")
