@@ -70,7 +70,7 @@ def run_batch(
         )
     with open_predictor(config.prediction, 1) as predictor:  # what is wrong with it is known now
         spec = predictor.spec
-    settings = config.settings(source.name, model_name(spec))
+    settings = config.settings(source.name, spec)
     with ExitStack() as stack:
         folder = ResultFolder(out)
         if out.folder:

@@ -19,7 +19,8 @@ from halnet.runtimes.fake import FakeRuntime
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-MODEL = model_name(FakeRuntime().spec)
+SPEC = FakeRuntime().spec
+MODEL = model_name(SPEC)
 MakeConfig = Callable[..., BatchConfig]
 
 
@@ -27,7 +28,7 @@ def predict(config: BatchConfig) -> tuple[list[Counts], list[dict[str, Any]]]:
     """Predict all shards of a source here; return the counts of each and all rows."""
     folder = ResultFolder(open_storage(config.out))
     source = open_source(config.source, config.column, config.id_column)
-    plan = folder.make_plan(source, config.settings(source.name, MODEL), config.shard)
+    plan = folder.make_plan(source, config.settings(source.name, SPEC), config.shard)
     worker = BatchWorker(config, MODEL)
     counts = [worker.predict(shard) for shard in range(len(plan.photos))]
     files = sorted(Path(config.out).glob("*.parquet"))
