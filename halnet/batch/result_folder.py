@@ -10,19 +10,32 @@ or missing, so a result file that is there is done.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from halnet.batch.config import FORMAT, Plan
-from halnet.batch.parts import Part, Source, find_parts, from_table, shard_size, shards, to_table
+from halnet.batch.counts import Counts
+from halnet.batch.parts import (
+    READERS,
+    Part,
+    Source,
+    find_parts,
+    from_table,
+    shard_size,
+    shards,
+    to_table,
+)
 from halnet.batch.storage import Storage, reason
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS
 from halnet.json_text import parse_json
+from halnet.parallel import map_in_order
 from halnet.photos.photo_files import Reason
-from halnet.result_files import column_type
+from halnet.result_files import NO_FACE, column_type
 
 LIST_FOLDER = "_halnet"
 PLAN_FILE = f"{LIST_FOLDER}/batch.json"
@@ -134,6 +147,30 @@ class ResultFolder:
             raise ConfigError(
                 f"{self.name}: cannot be read: {reason(error)}; check the name and the permissions"
             ) from error
+
+    def count(self, plan: Plan, shards: Iterable[int]) -> Counts:
+        """Return the counts of the results of some shards. Raises ConfigError."""
+        total = Counts()
+        pool = ThreadPoolExecutor(READERS)
+        for counts in map_in_order(pool, partial(self._count, plan), shards, 2 * READERS):
+            total.add(counts)
+        return total
+
+    def _count(self, plan: Plan, shard: int) -> Counts:
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with self._storage.open(_file(shard)) as opened, ParquetFile(opened) as parquet:
+                rows = parquet.read(["face", "error"])
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise ConfigError(
+                f"{self._storage.name_of(_file(shard))}: cannot be read: {reason(error)}; remove "
+                "it and repeat the command with --resume"
+            ) from error
+        errors = rows["error"].drop_null().to_pylist()
+        without_face = errors.count(NO_FACE)
+        faces = len(rows) - rows["face"].null_count
+        return Counts(plan.photos[shard], faces, without_face, len(errors) - without_face)
 
     def parts(self, shard: int) -> list[Part]:
         """Return the parts of a shard. Raises OSError if the list cannot be read."""

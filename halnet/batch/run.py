@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from halnet.batch.config import BatchConfig, Plan
+from halnet.batch.counts import Counts
 from halnet.batch.parts import open_source
 from halnet.batch.ray_session import ray_session
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import is_address, open_storage
-from halnet.batch.worker import BatchWorker, Counts
+from halnet.batch.worker import BatchWorker
 from halnet.cores import find_cores
 from halnet.errors import ConfigError
 from halnet.faces.yunet_file import YUNET_VARIABLE
@@ -34,11 +35,11 @@ ATTEMPTS = 3  # at a shard, if the worker that has it ends; a photo may be what 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a run has done, without what was in the result folder before."""
+    """What is in the result folder after a run."""
 
     out: str
     counts: Counts
-    skipped: int  # photos whose results were there before
+    skipped: int  # photos of these whose results were there before the run
     left_out: dict[str, int]  # counts of what is left out of the source, by the reason
     outcome: RunOutcome
 
@@ -82,19 +83,16 @@ def run_batch(
         if plan is None:  # only now, so that a run that cannot begin leaves nothing
             plan = folder.make_plan(source, settings, config.shard, pool.workers)
         remaining = _missing(folder, plan)
-        total = sum(plan.photos)
-        skipped = total - sum(plan.photos[shard] for shard in remaining)
+        counts = folder.count(plan, sorted(set(range(len(plan.photos))).difference(remaining)))
+        skipped = counts.photos
         on_start(spec, skipped)
-        counts = Counts()
         if remaining:
             with open_progress("photos") as on_progress:
                 for done in _predict(pool, config, model_name(spec), remaining):
                     counts.add(done)
-                    on_progress(skipped + counts.photos, total)
+                    on_progress(counts.photos, sum(plan.photos))
             _check_complete(folder, plan)
-    return BatchSummary(
-        folder.name, counts, skipped, plan.left_out, _outcome(counts, skipped, plan.is_loss)
-    )
+    return BatchSummary(folder.name, counts, skipped, plan.left_out, _outcome(counts, plan.is_loss))
 
 
 def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
@@ -249,8 +247,8 @@ def _check_complete(folder: ResultFolder, plan: Plan) -> None:
         )
 
 
-def _outcome(counts: Counts, skipped: int, is_loss: bool) -> RunOutcome:
-    if counts.photos and counts.unread == counts.photos and not skipped:
+def _outcome(counts: Counts, is_loss: bool) -> RunOutcome:
+    if counts.unread == counts.photos:
         return RunOutcome.UNREADABLE
     if counts.unread or counts.without_face or is_loss:
         return RunOutcome.PARTIAL

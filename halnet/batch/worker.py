@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.counts import Counts
 from halnet.batch.parts import Part, Source, open_source
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import open_storage, reason
@@ -27,28 +28,6 @@ ROWS = 16  # rows of a Parquet file that are in memory
 REFUSED = 20
 
 Named = tuple[str, bytes | ImageError]  # the name of a photo, and its bytes or why there are none
-
-
-@dataclass
-class Counts:
-    """How many photos and faces there are in the results of a shard, or of several."""
-
-    photos: int = 0
-    faces: int = 0
-    without_face: int = 0  # photos
-    unread: int = 0  # photos
-
-    def add(self, other: "Counts") -> None:
-        """Add the counts of other results."""
-        for name, count in asdict(other).items():
-            setattr(self, name, getattr(self, name) + count)
-
-    def count(self, result: PhotoResult) -> None:
-        """Count the result of a photo."""
-        self.photos += 1
-        self.faces += len(result.faces)
-        self.unread += result.error is not None
-        self.without_face += result.error is None and not result.faces
 
 
 class BatchWorker:

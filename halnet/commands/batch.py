@@ -95,8 +95,10 @@ def command(
     one with an error for each photo without a face. Each photo is in the result exactly once, also
     after a run was killed and continued with --resume.
 
-    Needs pip install 'halnet[ray]'. The exit status is 1 if a photo cannot be read or shows no face
-    (all others are processed), and 2 if no photo can be read or the run stops with an error.
+    Needs pip install 'halnet[ray]'. The counts and the exit status are those of all photos in OUT,
+    also after --resume. The status is 1 if a photo cannot be read or shows no face, or videos or
+    links were left out (all others are processed), and 2 if no photo can be read or the run stops
+    with an error.
     """
     selection = FaceSelection(largest=faces == "largest", level=level, at_least=at_least)
     prediction = PredictConfig(

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.counts import Counts
 from halnet.batch.parts import Part, Source, open_source
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import Storage, open_storage
-from halnet.batch.worker import REFUSED, BatchWorker, Counts, read_photos
+from halnet.batch.worker import REFUSED, BatchWorker, read_photos
 from halnet.errors import ConfigError, ImageError
 from halnet.result_files import model_name
 from halnet.runtimes.fake import FakeRuntime
@@ -44,6 +45,14 @@ def test_each_face_and_each_photo_without_one_has_a_row(
     for count in counts:
         total.add(count)
     assert total == Counts(photos=33, faces=60, without_face=1, unread=2)
+    folder = ResultFolder(open_storage(str(tmp_path / "out")))
+    plan = folder.read_plan()
+    assert plan is not None
+    assert [folder.count(plan, [shard]) for shard in range(3)] == counts
+    assert folder.count(plan, range(3)) == total
+    (tmp_path / "out" / "000001.parquet").write_bytes(b"half a file")
+    with pytest.raises(ConfigError, match="000001.parquet: cannot be read: .*; remove it and rep"):
+        folder.count(plan, range(3))
     ages = {(row["photo"], row["face"]): row["age"] for row in rows if row["error"] is None}
     assert len(ages) == 60
     for age in range(20, 50):
