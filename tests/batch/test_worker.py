@@ -134,15 +134,66 @@ def test_rows_with_more_bytes_than_a_photo_may_have_are_not_read(
     assert str(first).startswith(f"{table}#0: more bytes than the 50 allowed")
 
 
-def test_a_damaged_parquet_file_ends_the_run(
+@pytest.mark.parametrize("damaged", [("image",), ("image", "name")])
+def test_rows_of_a_damaged_page_have_an_error(
+    damaged: tuple[str, ...], table: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    group = pq.read_metadata(table).row_group(1)  # the description at the end stays good
+    data = bytearray(table.read_bytes())
+    for index, column in enumerate(("image", "name")):
+        chunk = group.column(index)
+        first = chunk.dictionary_page_offset or chunk.data_page_offset
+        if column in damaged:
+            data[first : first + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    table.write_bytes(data)
+    config = make_config(table, tmp_path / "out", column="image", id_column="name", shard=4)
+    counts, rows = predict(config)
+    assert [(count.photos, count.unread) for count in counts] == [(5, 0), (5, 5), (2, 2)]
+    names = [f"{table}#{row}" if "name" in damaged else f"p{20 + row}" for row in range(5, 10)]
+    errors = {row["photo"]: row["error"] for row in rows if row["error"] is not None}
+    assert list(errors)[:5] == names
+    start = f"{names[1]}: row 6 of {table} cannot be read: Couldn't deserialize"
+    assert errors[names[1]].startswith(start)
+    assert sum(row["face"] == 1 for row in rows) == 5
+
+
+def test_a_parquet_file_that_its_storage_does_not_give_ends_the_run(
     table: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
-    data = bytearray(table.read_bytes())
-    data[4:400] = bytes(396)  # the first pages; the description at the end is good
-    table.write_bytes(data)
-    with pytest.raises(ConfigError, match=r"table.parquet: cannot be read from row 0 on: .*remove"):
-        predict(make_config(table, tmp_path / "out", column="image"))
+    config = make_config(table, tmp_path / "out", column="image")
+    source = open_source(config.source, config.column, None)
+    plan = ResultFolder(open_storage(config.out)).make_plan(source, {}, 10)
+    assert plan.photos == [10, 2]
+    table.unlink()
+    with pytest.raises(ConfigError, match=r"table.parquet: cannot be read from row 0 on: .*--res"):
+        BatchWorker(config, MODEL).predict(0)
     assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+class _Unsteady:
+    """A file that cannot be read any more after its description was read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._reads = file, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads > 1:
+            raise OSError("AWS Error TIMEOUT")
+        return self._file.read(size)
+
+
+def test_a_storage_that_fails_within_a_parquet_file_ends_the_run(table: Path) -> None:
+    class Storage:
+        name_of = staticmethod(lambda file: "s3://photos/table.parquet")
+        open = staticmethod(lambda file: pa.PythonFile(_Unsteady(table.open("rb")), mode="r"))
+
+    storage: Any = Storage
+    with pytest.raises(ConfigError, match="from row 0 on: AWS Error TIMEOUT; check the network"):
+        list(read_photos(Source(storage, (), "image", None), [Part("", 5, 0, 0)]))
 
 
 class _Failing:
