@@ -258,7 +258,7 @@ def _suffix(name: str) -> str:
 
 
 def _unreadable(name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{name}: cannot be read: {reason(error)}; check the name, the permissions and, for a "
-        "bucket, the credentials and AWS_ENDPOINT_URL"
-    )
+    cure = "the name and the permissions"
+    if is_address(name):
+        cure = "the name, the permissions and, for a bucket, the credentials and AWS_ENDPOINT_URL"
+    return ConfigError(f"{name}: cannot be read: {reason(error)}; check {cure}")

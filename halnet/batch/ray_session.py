@@ -58,6 +58,12 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
                     **options,
                 )
         except Exception as error:  # Ray raises this type if a process of it starts too slowly
+            if isinstance(error, OSError) and error.filename:
+                raise ConfigError(
+                    f"Ray cannot write {error.filename}: {error.strerror}; let HOME and RAY_TMPDIR "
+                    "name folders that can be written. With RAY_AUTH_MODE=disabled, nothing is "
+                    "written into HOME"
+                ) from error
             why = str(error).partition("\n")[0].rstrip(".")
             if address:
                 raise _no_cluster(address, why) from error

@@ -2,7 +2,8 @@
 
 import io
 import json
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from halnet.batches import FaceSelection
 from halnet.commands.face_options import face_options
 from halnet.commands.options import detector_option, json_option, runtime_options
 from halnet.commands.output import interrupted_by_sigterm, progress
-from halnet.prediction_run import PredictConfig, RunOutcome
+from halnet.prediction_run import OnProgress, PredictConfig, RunOutcome
 from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
@@ -115,7 +116,7 @@ def command(
     )
     # Ray prints on standard output that a worker ended, which is part of a run.
     with interrupted_by_sigterm(), redirect_stdout(io.StringIO()):
-        summary = run_batch(config, _start, progress)
+        summary = run_batch(config, _start, _progress)
     if as_json:
         click.echo(json.dumps(_to_entry(summary), indent=2))
     else:
@@ -129,6 +130,19 @@ def _start(spec: RuntimeSpec, skipped: int) -> None:
     if skipped:
         text += f"; skipping {skipped} photos that are done"
     click.echo(text, err=True)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[OnProgress]:
+    """Show the progress of the photos, and how to continue if it is interrupted."""
+    try:
+        with progress(label) as on_progress:
+            yield on_progress
+    except KeyboardInterrupt:
+        click.echo(
+            "halnet: the results stay; repeat the command with --resume to continue", err=True
+        )
+        raise
 
 
 def _to_entry(summary: BatchSummary) -> dict[str, object]:

@@ -1,6 +1,9 @@
 """The session of Ray: clusters that are not there, and what Ray cannot write."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +32,25 @@ def test_a_missing_cluster_is_an_error_that_leaves_nothing(
         run_batch(make_config(album, out, address=address))
     assert time.monotonic() - begin < 20
     assert not out.exists()
+
+
+def test_a_home_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, since Ray keeps the key that it has read."""
+    (tmp_path / "file").touch()
+    code = "from halnet.batch.ray_session import ray_session; ray_session(None, 1).__enter__()"
+    home = {"HOME": str(tmp_path / "file")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert f"ConfigError: Ray cannot write {tmp_path}/file/.ray" in done.stderr
+    assert "With RAY_AUTH_MODE=disabled, nothing is written into HOME" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "cluster", "ray://host", "host:port", ""])

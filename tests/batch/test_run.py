@@ -25,7 +25,7 @@ from halnet.commands import group, run
 from halnet.cores import Cores
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.files import locked
-from halnet.prediction_run import RunOutcome, run_prediction
+from halnet.prediction_run import OpenProgress, RunOutcome, run_prediction
 from halnet.result_files import column_type
 from halnet.runtimes.base import RuntimeSpec
 
@@ -185,6 +185,18 @@ def test_a_source_with_fewer_shards_than_workers(
     assert not [warning for warning in recwarn if "actors" in str(warning.message)]
     run_batch(make_config(album, tmp_path / "all", workers=2))
     assert len(list((tmp_path / "all").glob("*.parquet"))) == 7  # of 5 photos each, but the last
+
+
+def test_an_interrupted_command_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(config: BatchConfig, on_start: object, open_progress: OpenProgress) -> None:
+        with open_progress("photos"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("halnet.commands.batch.run_batch", interrupt)
+    assert run(group, ["batch", "photos", "out"]) == 130
+    assert "repeat the command with --resume to continue" in capsys.readouterr().err
 
 
 def test_what_ray_prints_is_not_on_standard_output(
