@@ -64,7 +64,7 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
                     "name folders that can be written. With RAY_AUTH_MODE=disabled, nothing is "
                     "written into HOME"
                 ) from error
-            why = str(error).partition("\n")[0].rstrip(".")
+            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
             if address:
                 raise _no_cluster(address, why) from error
             raise ConfigError(
