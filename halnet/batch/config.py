@@ -1,10 +1,15 @@
 """The configuration of a batch, and what a result folder states of the run that made it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from halnet.errors import ConfigError
+from halnet.faces.detected import Detector
+from halnet.faces.yunet_file import YUNET_SHA256
 from halnet.prediction_run import PredictConfig
+from halnet.result_files import model_name
+from halnet.runtimes.base import RuntimeSpec
 
 FORMAT = 1  # version of the file that states a run
 
@@ -20,7 +25,7 @@ class BatchConfig:
     column: str | None = None  # of Parquet files, with the bytes of photos; None: photos
     id_column: str | None = None  # of Parquet files, with the names of photos
     resume: bool = False  # True: continue the run in `out`
-    shard: int = 1000  # photos in each result file
+    shard: int | None = None  # photos in each result file; None: what `shard_size` says
     workers: int | None = None  # None: as many as there are cores for their threads
     address: str | None = None  # of a Ray cluster; None: this machine
 
@@ -33,22 +38,27 @@ class BatchConfig:
         """CPU threads of each worker."""
         return self.prediction.options.threads or 1
 
-    def settings(self, source: str, model: str) -> dict[str, Any]:
+    def settings(self, source: str, spec: RuntimeSpec) -> dict[str, Any]:
         """Return what decides on the results, as JSON-ready values by the names of options.
 
-        `source` is the name of the source, and `model` is that of `halnet.result_files.model_name`.
+        `source` is the name of the source. The number of photos in a shard is there if it is known.
         """
         selection = self.prediction.selection
+        shard = {} if self.shard is None else {"shard": self.shard}
         return {
             "SOURCE": source,
             "column": self.column,
             "id": self.id_column,
-            "model": model,
+            "model": model_name(spec),
+            "runtime": spec.runtime,
+            "device": spec.provider,
+            "detector": _detector_name(self.prediction.detector),
             "faces": "largest" if selection.largest else "all",
             "min-face": self.prediction.min_face,
             "level": selection.level,
             "at-least": list(selection.at_least),
             "quality": self.prediction.quality,
+            **shard,
         }
 
 
@@ -70,6 +80,11 @@ class Plan:
                     f"{_text(self.settings.get(name))}; repeat the options of the first run, or "
                     "name another folder"
                 )
+
+
+def _detector_name(detector: Path | Detector | None) -> str:
+    """Return what a detector is called in the settings; two functions cannot be told apart."""
+    return "a function" if callable(detector) else f"YuNet {YUNET_SHA256[:12]}"
 
 
 def _text(value: Any) -> str:

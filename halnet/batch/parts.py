@@ -4,6 +4,7 @@ The list of all parts is itself a Parquet file. Each of its row groups is a shar
 which one result file has the faces. A worker reads the row group of its shard only.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from glob import has_magic
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,6 +25,8 @@ from halnet.photos.photo_files import ALL, LINKS, MACOS, OTHERS, VIDEOS, Reason,
 from halnet.videos.video import is_video
 
 PARQUET = frozenset({".parquet", ".pq"})
+SHARD = 1000  # photos in each result file, if the source has enough of them
+SHARDS = 4  # result files for each worker, if the source has fewer: so they end at the same time
 READERS = 16  # Parquet files whose description is read at the same time
 
 
@@ -49,6 +53,13 @@ class Source:
     def name(self) -> str:
         """The address or path, without a password."""
         return "/".join((self.storage.name, *(() if self.pattern in ((), ALL) else self.pattern)))
+
+    def includes(self, folder: Storage) -> bool:
+        """Return whether the result files of a folder would belong to this source."""
+        here, there = (_place(storage) for storage in (self.storage, folder))
+        if not there.is_relative_to(here):
+            return False
+        return _matches((*there.relative_to(here).parts, "000000.parquet"), self.pattern)
 
 
 def open_source(text: str, column: str | None, id_column: str | None) -> Source:
@@ -89,6 +100,18 @@ def find_parts(source: Source, left_out: Counter[Reason]) -> Iterator[Part]:
     read = partial(_row_groups, source)
     for groups in map_in_order(ThreadPoolExecutor(READERS), read, files, 2 * READERS):
         yield from groups
+
+
+def shard_size(parts: Iterable[Part], workers: int) -> tuple[int, Iterator[Part]]:
+    """Return how many photos a shard has, so that all workers have work; and the same parts."""
+    remaining = iter(parts)
+    first: list[Part] = []
+    photos, enough = 0, SHARD * SHARDS * workers
+    while photos < enough and (part := next(remaining, None)):
+        first.append(part)
+        photos += part.photos
+    size = math.ceil(photos / (SHARDS * workers))
+    return min(SHARD, max(1, size)), chain(first, remaining)
 
 
 def shards(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
@@ -132,6 +155,10 @@ def image_type(schema: Any, column: str) -> Any:
         index = found.get_field_index(field) if hasattr(found, "get_field_index") else -1
         found = found.field(index).type if index >= 0 else None
     return found
+
+
+def _place(storage: Storage) -> PurePosixPath:
+    return PurePosixPath(os.path.realpath(storage.folder) if storage.folder else storage.name)
 
 
 def _split_pattern(place: str) -> tuple[str, tuple[str, ...]]:
@@ -231,7 +258,7 @@ def _suffix(name: str) -> str:
 
 
 def _unreadable(name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{name}: cannot be read: {reason(error)}; check the name, the permissions and, for a "
-        "bucket, the credentials and AWS_ENDPOINT_URL"
-    )
+    cure = "the name and the permissions"
+    if is_address(name):
+        cure = "the name, the permissions and, for a bucket, the credentials and AWS_ENDPOINT_URL"
+    return ConfigError(f"{name}: cannot be read: {reason(error)}; check {cure}")

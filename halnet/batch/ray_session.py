@@ -3,11 +3,13 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from halnet.batch.storage import EXTRA, NEEDED_BY
 from halnet.errors import ConfigError
@@ -22,6 +24,7 @@ QUIET = {
 # Ray takes the loopback address on Windows and macOS if this is 0, and on Linux too. Otherwise, it
 # would listen on all networks.
 LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+ANSWER = 5.0  # seconds in which a cluster must answer; Ray itself would wait for minutes
 
 
 @contextmanager
@@ -42,6 +45,8 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
         if ray.is_initialized():
             yield ray
             return
+        if address:
+            _check_cluster(address)
         own = {} if address else {"num_cpus": cores, "object_store_memory": OBJECT_MEMORY}
         options: dict[str, Any] = {"include_dashboard": None if address else False, **own}
         try:
@@ -53,10 +58,17 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
                     **options,
                 )
         except Exception as error:  # Ray raises this type if a process of it starts too slowly
-            where = f"with the cluster at {address}" if address else "on this machine"
+            if isinstance(error, OSError) and error.filename:
+                raise ConfigError(
+                    f"Ray cannot write {error.filename}: {error.strerror}; let HOME and RAY_TMPDIR "
+                    "name folders that can be written. With RAY_AUTH_MODE=disabled, nothing is "
+                    "written into HOME"
+                ) from error
+            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+            if address:
+                raise _no_cluster(address, why) from error
             raise ConfigError(
-                f"Ray cannot begin {where}: {str(error).partition(chr(10))[0]}; "
-                f"{'see ray status there' if address else 'close other programs and try again'}"
+                f"Ray cannot begin on this machine: {why}; close other programs and try again"
             ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray has replaced it
@@ -64,6 +76,33 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_cluster(address: str) -> None:
+    """Raise ConfigError if nothing answers at the address of a cluster."""
+    if address == "auto":  # Ray looks for a cluster in a file, which takes no time
+        return
+    place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = place.hostname, place.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ConfigError(
+            f"--address {address}: expected an address such as 10.0.0.1:6379, ray://10.0.0.1:10001 "
+            "or auto; ray start --head prints the one of a cluster"
+        )
+    try:
+        socket.create_connection((host, port), ANSWER).close()
+    except OSError as error:
+        raise _no_cluster(address, error.strerror or str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"--address {address}: expected a Ray cluster, found none that can be used ({why}); start "
+        "one there with ray start --head, see it with ray status, or leave out --address"
+    )
 
 
 @contextmanager

@@ -10,19 +10,32 @@ or missing, so a result file that is there is done.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from halnet.batch.config import FORMAT, Plan
-from halnet.batch.parts import Part, Source, find_parts, from_table, shards, to_table
+from halnet.batch.counts import Counts
+from halnet.batch.parts import (
+    READERS,
+    Part,
+    Source,
+    find_parts,
+    from_table,
+    shard_size,
+    shards,
+    to_table,
+)
 from halnet.batch.storage import Storage, reason
 from halnet.errors import ConfigError
 from halnet.files import NAME_ERRORS
 from halnet.json_text import parse_json
+from halnet.parallel import map_in_order
 from halnet.photos.photo_files import Reason
-from halnet.result_files import column_type
+from halnet.result_files import NO_FACE, column_type
 
 LIST_FOLDER = "_halnet"
 PLAN_FILE = f"{LIST_FOLDER}/batch.json"
@@ -63,8 +76,12 @@ class ResultFolder:
             )
         return plan
 
-    def make_plan(self, source: Source, settings: dict[str, Any], size: int) -> Plan:
+    def make_plan(
+        self, source: Source, settings: dict[str, Any], size: int | None, workers: int = 1
+    ) -> Plan:
         """List the source, write the list, and return what is to be done.
+
+        Each shard has `size` photos; None: so many that all workers have work.
 
         Raises ConfigError if the source cannot be read or has no photos, or this folder cannot be
         written.
@@ -77,30 +94,83 @@ class ResultFolder:
             with self._storage.writing(LIST_FILE) as path:
                 schema = to_table([]).schema
                 with ParquetWriter(path, schema, compression="zstd") as writer:
-                    for shard in shards(find_parts(source, left_out), size):
+                    parts = find_parts(source, left_out)
+                    if size is None:
+                        size, parts = shard_size(parts, workers)
+                    for shard in shards(parts, size):
                         writer.write_table(to_table(shard))
                         photos.append(sum(part.photos for part in shard))
                 if not sum(photos):
                     raise ConfigError(_nothing(source, left_out))
             is_loss = any(why.is_loss for why in left_out)
-            plan = Plan(settings, photos, {why.text: n for why, n in left_out.items()}, is_loss)
+            plan = Plan(
+                {**settings, "shard": size},
+                photos,
+                {why.text: n for why, n in left_out.items()},
+                is_loss,
+            )
             with self._storage.writing(PLAN_FILE) as path:
                 path.write_text(json.dumps({"format": FORMAT, **asdict(plan)}) + "\n")
         except OSError as error:
             raise self._unwritable(LIST_FILE, error) from error
         finally:
-            self._storage.remove_empty(LIST_FOLDER)  # if the list could not be made
+            self.remove_empty()  # if the list could not be made
         return plan
+
+    def remove_empty(self) -> None:
+        """Remove the folder if nothing is in it, since no run has begun."""
+        self._storage.remove_empty(LIST_FOLDER)
+
+    def check_new(self) -> None:
+        """Raise ConfigError if the results of a new run would be among other files here.
+
+        What begins with "_" or "." is left out by those who read the folder, and may be here.
+        """
+        others = sorted(name for name in self._names() if not name.startswith(("_", ".")))
+        if others:
+            raise ConfigError(
+                f"{self.name}: expected a new or empty folder, or one that halnet batch wrote, "
+                f"found {others[0]} in it; name another folder"
+            )
 
     def done(self) -> frozenset[int]:
         """Return the numbers of the shards whose results are here. Raises ConfigError."""
-        try:
-            files = map(Path, self._storage.names())
-        except OSError as error:
-            raise ConfigError(f"{self.name}: cannot be read: {reason(error)}") from error
+        files = [Path(name) for name, is_file in self._names().items() if is_file]
         return frozenset(
             int(file.stem) for file in files if file.suffix == ".parquet" and file.stem.isdecimal()
         )
+
+    def _names(self) -> dict[str, bool]:
+        try:
+            return self._storage.names()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.name}: cannot be read: {reason(error)}; check the name and the permissions"
+            ) from error
+
+    def count(self, plan: Plan, shards: Iterable[int]) -> Counts:
+        """Return the counts of the results of some shards. Raises ConfigError."""
+        total = Counts()
+        pool = ThreadPoolExecutor(READERS)
+        for counts in map_in_order(pool, partial(self._count, plan), shards, 2 * READERS):
+            total.add(counts)
+        return total
+
+    def _count(self, plan: Plan, shard: int) -> Counts:
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with self._storage.open(_file(shard)) as opened, ParquetFile(opened) as parquet:
+                rows = parquet.read(["face", "error"])
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise ConfigError(
+                f"{self._storage.name_of(_file(shard))}: cannot be read: {reason(error)}; remove "
+                "it and repeat the command with --resume"
+            ) from error
+        errors = rows["error"].drop_null().to_pylist()
+        without_face = errors.count(NO_FACE)
+        faces = len(rows) - rows["face"].null_count
+        return Counts(plan.photos[shard], faces, without_face, len(errors) - without_face)
 
     def parts(self, shard: int) -> list[Part]:
         """Return the parts of a shard. Raises OSError if the list cannot be read."""

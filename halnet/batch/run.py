@@ -10,17 +10,18 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from halnet.batch.config import BatchConfig, Plan
-from halnet.batch.parts import Source, open_source
+from halnet.batch.counts import Counts
+from halnet.batch.parts import open_source
 from halnet.batch.ray_session import ray_session
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import is_address, open_storage
-from halnet.batch.worker import BatchWorker, Counts
+from halnet.batch.worker import BatchWorker
 from halnet.cores import find_cores
 from halnet.errors import ConfigError
 from halnet.faces.yunet_file import YUNET_VARIABLE
@@ -34,11 +35,11 @@ ATTEMPTS = 3  # at a shard, if the worker that has it ends; a photo may be what 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a run has done, without what was in the result folder before."""
+    """What is in the result folder after a run."""
 
     out: str
     counts: Counts
-    skipped: int  # photos whose results were there before
+    skipped: int  # photos of these whose results were there before the run
     left_out: dict[str, int]  # counts of what is left out of the source, by the reason
     outcome: RunOutcome
 
@@ -63,25 +64,35 @@ def run_batch(
     if out.folder:
         check_folder(out.folder)
     source = open_source(config.source, config.column, config.id_column)
+    if source.includes(out):
+        raise ConfigError(
+            f"{out.name}: expected a folder for the results that is not in SOURCE, found that "
+            f"{source.name} includes it; name another folder"
+        )
     with open_predictor(config.prediction, 1) as predictor:  # what is wrong with it is known now
         spec = predictor.spec
-    with locked(out.folder, "batch") if out.folder else nullcontext():
+    settings = config.settings(source.name, spec)
+    with ExitStack() as stack:
         folder = ResultFolder(out)
-        plan = _find_plan(config, folder, source, model_name(spec))
-        remaining = sorted(set(range(len(plan.photos))) - folder.done())
-        total = sum(plan.photos)
-        skipped = total - sum(plan.photos[shard] for shard in remaining)
+        if out.folder:
+            stack.enter_context(locked(out.folder, "batch"))
+            stack.callback(folder.remove_empty)
+        plan = _find_plan(config, folder, settings)
+        if plan is None or _missing(folder, plan):
+            pool = stack.enter_context(_open_pool(config))
+        if plan is None:  # only now, so that a run that cannot begin leaves nothing
+            plan = folder.make_plan(source, settings, config.shard, pool.workers)
+        remaining = _missing(folder, plan)
+        counts = folder.count(plan, sorted(set(range(len(plan.photos))).difference(remaining)))
+        skipped = counts.photos
         on_start(spec, skipped)
-        counts = Counts()
         if remaining:
             with open_progress("photos") as on_progress:
-                for done in _predict(config, model_name(spec), remaining):
+                for done in _predict(pool, config, model_name(spec), remaining):
                     counts.add(done)
-                    on_progress(skipped + counts.photos, total)
+                    on_progress(counts.photos, sum(plan.photos))
             _check_complete(folder, plan)
-    return BatchSummary(
-        folder.name, counts, skipped, plan.left_out, _outcome(counts, skipped, plan.is_loss)
-    )
+    return BatchSummary(folder.name, counts, skipped, plan.left_out, _outcome(counts, plan.is_loss))
 
 
 def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
@@ -105,34 +116,61 @@ def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
     )
 
 
-def _find_plan(config: BatchConfig, folder: ResultFolder, source: Source, model: str) -> Plan:
-    """Return what is to be done: what the result folder states, or a new plan."""
-    settings = config.settings(source.name, model)
+def _find_plan(config: BatchConfig, folder: ResultFolder, settings: dict[str, Any]) -> Plan | None:
+    """Return what the run in the result folder is to do; None for a new run.
+
+    Raises ConfigError if a new run cannot begin there, or the run there cannot be continued.
+    """
     plan = folder.read_plan()
     if plan is None:
-        if folder.done():
+        if config.resume:
             raise ConfigError(
-                f"{folder.name}: expected a new folder, or one that halnet batch wrote, found "
-                "Parquet files of something else; name another folder"
+                f"{folder.name}: expected a run to continue, found none; leave out --resume"
             )
-        return folder.make_plan(source, settings, config.shard)
+        folder.check_new()
+        return None
     if not config.resume:
-        raise ConfigError(f"{folder.name}: has results already; add --resume to continue them")
+        found = "results already" if folder.done() else "a run without results yet"
+        raise ConfigError(
+            f"{folder.name}: has {found}; add --resume to continue, or name another folder"
+        )
     plan.check(folder.name, settings)
     return plan
 
 
-def _predict(config: BatchConfig, model: str, shards: list[int]) -> Iterator[Counts]:
+def _missing(folder: ResultFolder, plan: Plan) -> list[int]:
+    """Return the numbers of the shards without a result file, in order."""
+    return sorted(set(range(len(plan.photos))) - folder.done())
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The workers that Ray has cores for."""
+
+    ray: Any  # the module
+    workers: int
+    gpus: float  # that they share
+
+
+@contextmanager
+def _open_pool(config: BatchConfig) -> Iterator[_Pool]:
+    """Connect to Ray. Raises ConfigError for no cluster, or more workers than its cores allow."""
+    cores = find_cores().usable
+    wanted = config.threads * config.workers if config.workers else cores
+    with ray_session(config.address, min(wanted, cores)) as ray:
+        found = ray.cluster_resources()
+        gpus = found.get("GPU", 0.0) if config.prediction.options.device[:4] == "cuda" else 0.0
+        yield _Pool(ray, _count_workers(config, found.get("CPU", 0.0)), gpus)
+
+
+def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) -> Iterator[Counts]:
     """Yield the counts of each shard when its result file is written.
 
     Raises ConfigError if results cannot be written. A shard whose worker ended each time gives
     nothing.
     """
-    wanted = config.workers or max(1, find_cores().usable // config.threads)
-    with ray_session(config.address, wanted * config.threads) as ray, _quiet_data(ray):
-        resources = ray.cluster_resources()
-        workers = _count_workers(config, resources.get("CPU", 0.0))
-        gpus = resources.get("GPU", 0.0) if config.prediction.options.device[:4] == "cuda" else 0.0
+    ray, workers = pool.ray, min(pool.workers, len(shards))
+    with _quiet_data(ray):
         # Each shard is a block of its own, so that it is one task.
         blocks = ray.data.from_items(
             [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
@@ -146,7 +184,9 @@ def _predict(config: BatchConfig, model: str, shards: list[int]) -> Iterator[Cou
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=config.threads,
-                num_gpus=min(1.0, math.floor(100 * gpus / workers) / 100),  # some may share one
+                num_gpus=min(
+                    1.0, math.floor(100 * pool.gpus / workers) / 100
+                ),  # some may share one
                 max_restarts=-1,
                 max_task_retries=ATTEMPTS - 1,
             )
@@ -165,11 +205,16 @@ def _predict(config: BatchConfig, model: str, shards: list[int]) -> Iterator[Cou
 
 def _count_workers(config: BatchConfig, cores: float) -> int:
     """Return how many workers there are. Raises ConfigError for more than the cores allow."""
+    if config.threads > cores:
+        raise ConfigError(
+            f"--threads: expected at most {cores:g}, the cores that Ray has, found "
+            f"{config.threads}; name fewer"
+        )
     most = int(cores // config.threads)
     if (config.workers or 1) > most:
         raise ConfigError(
-            f"workers: expected at most {most}, because each has {config.threads} threads and Ray "
-            f"has {cores:g} cores, found {config.workers or 1}; name fewer --workers or --threads"
+            f"--workers: expected at most {most}, because each needs {config.threads} of the "
+            f"{cores:g} cores that Ray has, found {config.workers}; name fewer"
         )
     return config.workers or most
 
@@ -191,7 +236,7 @@ def _quiet_data(ray: Any) -> Iterator[None]:
 
 def _check_complete(folder: ResultFolder, plan: Plan) -> None:
     """Raise ConfigError if results are missing after the run."""
-    missing = sorted(set(range(len(plan.photos))) - folder.done())
+    missing = _missing(folder, plan)
     if missing:
         names = [part.file for part in folder.parts(missing[0])]
         raise ConfigError(
@@ -202,8 +247,8 @@ def _check_complete(folder: ResultFolder, plan: Plan) -> None:
         )
 
 
-def _outcome(counts: Counts, skipped: int, is_loss: bool) -> RunOutcome:
-    if counts.photos and counts.unread == counts.photos and not skipped:
+def _outcome(counts: Counts, is_loss: bool) -> RunOutcome:
+    if counts.unread == counts.photos:
         return RunOutcome.UNREADABLE
     if counts.unread or counts.without_face or is_loss:
         return RunOutcome.PARTIAL

@@ -48,9 +48,9 @@ class Storage:
     def remove_empty(self, folder: str) -> None:
         """Remove a folder that is empty on this machine, and this one if it is then empty too."""
         if self.is_local:
-            with suppress(OSError):
-                os.rmdir(self._path(folder))
-                os.rmdir(self._root)
+            for path in (self._path(folder), self._root):
+                with suppress(OSError):
+                    os.rmdir(path)
 
     def exists(self, file: str) -> bool:
         """Return whether there is such a file. Raises OSError if that cannot be found out."""
@@ -78,12 +78,15 @@ class Storage:
             if entry.is_file:
                 yield entry.path[skipped:]
 
-    def names(self) -> frozenset[str]:
-        """Return the names of the files directly in this folder; none if there is no folder."""
+    def names(self) -> dict[str, bool]:
+        """Return the names directly in this folder, and whether each is that of a file.
+
+        There are none if there is no folder. Raises OSError if it cannot be read.
+        """
         from pyarrow.fs import FileSelector
 
         found = self._system.get_file_info(FileSelector(self._root, allow_not_found=True))
-        return frozenset(entry.base_name for entry in found if entry.is_file)
+        return {entry.base_name: entry.is_file for entry in found}
 
     def read(self, file: str) -> bytes:
         """Return the content of a file, but at most one byte more than a photo may have.

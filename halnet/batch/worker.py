@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.counts import Counts
 from halnet.batch.parts import Part, Source, open_source
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import open_storage, reason
@@ -27,28 +28,6 @@ ROWS = 16  # rows of a Parquet file that are in memory
 REFUSED = 20
 
 Named = tuple[str, bytes | ImageError]  # the name of a photo, and its bytes or why there are none
-
-
-@dataclass
-class Counts:
-    """How many photos and faces there are in the results of a shard, or of several."""
-
-    photos: int = 0
-    faces: int = 0
-    without_face: int = 0  # photos
-    unread: int = 0  # photos
-
-    def add(self, other: "Counts") -> None:
-        """Add the counts of other results."""
-        for name, count in asdict(other).items():
-            setattr(self, name, getattr(self, name) + count)
-
-    def count(self, result: PhotoResult) -> None:
-        """Count the result of a photo."""
-        self.photos += 1
-        self.faces += len(result.faces)
-        self.unread += result.error is not None
-        self.without_face += result.error is None and not result.faces
 
 
 class BatchWorker:
@@ -146,27 +125,60 @@ def _read_photo(source: Source, part: Part) -> Named:
 
 
 def _read_rows(source: Source, part: Part) -> Iterator[Named]:
-    """Yield the photos in a row group of a Parquet file. Raises ConfigError if it is damaged."""
-    from pyarrow.parquet import ParquetFile
+    """Yield the photos in a row group of a Parquet file. Rows that are damaged have an error.
+
+    Raises ConfigError if the storage does not give the file.
+    """
+    from pyarrow import ArrowException
 
     file = source.storage.name_of(part.file)
-    columns = [name for name in (source.column, source.id_column) if name]
     row = part.first
+    why = "there are fewer rows than the file states"
     try:
-        with ExitStack() as stack:
-            opened = stack.enter_context(source.storage.open(part.file))
-            parquet = stack.enter_context(ParquetFile(opened, buffer_size=1 << 20))
-            for batch in parquet.iter_batches(ROWS, row_groups=[part.group], columns=columns):
-                names = batch.column(source.id_column) if source.id_column else [None] * len(batch)
-                for name, data in zip(names, _values(batch, source.column or ""), strict=True):
-                    plain = name if name is None else name.as_py()
-                    yield _row(f"{file}#{row}" if plain is None else str(plain), data)
+        with source.storage.open(part.file) as opened:
+            try:
+                for name, data in _rows(source, part, opened):
+                    yield _row(f"{file}#{row}" if name is None else str(name), data)
                     row += 1
-    except (OSError, ValueError) as error:
+            except (OSError, ValueError, ArrowException) as error:
+                opened.seek(0)
+                opened.read(1)  # fails if it is the storage that fails
+                why = reason(error)
+            if row < part.first + part.photos:
+                for name in _names(source, part, opened)[row - part.first :]:
+                    plain = f"{file}#{row}" if name is None else str(name)
+                    yield plain, ImageError(f"{plain}: row {row} of {file} cannot be read: {why}")
+                    row += 1
+    except OSError as error:
         raise ConfigError(
-            f"{file}: cannot be read from row {row} on: {reason(error)}; if the file is damaged, "
-            "remove it and begin a new run into another folder"
+            f"{file}: cannot be read from row {row} on: {reason(error)}; check the network and the "
+            "permissions, then repeat the command with --resume"
         ) from error
+
+
+def _rows(source: Source, part: Part, opened: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the name and the value of each row in a row group. Raises several errors for damage."""
+    from pyarrow.parquet import ParquetFile
+
+    column = source.id_column
+    columns = [name for name in (source.column, column) if name]
+    parquet = ParquetFile(opened, buffer_size=1 << 20)
+    for batch in parquet.iter_batches(ROWS, row_groups=[part.group], columns=columns):
+        ids = batch.column(column).to_pylist() if column else [None] * len(batch)
+        yield from zip(ids, _values(batch, source.column or ""), strict=True)
+
+
+def _names(source: Source, part: Part, opened: Any) -> list[Any]:
+    """Return the names of all rows in a row group; None where they are not known or damaged."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    if source.id_column:
+        with suppress(OSError, ValueError, ArrowException):
+            rows = ParquetFile(opened).read_row_group(part.group, [source.id_column])
+            if len(rows) == part.photos:
+                return list(rows.column(source.id_column).to_pylist())
+    return [None] * part.photos
 
 
 def _values(batch: Any, column: str) -> Any:

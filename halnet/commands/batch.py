@@ -1,18 +1,22 @@
 """`halnet batch`."""
 
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.parts import SHARD, SHARDS
 from halnet.batch.run import BatchSummary, run_batch
 from halnet.batches import FaceSelection
 from halnet.commands.face_options import face_options
 from halnet.commands.options import detector_option, json_option, runtime_options
 from halnet.commands.output import interrupted_by_sigterm, progress
-from halnet.prediction_run import PredictConfig, RunOutcome
+from halnet.prediction_run import OnProgress, PredictConfig, RunOutcome
 from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
 
@@ -39,7 +43,8 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "--workers",
     type=click.IntRange(1),
     help="Number of workers, each of which has one photo at a time and so many --threads (1 if "
-    "they are not given). Default: as many as there are cores for their threads.",
+    "they are not given). Default: as many as there are cores for their threads, which is also the "
+    "most.",
 )
 @detector_option()
 @face_options
@@ -52,12 +57,11 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
 @click.option(
     "--shard",
     type=click.IntRange(1),
-    default=BatchConfig.shard,
-    show_default=True,
     help="Number of photos in each result file. What a killed run loses is at most one such file "
-    "for each worker.",
+    f"for each worker. Default: {SHARD}, or fewer if SOURCE has not so many that each worker has "
+    f"{SHARDS} files.",
 )
-@click.option("--resume", is_flag=True, help="Continue the run whose results are in OUT.")
+@click.option("--resume", is_flag=True, help="Continue the run in OUT.")
 @click.option(
     "--address",
     help="Address of a Ray cluster, such as 10.0.0.1:6379, or auto for the one that this machine "
@@ -87,13 +91,15 @@ def command(
 
     SOURCE is a folder, a pattern such as "party/**/*.jpg", or an address such as s3://bucket/party.
     In a folder, the names of files say which of them are photos. With --column, it has Parquet
-    files with photos in them. OUT is a new folder or address. It becomes a folder of Parquet files
-    with the columns of halnet predict --csv: one row for each face, and one with an error for each
-    photo without a face. Each photo is in the result exactly once, also after a run was killed and
-    continued with --resume.
+    files with photos in them. OUT is a new or empty folder or address outside of SOURCE. It becomes
+    a folder of Parquet files with the columns of halnet predict --csv: one row for each face, and
+    one with an error for each photo without a face. Each photo is in the result exactly once, also
+    after a run was killed and continued with --resume.
 
-    Needs pip install 'halnet[ray]'. The exit status is 1 if a photo cannot be read or shows no face
-    (all others are processed), and 2 if no photo can be read or the run stops with an error.
+    Needs pip install 'halnet[ray]'. The counts and the exit status are those of all photos in OUT,
+    also after --resume. The status is 1 if a photo cannot be read or shows no face, or videos or
+    links were left out (all others are processed), and 2 if no photo can be read or the run stops
+    with an error.
     """
     selection = FaceSelection(largest=faces == "largest", level=level, at_least=at_least)
     prediction = PredictConfig(
@@ -108,8 +114,9 @@ def command(
     config = BatchConfig(
         source, out, prediction, column, id_column, resume, shard, workers, address
     )
-    with interrupted_by_sigterm():
-        summary = run_batch(config, _start, progress)
+    # Ray prints on standard output that a worker ended, which is part of a run.
+    with interrupted_by_sigterm(), redirect_stdout(io.StringIO()):
+        summary = run_batch(config, _start, _progress)
     if as_json:
         click.echo(json.dumps(_to_entry(summary), indent=2))
     else:
@@ -123,6 +130,19 @@ def _start(spec: RuntimeSpec, skipped: int) -> None:
     if skipped:
         text += f"; skipping {skipped} photos that are done"
     click.echo(text, err=True)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[OnProgress]:
+    """Show the progress of the photos, and how to continue if it is interrupted."""
+    try:
+        with progress(label) as on_progress:
+            yield on_progress
+    except KeyboardInterrupt:
+        click.echo(
+            "halnet: the results stay; repeat the command with --resume to continue", err=True
+        )
+        raise
 
 
 def _to_entry(summary: BatchSummary) -> dict[str, object]:

@@ -12,9 +12,11 @@ from halnet.batch.parts import (
     find_parts,
     from_table,
     open_source,
+    shard_size,
     shards,
     to_table,
 )
+from halnet.batch.storage import open_storage
 from halnet.errors import ConfigError
 from halnet.photos.photo_files import LINKS, MACOS, OTHERS, VIDEOS, Reason
 
@@ -95,7 +97,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(
 def test_a_missing_folder_and_bucket_are_errors(
     tmp_path: Path, bucket: Callable[[str, bytes], None]
 ) -> None:
-    with pytest.raises(ConfigError, match="none: cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match="none: cannot.*directory; check the name and the perm"):
         names(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="s3://nobucket: cannot be read: .*does not exist"):
         names("s3://nobucket")
@@ -176,6 +178,50 @@ def test_shards_have_their_size_in_the_order_of_the_parts() -> None:
     groups = [Part("t", 4, i) for i in range(5)]
     assert list(shards(groups, 6)) == [groups[:2], groups[2:4], groups[4:]]
     assert list(shards([], 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "is_included"),
+    [
+        ("", "", True),
+        ("", "x/y", True),
+        ("", "x/new/deep", True),
+        ("x", "", False),
+        ("x", "x-faces", False),
+        ("x/*.jpg", "x/faces", False),
+        ("**/*.jpg", "x/faces", False),
+        ("**/*", "x/faces", True),
+        ("*/*.parquet", "x", True),
+        ("*/*.parquet", "x/faces", False),
+        ("a.jpg", "faces", False),
+        ("link", "x/faces", True),
+    ],
+)
+@pytest.mark.usefixtures("tree")
+def test_results_that_would_belong_to_the_source(
+    source: str, out: str, is_included: bool, tmp_path: Path
+) -> None:
+    found = open_source(str(tmp_path / source), None, None)
+    assert found.includes(open_storage(str(tmp_path / out))) == is_included
+
+
+@pytest.mark.usefixtures("bucket")
+def test_results_in_the_folder_of_a_bucket_that_is_the_source() -> None:
+    source = open_source("s3://photos/party", None, None)
+    assert source.includes(open_storage("s3://photos/party/faces?region=us-east-1"))
+    assert not source.includes(open_storage("s3://photos/party-faces"))
+    assert not source.includes(open_storage("faces"))
+
+
+@pytest.mark.parametrize(
+    ("photos", "workers", "size"),
+    [(1, 2, 1), (8, 2, 1), (9, 2, 2), (33, 2, 5), (7999, 2, 1000), (10**4, 2, 1000), (33, 99, 1)],
+)
+def test_small_sources_have_shards_for_all_workers(photos: int, workers: int, size: int) -> None:
+    parts = [Part(str(i)) for i in range(photos)]
+    found, same = shard_size(parts, workers)
+    assert found == size
+    assert list(same) == parts
 
 
 def test_the_list_keeps_names_of_any_bytes() -> None:

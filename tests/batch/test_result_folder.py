@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,12 @@ from halnet.batch.storage import open_storage
 from halnet.batches import FaceSelection
 from halnet.errors import ConfigError
 from halnet.result_files import COLUMNS, column_type, name_columns
+from halnet.runtimes.fake import FakeRuntime
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
+SPEC = FakeRuntime().spec
 SETTINGS = {"SOURCE": "/album", "level": 0.9}
 
 
@@ -30,7 +33,9 @@ def make(album: Path, out: Path, size: int = 10) -> tuple[ResultFolder, Plan]:
 
 def test_a_plan_is_read_as_it_was_written(album: Path, tmp_path: Path) -> None:
     folder, plan = make(album, tmp_path / "out")
-    assert plan == Plan(SETTINGS, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False)
+    assert plan == Plan(
+        {**SETTINGS, "shard": 10}, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False
+    )
     assert folder.read_plan() == plan
     names = [part.file for shard in range(4) for part in folder.parts(shard)]
     assert len(names) == len(set(names)) == 33
@@ -128,6 +133,7 @@ def test_a_plan_of_a_newer_version_is_an_error(album: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"detector": None}, "detector YuNet 8f2383e4dd3c, found one with a function"),
         ({"min_face": 20.0}, "min-face 20.0, found one with 0.0"),
         ({"quality": True}, "quality True, found one with False"),
         ({"selection": FaceSelection(level=0.5)}, "level 0.5, found one with 0.9"),
@@ -140,19 +146,44 @@ def test_other_options_are_not_continued(
 ) -> None:
     first = make_config("a", "b")
     second = replace(first, prediction=replace(first.prediction, **change))
-    plan = Plan(first.settings("a", "0123 fp32"), [1], {}, False)
-    plan.check("out", first.settings("a", "0123 fp32"))
+    plan = Plan(first.settings("a", SPEC), [1], {}, False)
+    plan.check("out", first.settings("a", SPEC))
     with pytest.raises(ConfigError, match=f"out: expected a run with {message}; repeat the opt"):
-        plan.check("out", second.settings("a", "0123 fp32"))
+        plan.check("out", second.settings("a", SPEC))
 
 
 @pytest.mark.parametrize(
-    ("source", "model", "message"),
-    [("b", "m", "SOURCE b, found one with a"), ("a", "n", "model n, found one with m")],
+    ("source", "change", "message"),
+    [
+        ("b", {}, "SOURCE b, found one with a"),
+        (
+            "a",
+            {"metadata": replace(SPEC.metadata, precision="int8")},
+            "model .* int8, found .* fp32",
+        ),
+        ("a", {"runtime": "openvino"}, "runtime openvino, found one with fake"),
+        ("a", {"provider": "cuda:0"}, "device cuda:0, found one with "),
+    ],
 )
-def test_another_source_or_model_is_not_continued(
-    source: str, model: str, message: str, make_config: Callable[..., BatchConfig]
+def test_another_source_model_or_runtime_is_not_continued(
+    source: str,
+    change: dict[str, Any],
+    message: str,
+    make_config: Callable[..., BatchConfig],
 ) -> None:
     config = make_config("a", "b")
+    plan = Plan(config.settings("a", SPEC), [1], {}, False)
     with pytest.raises(ConfigError, match=message):
-        Plan(config.settings("a", "m"), [1], {}, False).check("out", config.settings(source, model))
+        plan.check("out", config.settings(source, replace(SPEC, **change)))
+
+
+def test_shards_of_another_size_are_not_continued(
+    album: Path, tmp_path: Path, make_config: Callable[..., BatchConfig]
+) -> None:
+    _, plan = make(album, tmp_path / "out", size=7)
+    plan.check("out", {"shard": 7})
+    plan.check("out", {})  # the size is not named
+    with pytest.raises(ConfigError, match="run with shard 9, found one with 7; repeat"):
+        plan.check("out", {"shard": 9})
+    assert "shard" not in make_config("a", "b").settings("a", SPEC)
+    assert make_config("a", "b", shard=9).settings("a", SPEC)["shard"] == 9

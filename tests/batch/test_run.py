@@ -19,13 +19,15 @@ import pytest
 from halnet import DetectedFace, Detector
 from halnet.artifact import bundled
 from halnet.batch.config import BatchConfig
-from halnet.batch.run import run_batch
-from halnet.batch.worker import Counts
+from halnet.batch.counts import Counts
+from halnet.batch.run import BatchSummary, _count_workers, run_batch
 from halnet.commands import group, run
+from halnet.cores import Cores
 from halnet.errors import ConfigError, RuntimeUnavailableError
 from halnet.files import locked
-from halnet.prediction_run import RunOutcome, run_prediction
+from halnet.prediction_run import OpenProgress, RunOutcome, run_prediction
 from halnet.result_files import column_type
+from halnet.runtimes.base import RuntimeSpec
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -68,7 +70,11 @@ def expected(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_batch_has_the_rows_of_predict(
-    album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
+    album: Path,
+    expected: Rows,
+    make_config: MakeConfig,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     seen = []
     summary = run_batch(
@@ -76,12 +82,14 @@ def test_a_batch_has_the_rows_of_predict(
         lambda spec, skipped: seen.append((spec.runtime, skipped)),
     )
     assert seen == [("fake", 0)]
+    assert capfd.readouterr() == ("", "")  # Ray prints nothing
     assert rows(tmp_path) == expected
     assert len(list(tmp_path.glob("*.parquet"))) == 5
     assert summary.counts == Counts(photos=33, faces=60, without_face=1, unread=2)
     assert (summary.skipped, summary.outcome) == (0, RunOutcome.PARTIAL)
     again = run_batch(make_config(album, tmp_path, resume=True))  # there is nothing to do
-    assert (again.counts, again.skipped) == (Counts(), 33)
+    assert (again.counts, again.skipped) == (summary.counts, 33)
+    assert again.outcome == summary.outcome
     assert rows(tmp_path) == expected
 
 
@@ -120,7 +128,7 @@ def test_a_photo_that_kills_each_worker_leaves_the_others(
     assert first < "1/40.png" < last
     assert len(list(tmp_path.glob("*.parquet"))) == 4
     summary = run_batch(replace(config, resume=True))
-    assert (summary.counts.photos, summary.skipped) == (7, 26)
+    assert (summary.counts, summary.skipped) == (Counts(33, 60, 1, 2), 26)
     assert rows(tmp_path) == expected
 
 
@@ -159,9 +167,9 @@ def test_a_run_that_is_killed_continues(
         run_batch(config)
     before = len(list((tmp_path / "out").glob("*.parquet")))
     assert 3 <= before < 9
-    summary = run_batch(replace(config, resume=True, shard=1000))  # the shards stay as they are
+    summary = run_batch(replace(config, resume=True, shard=None))  # the shards stay as they are
     assert summary.skipped >= 4 * before
-    assert summary.counts.photos == 33 - summary.skipped
+    assert summary.counts == Counts(33, 60, 1, 2)
     assert rows(tmp_path / "out") == expected
     with pytest.raises(ConfigError, match="run with level 0.5, found one with 0.9"):
         selection = replace(config.prediction.selection, level=0.5)
@@ -170,13 +178,48 @@ def test_a_run_that_is_killed_continues(
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_a_source_with_fewer_shards_than_workers(
+    album: Path, make_config: MakeConfig, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run_batch(make_config(album / "cut.png", tmp_path / "one", workers=2))
+    assert not [warning for warning in recwarn if "actors" in str(warning.message)]
+    run_batch(make_config(album, tmp_path / "all", workers=2))
+    assert len(list((tmp_path / "all").glob("*.parquet"))) == 7  # of 5 photos each, but the last
+
+
+def test_an_interrupted_command_says_how_to_continue(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(config: BatchConfig, on_start: object, open_progress: OpenProgress) -> None:
+        with open_progress("photos"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("halnet.commands.batch.run_batch", interrupt)
+    assert run(group, ["batch", "photos", "out"]) == 130
+    assert "repeat the command with --resume to continue" in capsys.readouterr().err
+
+
+def test_what_ray_prints_is_not_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(*args: object) -> BatchSummary:
+        print("(raylet) A worker died or was killed")
+        return BatchSummary("out", Counts(3, 4), 0, {}, RunOutcome.COMPLETE)
+
+    monkeypatch.setattr("halnet.commands.batch.run_batch", work)
+    assert run(group, ["batch", "photos", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["photos"] == 3
+    assert err == ""
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_results_that_cannot_be_written_end_the_run(
     album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     config = make_config(album, tmp_path, shard=7, workers=1)
-    (tmp_path / "000002.parquet").mkdir()
     with pytest.raises(ConfigError, match=r"000002.parquet: cannot be written: .*--resume"):
-        run_batch(config)
+        run_batch(config, lambda spec, skipped: (tmp_path / "000002.parquet").mkdir())
     assert [file.name for file in tmp_path.glob(".halnet*")] == []
     (tmp_path / "000002.parquet").rmdir()
     run_batch(replace(config, resume=True))
@@ -187,8 +230,75 @@ def test_results_that_cannot_be_written_end_the_run(
 def test_more_workers_than_cores_are_an_error(
     album: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="expected at most 2, because each has 1 threads .* 3"):
-        run_batch(make_config(album, tmp_path, workers=3))
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="expected at most 2, because each needs 1 of the 2 c"):
+        run_batch(make_config(album, out, workers=3))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("values", "cores"), [({"workers": 99}, 2), ({"workers": 1}, 1), ({}, 2)])
+def test_ray_starts_with_no_more_cores_than_there_are(
+    values: dict[str, int],
+    cores: int,
+    album: Path,
+    make_config: MakeConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def start(address: str | None, count: int) -> None:
+        asked.append(count)
+        raise ConfigError("no Ray")
+
+    monkeypatch.setattr("halnet.batch.run.ray_session", start)
+    monkeypatch.setattr("halnet.batch.run.find_cores", lambda: Cores(2, 8))
+    with pytest.raises(ConfigError, match="no Ray"):
+        run_batch(make_config(album, tmp_path / "out", **values))
+    assert asked == [cores]
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "message"),
+    [
+        (1, 99, "--workers: expected at most 4, because each needs 1 of the 4 cores .* found 99"),
+        (2, 3, "--workers: expected at most 2, because each needs 2 of the 4 cores .* found 3"),
+        (8, None, "--threads: expected at most 4, the cores that Ray has, found 8; name fewer"),
+    ],
+)
+def test_workers_must_fit_the_cores(
+    threads: int, workers: int | None, message: str, make_config: MakeConfig
+) -> None:
+    config = make_config("a", "b", workers=workers)
+    options = replace(config.prediction.options, threads=threads)
+    config = replace(config, prediction=replace(config.prediction, options=options))
+    with pytest.raises(ConfigError, match=message):
+        _count_workers(config, 4.0)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_without_results_can_be_continued_only(
+    album: Path, expected: Rows, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    def stop(spec: RuntimeSpec, skipped: int) -> None:
+        raise KeyboardInterrupt
+
+    config = make_config(album, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(config, stop)
+    with pytest.raises(ConfigError, match="has a run without results yet; add --resume"):
+        run_batch(config)
+    run_batch(replace(config, resume=True))
+    assert rows(tmp_path) == expected
+
+
+def test_there_must_be_a_run_to_continue(
+    album: Path, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="out: expected a run to continue, found none; leave"):
+        run_batch(make_config(album, out, resume=True))
+    assert not out.exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -255,8 +365,7 @@ def test_the_commands_of_the_documentation(
     for line in commands:
         assert run(group, [*shlex.split(line, comments=True)[1:], "--workers", "1"]) == 0, line
     out = capsys.readouterr().out
-    assert out.count(": 1 faces in 1 photos") == 3
-    assert out.count(": 0 faces in 0 photos") == 1  # --resume
+    assert out.count(": 1 faces in 1 photos") == 4  # also with --resume
     ages = {folder: rows(Path(folder))[0]["age"] for folder in ("faces", "jpegs", "rows")}
     assert len(set(ages.values())) == 1
     assert rows(Path("rows"))[0]["photo"] == "me"
@@ -272,12 +381,24 @@ def test_only_one_run_at_a_time_writes_into_a_folder(
         run_batch(make_config(album, tmp_path))
 
 
-def test_a_folder_with_other_parquet_files_is_an_error(
-    album: Path, make_config: MakeConfig, tmp_path: Path
+@pytest.mark.parametrize("name", ["000000.parquet", "notes.txt", "deep/"])
+def test_a_new_run_needs_an_empty_folder(
+    name: str, album: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    (tmp_path / "000000.parquet").touch()
-    with pytest.raises(ConfigError, match="found Parquet files of something else"):
+    (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    name = name.rstrip("/")
+    with pytest.raises(ConfigError, match=f"expected a new or empty folder, .* found {name} in it"):
         run_batch(make_config(album, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("folder", ["", "0", "new/deep"])
+def test_results_may_not_be_written_into_the_source(
+    folder: str, album: Path, make_config: MakeConfig
+) -> None:
+    with pytest.raises(ConfigError, match="folder for the results that is not in SOURCE, found"):
+        run_batch(make_config(album, album / folder))
+    assert not (album / "new").exists()
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "ray"])

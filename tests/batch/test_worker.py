@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from halnet.batch.config import BatchConfig
+from halnet.batch.counts import Counts
 from halnet.batch.parts import Part, Source, open_source
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import Storage, open_storage
-from halnet.batch.worker import REFUSED, BatchWorker, Counts, read_photos
+from halnet.batch.worker import REFUSED, BatchWorker, read_photos
 from halnet.errors import ConfigError, ImageError
 from halnet.result_files import model_name
 from halnet.runtimes.fake import FakeRuntime
@@ -19,7 +20,8 @@ from halnet.runtimes.fake import FakeRuntime
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-MODEL = model_name(FakeRuntime().spec)
+SPEC = FakeRuntime().spec
+MODEL = model_name(SPEC)
 MakeConfig = Callable[..., BatchConfig]
 
 
@@ -27,7 +29,7 @@ def predict(config: BatchConfig) -> tuple[list[Counts], list[dict[str, Any]]]:
     """Predict all shards of a source here; return the counts of each and all rows."""
     folder = ResultFolder(open_storage(config.out))
     source = open_source(config.source, config.column, config.id_column)
-    plan = folder.make_plan(source, config.settings(source.name, MODEL), config.shard)
+    plan = folder.make_plan(source, config.settings(source.name, SPEC), config.shard)
     worker = BatchWorker(config, MODEL)
     counts = [worker.predict(shard) for shard in range(len(plan.photos))]
     files = sorted(Path(config.out).glob("*.parquet"))
@@ -43,6 +45,14 @@ def test_each_face_and_each_photo_without_one_has_a_row(
     for count in counts:
         total.add(count)
     assert total == Counts(photos=33, faces=60, without_face=1, unread=2)
+    folder = ResultFolder(open_storage(str(tmp_path / "out")))
+    plan = folder.read_plan()
+    assert plan is not None
+    assert [folder.count(plan, [shard]) for shard in range(3)] == counts
+    assert folder.count(plan, range(3)) == total
+    (tmp_path / "out" / "000001.parquet").write_bytes(b"half a file")
+    with pytest.raises(ConfigError, match="000001.parquet: cannot be read: .*; remove it and rep"):
+        folder.count(plan, range(3))
     ages = {(row["photo"], row["face"]): row["age"] for row in rows if row["error"] is None}
     assert len(ages) == 60
     for age in range(20, 50):
@@ -124,15 +134,66 @@ def test_rows_with_more_bytes_than_a_photo_may_have_are_not_read(
     assert str(first).startswith(f"{table}#0: more bytes than the 50 allowed")
 
 
-def test_a_damaged_parquet_file_ends_the_run(
+@pytest.mark.parametrize("damaged", [("image",), ("image", "name")])
+def test_rows_of_a_damaged_page_have_an_error(
+    damaged: tuple[str, ...], table: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    group = pq.read_metadata(table).row_group(1)  # the description at the end stays good
+    data = bytearray(table.read_bytes())
+    for index, column in enumerate(("image", "name")):
+        chunk = group.column(index)
+        first = chunk.dictionary_page_offset or chunk.data_page_offset
+        if column in damaged:
+            data[first : first + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    table.write_bytes(data)
+    config = make_config(table, tmp_path / "out", column="image", id_column="name", shard=4)
+    counts, rows = predict(config)
+    assert [(count.photos, count.unread) for count in counts] == [(5, 0), (5, 5), (2, 2)]
+    names = [f"{table}#{row}" if "name" in damaged else f"p{20 + row}" for row in range(5, 10)]
+    errors = {row["photo"]: row["error"] for row in rows if row["error"] is not None}
+    assert list(errors)[:5] == names
+    start = f"{names[1]}: row 6 of {table} cannot be read: Couldn't deserialize"
+    assert errors[names[1]].startswith(start)
+    assert sum(row["face"] == 1 for row in rows) == 5
+
+
+def test_a_parquet_file_that_its_storage_does_not_give_ends_the_run(
     table: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
-    data = bytearray(table.read_bytes())
-    data[4:400] = bytes(396)  # the first pages; the description at the end is good
-    table.write_bytes(data)
-    with pytest.raises(ConfigError, match=r"table.parquet: cannot be read from row 0 on: .*remove"):
-        predict(make_config(table, tmp_path / "out", column="image"))
+    config = make_config(table, tmp_path / "out", column="image")
+    source = open_source(config.source, config.column, None)
+    plan = ResultFolder(open_storage(config.out)).make_plan(source, {}, 10)
+    assert plan.photos == [10, 2]
+    table.unlink()
+    with pytest.raises(ConfigError, match=r"table.parquet: cannot be read from row 0 on: .*--res"):
+        BatchWorker(config, MODEL).predict(0)
     assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+class _Unsteady:
+    """A file that cannot be read any more after its description was read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._reads = file, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads > 1:
+            raise OSError("AWS Error TIMEOUT")
+        return self._file.read(size)
+
+
+def test_a_storage_that_fails_within_a_parquet_file_ends_the_run(table: Path) -> None:
+    class Storage:
+        name_of = staticmethod(lambda file: "s3://photos/table.parquet")
+        open = staticmethod(lambda file: pa.PythonFile(_Unsteady(table.open("rb")), mode="r"))
+
+    storage: Any = Storage
+    with pytest.raises(ConfigError, match="from row 0 on: AWS Error TIMEOUT; check the network"):
+        list(read_photos(Source(storage, (), "image", None), [Part("", 5, 0, 0)]))
 
 
 class _Failing:

@@ -1,0 +1,59 @@
+"""The session of Ray: clusters that are not there, and what Ray cannot write."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from halnet.batch.config import BatchConfig
+from halnet.batch.ray_session import _check_cluster
+from halnet.batch.run import run_batch
+from halnet.errors import ConfigError
+
+pytest.importorskip("ray")
+
+MakeConfig = Callable[..., BatchConfig]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_a_missing_cluster_is_an_error_that_leaves_nothing(
+    address: str, album: Path, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = address.format(server.getsockname()[1])  # a port that is free afterwards
+    begin = time.monotonic()
+    with pytest.raises(ConfigError, match=f"{address}: expected a Ray cluster, .*ray start --hea"):
+        run_batch(make_config(album, out, address=address))
+    assert time.monotonic() - begin < 20
+    assert not out.exists()
+
+
+def test_a_home_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, since Ray keeps the key that it has read."""
+    (tmp_path / "file").touch()
+    code = "from halnet.batch.ray_session import ray_session; ray_session(None, 1).__enter__()"
+    home = {"HOME": str(tmp_path / "file")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert f"ConfigError: Ray cannot write {tmp_path}/file/.ray" in done.stderr
+    assert "With RAY_AUTH_MODE=disabled, nothing is written into HOME" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "cluster", "ray://host", "host:port", ""])
+def test_an_address_without_a_port_is_an_error(address: str) -> None:
+    with pytest.raises(ConfigError, match="expected an address such as 10.0.0.1:6379"):
+        _check_cluster(address)
