@@ -141,10 +141,9 @@ class HttpClient:
     def _connect(self, deadline: float) -> HTTPConnection:
         """Return a connection whose socket keeps to a deadline."""
         place = (self._host, self._port)
-        addresses = len(
-            socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
-        )  # each gets a share of the time
-        sock = socket.create_connection(place, _time_left(deadline) / addresses)
+        addresses = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
+        share = _time_left(deadline) / len(addresses)  # each address may be tried
+        sock = socket.create_connection(place, share)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
@@ -153,11 +152,10 @@ class HttpClient:
         except BaseException:
             sock.close()
             raise
-        connection = (
-            HTTPConnection(*place)
-            if self._tls is None
-            else HTTPSConnection(*place, context=self._tls)
-        )
+        if self._tls is None:
+            connection = HTTPConnection(*place)
+        else:
+            connection = HTTPSConnection(*place, context=self._tls)
         connection.sock = _TimedSocket(sock)
         return connection
 

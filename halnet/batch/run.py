@@ -170,6 +170,7 @@ def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) ->
     nothing.
     """
     ray, workers = pool.ray, min(pool.workers, len(shards))
+    share = math.floor(100 * pool.gpus / workers) / 100  # of the GPUs: below 1, some share one
     with _quiet_data(ray):
         # Each shard is a block of its own, so that it is one task.
         blocks = ray.data.from_items(
@@ -184,9 +185,7 @@ def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) ->
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=config.threads,
-                num_gpus=min(
-                    1.0, math.floor(100 * pool.gpus / workers) / 100
-                ),  # some may share one
+                num_gpus=min(1.0, share),
                 max_restarts=-1,
                 max_task_retries=ATTEMPTS - 1,
             )
