@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import resource
 import signal
 import socket
@@ -92,10 +93,11 @@ def listen(config: ServeConfig) -> socket.socket:
         )[0]
         listener = socket.create_server(address[:2], family=family, backlog=WAITING)
     except OSError as error:
+        # Python adds the address to some of the system's words.
+        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
         raise ConfigError(
-            f"{config.host}:{config.port}: the server cannot listen here "
-            f"({error.strerror or error}); choose another --port, or a --host that belongs to this "
-            "machine"
+            f"{config.host}:{config.port}: the server cannot listen here ({why}); choose another "
+            "--port, or a --host that belongs to this machine"
         ) from error
     # Connections inherit it. Otherwise the body of an answer waits 40 ms for the client to confirm
     # the headers; asyncio sets it only for sockets that name their protocol.

@@ -139,7 +139,8 @@ class Service(Closing):
         del place  # it is one call of the model
         header, arrays = unpack(body, length, "inputs")
         if set(arrays) != {INPUT_NAME}:
-            raise ProtocolError(f"expected the input {INPUT_NAME}, found {', '.join(arrays)}")
+            found = ", ".join(arrays) or "none"
+            raise ProtocolError(f"expected the input {INPUT_NAME}, found {found}")
         binary = _read_wanted(header)
         ages = self._predictor.predict_crops(check_crops(arrays[INPUT_NAME]))
         named = {"model_name": MODEL_NAME, "model_version": MODEL_VERSION}

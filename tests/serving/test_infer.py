@@ -106,7 +106,7 @@ def test_a_wrong_request_is_one_clear_error(
     ("body", "headers", "message"),
     [
         (b"", {}, "the JSON header is damaged"),
-        (b'{"inputs": []}', {}, "expected the input image, found "),
+        (b'{"inputs": []}', {}, "expected the input image, found none"),
         (
             json.dumps({"inputs": [{"name": "x", "datatype": "UINT8", "shape": [1], "data": [1]}]}),
             {},
