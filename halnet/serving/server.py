@@ -94,7 +94,8 @@ def listen(config: ServeConfig) -> socket.socket:
         listener = socket.create_server(address[:2], family=family, backlog=WAITING)
     except OSError as error:
         # Python adds the address to some of the system's words.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+        number = error.errno or 0  # below 0: of a name that cannot be looked up
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise ConfigError(
             f"{config.host}:{config.port}: the server cannot listen here ({why}); choose another "
             "--port, or a --host that belongs to this machine"
