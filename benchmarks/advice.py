@@ -112,7 +112,7 @@ def _advise(exported: Exported, config: BenchConfig, threads: int | None) -> Int
         timings = bench(list(opened.values()), runs) if len(opened) > 1 else []
     return Int8Advice(
         exported.format,
-        f"{own.runtime} {own.version}, {own.provider}",
+        own.software,
         {name: timing.p50 for name, timing in zip(opened, timings, strict=False)},
         {name: size_artifact(paths[name]) for name in opened},
         batch,

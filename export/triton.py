@@ -128,7 +128,7 @@ def make_config(model: ServedModel) -> Message:
     if maximum:
         config["dynamic_batching"] = [
             {
-                "preferred_batch_size": [n for n in PREFERRED_BATCHES if n <= maximum] or [maximum],
+                "preferred_batch_size": _preferred_batches(maximum),
                 "max_queue_delay_microseconds": QUEUE_DELAY,
             }
         ]
@@ -226,9 +226,13 @@ def _instances(model: ServedModel) -> Message:
     return {"count": 1, "kind": Name(kind)}
 
 
+def _preferred_batches(maximum: int) -> list[int]:
+    return [size for size in PREFERRED_BATCHES if size <= maximum] or [maximum]
+
+
 def _warm_sizes(maximum: int) -> tuple[int, ...]:
     """Return the batch sizes that are run once before the server takes requests."""
-    return (1, *(size for size in PREFERRED_BATCHES if size <= maximum))
+    return tuple(sorted({1, *_preferred_batches(maximum)})) if maximum else (1,)
 
 
 def _warm_up(model: ServedModel, count: int, maximum: int) -> Message:

@@ -142,9 +142,8 @@ class AgeCalibration:
         index = math.ceil(round(level * 100, 6)) - 1 if 0 < level < 1 else -1
         if not 0 <= index < len(self.quantiles):
             raise ConfigError(
-                f"interval level {level}: expected from 0.01 to "
-                f"{len(self.quantiles) / 100:.2f}, the "
-                "highest level that this model is calibrated for"
+                f"interval level {level}: expected from 0.01 to {len(self.quantiles) / 100:.2f}, "
+                "the highest level that this model is calibrated for"
             )
         centre: Floats = np.asarray(age, np.float64)
         half_width: Floats = self.quantiles[index] * self.error_scale(centre, stddev)

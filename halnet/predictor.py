@@ -84,7 +84,7 @@ class Predictor(Closing):
         self._flip = flip
         self._quality = quality
         spec = self.spec
-        logger.info("%s on %s %s, %s", spec.model, spec.runtime, spec.version, spec.provider)
+        logger.info("%s on %s", spec.model, spec.software)
 
     @property
     def spec(self) -> RuntimeSpec:

@@ -78,7 +78,7 @@ def to_outputs(faces: Sequence[Face]) -> Outputs:
     help="Checkpoint of the model files. Default: the one that comes with halnet.",
 )
 @click.option("--detector", type=Path, help="Local YuNet file.")
-@click.option("--device", default="cpu", show_default=True, help="Device of the model files.")
+@click.option("--device", default="auto", show_default=True, help="Device of the model files.")
 @click.option(
     "--threads",
     default=1,

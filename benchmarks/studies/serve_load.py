@@ -249,7 +249,7 @@ def _end_under_load(
 @click.option("--seconds", default=10.0, show_default=True, help="Of each rate.")
 @click.option("--ends", default=5, show_default=True, help="Ends under load.")
 @click.option("--runtime", default="auto", show_default=True, help="Runtime of the model.")
-@click.option("--device", default="cpu", show_default=True, help="Device of the model.")
+@click.option("--device", default="auto", show_default=True, help="Device of the model.")
 @click.option("--batch", type=int, help="See halnet serve --batch.")
 @click.option("--detector", type=Path, help="Local YuNet file.")
 def main(

@@ -54,7 +54,8 @@ class Service(Closing):
         options = replace(config.options, threads=threads, calls=self.workers)
         runtime, digest = _open_unchanged(config, options)
         batch = config.batch or (1 if runtime.spec.threads else BATCH)
-        for power in range(batch.bit_length()):  # some runtimes plan each number of crops
+        # Some runtimes plan each number of crops, and fill up others to the next power of two.
+        for power in range((batch - 1).bit_length() + 1):
             runtime.run(np.zeros((1 << power, INPUT.size, INPUT.size, 3), np.uint8))
         self._limits, self._metrics = config.limits, metrics
         self._predictor = Predictor(

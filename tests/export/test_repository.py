@@ -396,6 +396,18 @@ def test_engines_of_the_full_tensorrt_are_served_by_triton(tmp_path: Path) -> No
     assert (folder / "1" / "model.plan").read_bytes() == b"an engine"
 
 
+@pytest.mark.parametrize(("largest", "warm"), [(4, [1, 4]), (16, [1, 8, 16])])
+def test_triton_warms_up_the_batches_that_it_makes(
+    largest: int, warm: list[int], tmp_path: Path
+) -> None:
+    source = tmp_path / "deploy"
+    source.mkdir()
+    record(add_engine(source, "tensorrt", (1, 4, largest)))
+    write_repository("triton", source, tmp_path / "models")
+    text = (tmp_path / "models" / "halnet_fp32_tensorrt" / "config.pbtxt").read_text()
+    assert [part["batch_size"] for part in parse_text(text)["model_warmup"]] == warm
+
+
 @pytest.mark.parametrize(
     ("server", "library", "batches", "message"),
     [
