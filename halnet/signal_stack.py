@@ -27,10 +27,25 @@ def kept_signal_stack() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    change = ctypes.CDLL(None).sigaltstack
-    before = _Stack()
-    change(None, ctypes.byref(before))
+    before = _read()
     try:
         yield
     finally:
-        change(ctypes.byref(before), None)
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(before), None)
+
+
+def signal_stack() -> tuple[int, int]:
+    """Return the address and the size in bytes of the signal stack of this thread.
+
+    They are 0 where the thread has none, and on all systems but Linux.
+    """
+    if sys.platform != "linux":
+        return 0, 0
+    stack = _read()
+    return stack.start or 0, stack.size
+
+
+def _read() -> _Stack:
+    stack = _Stack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+    return stack

@@ -25,6 +25,7 @@ from halnet.datasets.preparing import prepare
 from halnet.errors import DetectorError, HalnetError
 from halnet.faces.yunet_file import yunet_path
 from halnet.runtimes.fake import FakeRuntime
+from halnet.signal_stack import signal_stack
 
 SHARED = Path(os.environ.get("HALNET_DATA", Path(__file__).parents[2] / "shared"))
 TINY_LITERT = Path(__file__).parent / "runtimes" / "tiny.tflite"
@@ -46,6 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
 
     items.sort(key=priority)
+
+
+@pytest.fixture(autouse=True)
+def same_signal_stack() -> Iterator[None]:
+    """Find a test that changes the signal stack of this process (see `halnet.signal_stack`).
+
+    Otherwise, the next signal, perhaps in another test, would end the process without a word.
+    """
+    before = signal_stack()
+    yield
+    assert signal_stack() == before, "this test needs kept_signal_stack() where it uses OpenVINO"
 
 
 @pytest.fixture(scope="session")

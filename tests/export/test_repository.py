@@ -25,6 +25,7 @@ from halnet.export.repository import check_repository, write_repository
 from halnet.export.served_model import read_by_onnx
 from halnet.runtimes.backends import open_runtime
 from halnet.runtimes.sidecar import Sidecar, sidecar_path
+from halnet.signal_stack import kept_signal_stack
 
 onnx = pytest.importorskip("onnx")
 ov = pytest.importorskip("openvino")
@@ -252,7 +253,8 @@ def serve(config: dict[str, Any], folder: Path) -> Callable[[Any], float]:
         steps.input("image").tensor().set_layout(ov.Layout(layout))
         steps.input("image").model().set_layout(ov.Layout(layout))
         network = steps.build()
-    compiled = ov.Core().compile_model(network, "CPU", config["plugin_config"])
+    with kept_signal_stack():
+        compiled = ov.Core().compile_model(network, "CPU", config["plugin_config"])
     return lambda crops: float(compiled({"image": crops})["age"][0])
 
 
