@@ -1,8 +1,10 @@
 """The addresses of the server, and what stands before all of them: the API key and the counting."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -36,6 +38,9 @@ STATUSES: dict[type[Exception], int] = {  # of errors that a request causes
     ConfigError: 400,
     ProtocolError: 400,
 }
+# After a refusal, the rest of a request is read and thrown away for so long. Many clients look at the
+# answer only when they have sent everything, and a connection that ends earlier hides it from them.
+DISCARD_SECONDS = 3.0
 CLIENT_LEFT = 499  # status that is counted for a client that did not wait; nobody gets it
 
 
@@ -166,20 +171,35 @@ class _Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, status = time.perf_counter(), 500
+        lengths = {b"content-length", b"transfer-encoding"} & {name for name, _ in scope["headers"]}
+        is_whole = not lengths  # whether the request has come to its end
+
+        async def take() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            is_whole = not message.get("more_body", False)
+            return message
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if self._state.is_draining:
+                if self._state.is_draining or not is_whole:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
+            elif not is_whole:
+                await send({**message, "more_body": True})  # the client has the whole answer now
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DISCARD_SECONDS):
+                        while not is_whole:
+                            await take()
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
             app = self._app if self._is_allowed(scope) else _REFUSE_KEY
-            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            if len(lengths) > 1:
                 app = _REFUSE_LENGTHS
-            await app(scope, receive, watch)
+            await app(scope, take, watch)
         finally:
             self._state.count(scope, status, time.perf_counter() - start)
 
@@ -202,7 +222,6 @@ _REFUSE_KEY = Refusal(
 _REFUSE_LENGTHS = Refusal(
     400,
     "request: expected Content-Length or Transfer-Encoding, found both; send one of them",
-    {"Connection": "close"},
 ).to_response()
 
 

@@ -5,8 +5,11 @@ import os
 import re
 import socket
 import tempfile
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ import pytest
 
 from halnet.benchmarks.samples import portrait
 from halnet.benchmarks.usage import resident_memory
+from halnet.serving import app
 from tests.serving.client import PORTRAIT, cut_off, form, receive, send
 
 LARGE = 500_000_000  # bytes
@@ -45,6 +49,30 @@ def test_a_large_request_is_refused_by_its_length_before_it_comes(path: str, ser
         answer = receive(client).decode()
     assert answer.startswith("HTTP/1.1 413 ")
     assert "body: expected at most 1,000,000 bytes, found more; send less" in answer
+
+
+@pytest.mark.parametrize("path", ["/predict", "/nothing"])
+def test_a_client_that_sends_a_large_request_first_reads_the_refusal(
+    path: str, server: str
+) -> None:
+    """`urllib` and others look at the answer only when they have sent everything."""
+    request = urllib.request.Request(server + path, bytes(LARGE // 5))
+    with pytest.raises(urllib.error.HTTPError) as found:
+        urllib.request.urlopen(request, timeout=60)
+    assert found.value.code == {"/predict": 413, "/nothing": 404}[path]
+    assert "expected" in json.loads(found.value.read())["error"] or path == "/nothing"
+
+
+def test_a_refused_request_that_never_ends_is_given_up(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "DISCARD_SECONDS", 0.2)
+    host, port = urlsplit(server).netloc.split(":")
+    with socket.create_connection((host, int(port)), 60) as client:
+        client.sendall(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
+        assert receive(client).startswith(b"HTTP/1.1 404 ")
+        with suppress(ConnectionResetError):
+            assert client.recv(100) == b"", "the server closes the connection"
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "multipart/form-data; boundary=x"])
