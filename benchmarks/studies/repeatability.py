@@ -7,7 +7,7 @@ Eight changes of each raw test photo go the whole way, with detection each time.
 changes how old the person looks. With `--flip`, each crop is averaged with its mirror image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,38 +21,13 @@ from halnet.benchmarks.markdown import print_markdown
 from halnet.datasets.prepared_dataset import PreparedDataset
 from halnet.datasets.record import Record
 from halnet.errors import ImageError
+from halnet.evaluation.small_changes import SMALL_CHANGES
 from halnet.faces.detected import DetectedFace
 from halnet.photos.images import Image, load_image
 from halnet.predictor import Predictor
 
-QUALITY = 80  # of the JPEG file
-LIGHT = 0.1  # share by which a photo is made brighter and darker
 SMALLER = 0.9  # factor of the width and of the height
 COLUMNS = ("change", "mean shift, years", "95th percentile, years", "largest shift, years")
-
-
-def move(right: int, down: int) -> Callable[[Image], Image]:
-    """Return a change that moves a photo by whole pixels and repeats those of its border."""
-
-    def change(photo: Image) -> Image:
-        matrix = np.array([[1, 0, right], [0, 1, down]], np.float64)
-        size = photo.shape[1::-1]
-        moved = cv2.warpAffine(photo, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(moved, np.uint8)
-
-    return change
-
-
-def compress(photo: Image) -> Image:
-    """Return a photo that was written as a JPEG file and read again."""
-    bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
-
-
-def light(factor: float) -> Callable[[Image], Image]:
-    """Return a change that multiplies each value; what is brighter than white is white."""
-    return lambda photo: np.asarray(cv2.convertScaleAbs(photo, alpha=factor), np.uint8)
 
 
 def make_smaller(photo: Image) -> Image:
@@ -61,16 +36,7 @@ def make_smaller(photo: Image) -> Image:
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-CHANGES: dict[str, Callable[[Image], Image]] = {
-    "one pixel to the left": move(-1, 0),
-    "one pixel to the right": move(1, 0),
-    "one pixel up": move(0, -1),
-    "one pixel down": move(0, 1),
-    f"JPEG quality {QUALITY}": compress,
-    f"{LIGHT:.0%} brighter": light(1 + LIGHT),
-    f"{LIGHT:.0%} darker": light(1 - LIGHT),
-    f"{1 - SMALLER:.0%} smaller": make_smaller,
-}
+CHANGES = {**SMALL_CHANGES, f"{1 - SMALLER:.0%} smaller": make_smaller}
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from halnet.audit.photo_table import PhotoTable
 from halnet.audit.schema import about
 from halnet.audit.slices import ALL, YEAR, Slice, find_slices
 from halnet.audit.subject import Subject
-from halnet.evaluation.predictions import ENDS, VALUES, Predictions
+from halnet.evaluation.predictions import Predictions
 from halnet.evaluation.rates import MIN_PHOTOS
 from halnet.evaluation.scores import Chosen, bootstrap_mean
 
@@ -80,7 +80,7 @@ def compare(then: PhotoTable, then_subject: Subject, now: PhotoTable) -> Compari
     is_paired = shared >= MIN_PHOTOS
     old, new = then.to_predictions(), now.to_predictions()
     if is_paired:
-        old, new = _pick(old, first), _pick(new, second)
+        old, new = old.take(first), new.take(second)
     changes = list(_list_changes(old, new, is_paired))
     known = [i for i, change in enumerate(changes) if change.p is not None]
     adjusted = holm([changes[i].p or 0.0 for i in known])
@@ -98,22 +98,6 @@ def _pair(then: PhotoTable, now: PhotoTable) -> tuple[list[int], list[int]]:
     keys = enumerate(zip(now.id, now.label_low, now.label_high, strict=True))
     pairs = [(places[key], i) for i, key in keys if key in places]
     return [first for first, _ in pairs], [second for _, second in pairs]
-
-
-def _pick(predictions: Predictions, places: list[int]) -> Predictions:
-    """Return the predictions at some places, in their order."""
-
-    def pick(values: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(values[i] for i in places)
-
-    return replace(
-        predictions,
-        source=pick(predictions.source),
-        sex=pick(predictions.sex),
-        dataset=pick(predictions.dataset),
-        groups={name: pick(values) for name, values in predictions.groups.items()},
-        **{name: getattr(predictions, name)[places] for name in (*ENDS, *VALUES)},
-    )
 
 
 def _list_changes(old: Predictions, new: Predictions, is_paired: bool) -> Iterator[Change]:

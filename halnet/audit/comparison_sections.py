@@ -118,7 +118,7 @@ def _find_changes(then: Subject, now: Subject) -> Iterator[tuple[str, str, str]]
         "SHA-256 of the model file": (then.model.artifact_sha256, now.model.artifact_sha256),
         "SHA-256 of its checkpoint": (then.model.checkpoint_sha256, now.model.checkpoint_sha256),
         "precision": (then.model.precision, now.model.precision),
-        "runtime": (_runtime(then), _runtime(now)),
+        "runtime": (then.model.software, now.model.software),
         "halnet": (then.halnet, now.halnet),
         "fingerprint of the input": (then.model.input, now.model.input),
         "faces found in original photos": (_yes(then.from_photos), _yes(now.from_photos)),
@@ -139,7 +139,3 @@ def _find_changes(then: Subject, now: Subject) -> Iterator[tuple[str, str, str]]
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _runtime(subject: Subject) -> str:
-    return f"{subject.model.runtime} {subject.model.version}, {subject.model.provider}"

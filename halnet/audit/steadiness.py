@@ -4,7 +4,7 @@ Repeatability is the spread of the ages of one face over eight small changes tha
 the same moment would have. Robustness is what degradations of the crop do to errors and intervals.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -20,29 +20,15 @@ from halnet.evaluation.degradations import DEGRADATIONS
 from halnet.evaluation.predictions import Predictions, to_predictions
 from halnet.evaluation.rates import MIN_PHOTOS
 from halnet.evaluation.robustness import UNCHANGED, Variant, degrade
+from halnet.evaluation.small_changes import SMALL_CHANGES
 from halnet.faces.alignment import inner_crop
 from halnet.photos.images import Image
 from halnet.results import join_outputs
 
 PHOTOS = 50  # of each dataset, spread evenly
 STRENGTHS_USED = ("middle", "strong")
-JPEG_QUALITY = 80
-LIGHT = 0.1  # share by which a crop is made brighter or darker
 SMALLER = 0.9  # width of the shrunk crop as a share of its width
 _ROUNDS = 2000  # of the bootstrap
-
-
-def _shift(x: int, y: int) -> Callable[[Image], Image]:
-    return lambda crop: np.roll(crop, (y, x), (0, 1))  # the inner crop has none of the rolled edge
-
-
-def _light(factor: float) -> Callable[[Image], Image]:
-    return lambda crop: np.clip(np.rint(crop * factor), 0, 255).astype(np.uint8)
-
-
-def _jpeg(crop: Image) -> Image:
-    data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _shrink(crop: Image) -> Image:
@@ -52,16 +38,7 @@ def _shrink(crop: Image) -> Image:
 
 
 # Each takes and returns a prepared crop, 256 x 256 x 3 uint8.
-SMALL_CHANGES: dict[str, Callable[[Image], Image]] = {
-    "one pixel to the left": _shift(-1, 0),
-    "one pixel to the right": _shift(1, 0),
-    "one pixel up": _shift(0, -1),
-    "one pixel down": _shift(0, 1),
-    f"JPEG of quality {JPEG_QUALITY}": _jpeg,
-    f"{LIGHT:.0%} brighter": _light(1 + LIGHT),
-    f"{LIGHT:.0%} darker": _light(1 - LIGHT),
-    f"shrunk to {SMALLER:.0%} and back": _shrink,
-}
+CHANGES = {**SMALL_CHANGES, f"shrunk to {SMALLER:.0%} and back": _shrink}
 
 
 @dataclass(frozen=True)
@@ -105,7 +82,7 @@ def choose_photos(opened: OpenedModel, limit: int = PHOTOS) -> tuple[Record, ...
 
 def count_crops(records: Sequence[Record]) -> int:
     """Return how many crops `measure_steadiness` runs."""
-    return len(records) * (1 + len(SMALL_CHANGES) + len(DEGRADATIONS) * len(STRENGTHS_USED))
+    return len(records) * (1 + len(CHANGES) + len(DEGRADATIONS) * len(STRENGTHS_USED))
 
 
 def measure_steadiness(
@@ -115,7 +92,7 @@ def measure_steadiness(
 
     `on_progress` is called with the number of finished crops and of all crops.
     """
-    variants: list[Variant] = [UNCHANGED, *((name, "") for name in SMALL_CHANGES)]
+    variants: list[Variant] = [UNCHANGED, *((name, "") for name in CHANGES)]
     variants += [(name, strength) for strength in STRENGTHS_USED for name in DEGRADATIONS]
     found = {}
     for number, variant in enumerate(variants, 1):
@@ -128,7 +105,7 @@ def measure_steadiness(
         calibration = opened.spec.metadata.calibration
         found[variant] = to_predictions(join_outputs(parts), records, calibration)
         on_progress(number * len(records), len(variants) * len(records))
-    ages = np.stack([found[name, ""].age for name in SMALL_CHANGES])
+    ages = np.stack([found[name, ""].age for name in CHANGES])
     unchanged = found[UNCHANGED].age
     effects = [_effect(variant, part, unchanged) for variant, part in found.items()]
     return Steadiness(describe_spread(ages.std(axis=0, ddof=1)), tuple(effects))
@@ -151,7 +128,7 @@ def describe_spread(deviations: Floats) -> Repeatability:
 
 def _change(crop: Image, record: Record, variant: Variant) -> Image:
     name, strength = variant
-    return degrade(crop, record, variant) if strength else SMALL_CHANGES[name](crop)
+    return degrade(crop, record, variant) if strength else CHANGES[name](crop)
 
 
 def _effect(variant: Variant, predictions: Predictions, unchanged: Floats) -> ChangeEffect:

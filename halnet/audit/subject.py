@@ -49,6 +49,11 @@ class TestedModel:
     provider: str = field(metadata=about("Device, as the library names it."))
     threads: int = field(metadata=about("CPU threads of one inference; 0: not known.", 0))
 
+    @property
+    def software(self) -> str:
+        """The library that ran the model, its version and the device, for people."""
+        return f"{self.runtime} {self.version}, {self.provider}"
+
 
 @dataclass(frozen=True)
 class TestedSet:

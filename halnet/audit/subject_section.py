@@ -22,7 +22,7 @@ def subject_section(subject: Subject) -> Section:
         ("calibration photos of people under 18", minors),
         ("fingerprint of the input", model.input),
         ("detector of the faces", subject.detector),
-        ("runtime", f"{model.runtime} {model.version}, {model.provider}"),
+        ("runtime", model.software),
         ("threads of an inference", str(model.threads or "chosen by the library")),
         ("halnet", subject.halnet),
         ("system", subject.system),

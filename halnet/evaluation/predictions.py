@@ -77,10 +77,16 @@ class Predictions:
 
         Raises ConfigError if no photo is chosen.
         """
-        index = np.flatnonzero(chosen)
+        return self.take(np.flatnonzero(chosen))
+
+    def take(self, places: Sequence[int] | NDArray[np.int64]) -> "Predictions":
+        """Return the predictions at some places, counted from 0, in the order of the places.
+
+        Raises ConfigError if there is no place.
+        """
 
         def pick(values: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(values[i] for i in index)
+            return tuple(values[i] for i in places)
 
         return replace(
             self,
@@ -88,7 +94,7 @@ class Predictions:
             sex=pick(self.sex),
             dataset=pick(self.dataset),
             groups={name: pick(values) for name, values in self.groups.items()},
-            **{name: getattr(self, name)[index] for name in (*ENDS, *VALUES)},
+            **{name: getattr(self, name)[places] for name in (*ENDS, *VALUES)},
         )
 
 

@@ -38,8 +38,8 @@ STATUSES: dict[type[Exception], int] = {  # of errors that a request causes
     ConfigError: 400,
     ProtocolError: 400,
 }
-# After a refusal, the rest of a request is read and thrown away for so long. Many clients look at the
-# answer only when they have sent everything, and a connection that ends earlier hides it from them.
+# After a refusal, the rest of a request is read and thrown away for so long. Many clients look at
+# the answer only when they have sent everything, and do not see it if the connection ends earlier.
 DISCARD_SECONDS = 3.0
 CLIENT_LEFT = 499  # status that is counted for a client that did not wait; nobody gets it
 

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from halnet.audit.report import AuditReport
-from halnet.audit.steadiness import SMALL_CHANGES, describe_spread
+from halnet.audit.steadiness import CHANGES, describe_spread
 from halnet.evaluation.degradations import DEGRADATIONS
 
 
 def test_the_small_changes() -> None:
     crop = np.random.default_rng(0).integers(40, 200, (256, 256, 3)).astype(np.uint8)
-    assert len(SMALL_CHANGES) == 8
-    for change in SMALL_CHANGES.values():
+    assert len(CHANGES) == 8
+    for change in CHANGES.values():
         changed = change(crop)
         assert (changed.shape, changed.dtype) == (crop.shape, np.uint8)
         assert (changed != crop).any()
-    assert (SMALL_CHANGES["one pixel to the left"](crop)[:, 9] == crop[:, 10]).all()
-    assert (SMALL_CHANGES["one pixel down"](crop)[10] == crop[9]).all()
-    assert SMALL_CHANGES["10% brighter"](crop).mean() == pytest.approx(1.1 * crop.mean(), rel=0.01)
-    assert SMALL_CHANGES["10% darker"](crop).mean() == pytest.approx(0.9 * crop.mean(), rel=0.01)
+    assert (CHANGES["one pixel to the left"](crop)[:, 9] == crop[:, 10]).all()
+    assert (CHANGES["one pixel down"](crop)[10] == crop[9]).all()
+    assert CHANGES["10% brighter"](crop).mean() == pytest.approx(1.1 * crop.mean(), rel=0.01)
+    assert CHANGES["10% darker"](crop).mean() == pytest.approx(0.9 * crop.mean(), rel=0.01)
 
 
 def test_the_spread_of_the_ages() -> None:

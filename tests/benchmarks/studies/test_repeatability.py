@@ -40,7 +40,7 @@ def test_the_other_changes() -> None:
     gradient = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 3, axis=2)
     gradient = np.repeat(gradient, 64, axis=0)
     gradient[..., 0] = 250  # red: the order of the colours is kept
-    compressed = CHANGES["JPEG quality 80"](gradient)
+    compressed = CHANGES["JPEG of quality 80"](gradient)
     assert 0 < np.abs(compressed.astype(int) - gradient).mean() < 5
 
 
