@@ -24,6 +24,7 @@ QUIET = {
 # Ray takes the loopback address on Windows and macOS if this is 0, and on Linux too. Otherwise, it
 # would listen on all networks.
 LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of settings of HTTP/2
 ANSWER = 5.0  # seconds in which a cluster must answer; Ray itself would wait for minutes
 
 
@@ -93,9 +94,29 @@ def _check_cluster(address: str) -> None:
             "or auto; ray start --head prints the one of a cluster"
         )
     try:
-        socket.create_connection((host, port), ANSWER).close()
+        with socket.create_connection((host, port), ANSWER) as connection:
+            is_ray = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
     except OSError as error:
         raise _no_cluster(address, error.strerror or str(error)) from error
+    if not is_ray:
+        raise _no_cluster(address, "another server answers there")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether a server begins HTTP/2, as all servers of Ray do but that of its dashboard.
+
+    If another server answers, Ray waits for minutes and says nothing. A connection of HTTP/2 begins
+    with a frame of settings from each side (RFC 9113, section 3.4).
+    """
+    kind = 3  # place of the type in a frame, after three bytes with its length
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS)
+    answer = b""
+    while len(answer) < len(SETTINGS):
+        part = connection.recv(len(SETTINGS) - len(answer))
+        if not part:
+            return False
+        answer += part
+    return answer[kind] == SETTINGS[kind]
 
 
 def _no_cluster(address: str, why: str) -> ConfigError:

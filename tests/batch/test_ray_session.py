@@ -4,14 +4,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from halnet.batch import ray_session
 from halnet.batch.config import BatchConfig
-from halnet.batch.ray_session import _check_cluster
 from halnet.batch.run import run_batch
 from halnet.errors import ConfigError
 
@@ -32,6 +33,43 @@ def test_a_missing_cluster_is_an_error_that_leaves_nothing(
         run_batch(make_config(album, out, address=address))
     assert time.monotonic() - begin < 20
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "another server answers there"),
+        (b"-ERR unknown command\r\n", "another server answers there"),
+        (b"", "another server answers there"),
+        (None, "timed out"),
+    ],
+    ids=["dashboard", "redis", "closes", "silent"],
+)
+def test_another_server_than_ray_is_refused_at_once(
+    answer: bytes | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself waits for minutes there. The port of its dashboard is easily taken for another."""
+    monkeypatch.setattr(ray_session, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as client:
+                client.recv(100)
+                if answer is None:
+                    client.recv(100)  # ends when the other side does
+                else:
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"{address}: expected a Ray cluster, .*\({why}\)"):
+            ray_session._check_cluster(address)
+        thread.join()
+
+
+def test_a_cluster_is_recognized(ray_cluster: str) -> None:
+    ray_session._check_cluster(ray_cluster)
 
 
 def test_a_home_that_cannot_be_written_is_named(
@@ -56,4 +94,4 @@ def test_a_home_that_cannot_be_written_is_named(
 @pytest.mark.parametrize("address", ["10.0.0.1", "cluster", "ray://host", "host:port", ""])
 def test_an_address_without_a_port_is_an_error(address: str) -> None:
     with pytest.raises(ConfigError, match="expected an address such as 10.0.0.1:6379"):
-        _check_cluster(address)
+        ray_session._check_cluster(address)
