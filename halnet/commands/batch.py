@@ -15,7 +15,7 @@ from halnet.batch.run import BatchSummary, run_batch
 from halnet.batches import FaceSelection
 from halnet.commands.face_options import face_options
 from halnet.commands.options import detector_option, json_option, runtime_options
-from halnet.commands.output import interrupted_by_sigterm, progress
+from halnet.commands.output import progress
 from halnet.prediction_run import OnProgress, PredictConfig, RunOutcome
 from halnet.results import FORMAT
 from halnet.runtimes.base import RuntimeOptions, RuntimeSpec
@@ -115,7 +115,7 @@ def command(
         source, out, prediction, column, id_column, resume, shard, workers, address
     )
     # Ray prints on standard output that a worker ended, which is part of a run.
-    with interrupted_by_sigterm(), redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()):
         summary = run_batch(config, _start, _progress)
     if as_json:
         click.echo(json.dumps(_to_entry(summary), indent=2))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from halnet import __version__
-from halnet.commands.output import print_any_name
+from halnet.commands.output import interrupted_by_sigterm, print_any_name
 from halnet.errors import HalnetError
 from halnet.packages import check_opencv
 
@@ -82,7 +82,8 @@ def run(command: click.Command | str, args: list[str] | None = None, name: str =
     print_any_name()
     try:
         loaded = load_command(command) if isinstance(command, str) else command
-        status: Any = loaded.main(args, prog_name=name, standalone_mode=False)
+        with interrupted_by_sigterm():
+            status: Any = loaded.main(args, prog_name=name, standalone_mode=False)
         return int(status or 0)
     except HalnetError as error:
         click.echo(f"{name}: {error}", err=True)

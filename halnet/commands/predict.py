@@ -14,7 +14,7 @@ from halnet.batches import STDIN, FaceSelection, PhotoResult
 from halnet.closing import Closing
 from halnet.commands.face_options import face_options
 from halnet.commands.options import FiniteRange, detector_option, json_option, runtime_options
-from halnet.commands.output import interrupted_by_sigterm, progress
+from halnet.commands.output import progress
 from halnet.photos.photo_files import LeftOut, read_stdin
 from halnet.prediction_run import PredictConfig, RunOutcome, run_prediction
 from halnet.result_files import NO_FACE, is_stdout, percent_text
@@ -158,7 +158,7 @@ def command(
     if quality and prints_faces:
         raise click.UsageError("--quality adds numbers to --json, --csv and --jsonl; name one")
     printer = _JsonPrinter(selection) if as_json else _LinePrinter(selection, prints_faces)
-    with interrupted_by_sigterm(), printer:
+    with printer:
         outcome = run_prediction(
             config,
             printer.show,

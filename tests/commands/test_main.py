@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import halnet
 from halnet import commands
 from halnet.commands import COMMANDS
 from halnet.errors import RuntimeUnavailableError
+from halnet.placing import staging
 
 Halnet = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -46,6 +48,19 @@ def test_the_help_lists_every_option_with_its_text(
     for option in options:
         assert f" {option.opts[0]} " in f" {listed} "
         assert plain(str(option.help)) in listed
+
+
+def test_sigterm_ends_any_command_as_ctrl_c_does(tmp_path: Path, capsys: Capture) -> None:
+    """What a command writes is finished properly or taken back."""
+
+    @click.command()
+    def write() -> None:
+        with staging(tmp_path, "work"):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert commands.run(write, []) == 130
+    assert capsys.readouterr().err.strip() == "halnet: interrupted"
+    assert not list(tmp_path.iterdir())
 
 
 def texts() -> dict[str, str]:
