@@ -164,7 +164,7 @@ def _open(model: str | Path | None, options: RuntimeOptions) -> Runtime:
     backend = BACKENDS[name]
     if backend.takes_address != (address is not None):
         kind = "the address of a server, such as http://HOST:8000" if address is None else "a file"
-        found = hide_password(address) if address else model
+        found = hide_password(address) if address else model or "none"
         raise ConfigError(f"runtime {name}: expected {kind} as the model, found {found}")
     if address is None:
         model = bundled_model(name) if model is None else find_model(model)

@@ -71,6 +71,7 @@ class HttpClient:
         self.address, self._headers, self._timeout = address, dict(headers or {}), timeout
         self._tls = _open_tls(ca_file) if parts.scheme == "https" else None
         self._idle: deque[HTTPConnection] = deque()  # connections that no call uses
+        self._is_closed = False
 
     def call(
         self,
@@ -105,9 +106,19 @@ class HttpClient:
         raise self._error(f"{problem}, {len(PAUSES) + 1} times")
 
     def close(self) -> None:
-        """Close the connections that no call uses."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close all connections, those that calls use at the end of these calls."""
+        self._is_closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while connection := self._take_idle():
+            connection.close()
+
+    def _take_idle(self) -> HTTPConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _error(self, found: str) -> RuntimeUnavailableError:
         return RuntimeUnavailableError(
@@ -118,10 +129,7 @@ class HttpClient:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], limit: int
     ) -> Answer:
         deadline = time.monotonic() + self._timeout
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect(deadline)
+        connection = self._take_idle() or self._connect(deadline)
         try:
             connection.sock.settimeout(_time_left(deadline))
             connection.request(method, path, body, dict(headers))
@@ -130,11 +138,16 @@ class HttpClient:
             response.close()  # otherwise the connection would take no other request
         except BaseException:
             connection.close()
+            # If the server has closed a connection that was kept, it has closed the others as well,
+            # and the next try needs a new one.
+            self._close_idle()
             raise
         if response.will_close:
             connection.close()
         else:
             self._idle.append(connection)
+            if self._is_closed:
+                self._close_idle()
         found = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, found, data)
 

@@ -24,6 +24,9 @@ BINARY_SIZE = "binary_data_size"  # parameter of a tensor whose numbers are byte
 DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 ANY = -1  # in a shape: any size
 MAX_RANK, MAX_SIZE = 4, 1_000_000  # of a shape: its length, and each number; larger ones overflow
+# Most brackets of a JSON header: so many, and one more for so many bytes of it. Lists and objects
+# without numbers would need a hundred times the memory of their text.
+BRACKETS, BYTES_A_BRACKET = 10_000, 6
 INPUTS = ({"name": INPUT_NAME, "datatype": "UINT8", "shape": [ANY, INPUT.size, INPUT.size, 3]},)
 OUTPUTS = tuple(
     {"name": name, "datatype": "FP32", "shape": shape}
@@ -76,6 +79,8 @@ def unpack(
     or does not follow the protocol.
     """
     end = len(body) if length is None else _read_length(length, len(body))
+    if body.count(b"[", 0, end) + body.count(b"{", 0, end) > BRACKETS + end // BYTES_A_BRACKET:
+        raise ProtocolError("expected numbers in the JSON header, found mostly brackets")
     try:
         header = parse_json(body[:end])
     except ValueError as error:
@@ -152,6 +157,11 @@ def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: tuple[int, ...
     if found.size != math.prod(shape):
         raise ProtocolError(
             f"{name}: expected {math.prod(shape)} numbers for the shape {shape}, found {found.size}"
+        )
+    if found.ndim > 1 and found.shape != shape:
+        raise ProtocolError(
+            f"{name}: expected numbers in one list or nested in the shape {shape}, found them in "
+            f"{found.shape}"
         )
     kinds, limits = ("iu", "0 to 255") if dtype.kind == "u" else ("iuf", "floating point")
     if found.size and (

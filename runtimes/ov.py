@@ -137,6 +137,9 @@ def read_network(core: Any, path: Path) -> tuple[Any, Metadata]:
     `path` is an ONNX file, the folder of an IR or its XML file. Raises ArtifactError if it is
     damaged or no artifact.
     """
+    # The weights are copied into memory. Otherwise, if their file is overwritten, they would change
+    # or the process would end.
+    core.set_property({"ENABLE_MMAP": False})
     with library_errors(path, "OpenVINO cannot read it", LAST):
         if path.suffix == ".onnx":
             network = core.read_model(read_onnx(path))

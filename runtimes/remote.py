@@ -32,7 +32,7 @@ from halnet.runtimes.inference_protocol import (
 
 MODEL_NAME = "halnet"  # of the model on the server, if the address does not name one
 KEY_VARIABLE = "HALNET_API_KEY"  # environment variable with the key that the server asks for
-MAX_BATCH = 32  # crops in one request, 5 MB
+MAX_BATCH, MAX_BYTES = 32, 5_000_000  # crops in one request, and more bytes than it has
 SUM_TOLERANCE = 1e-3  # of the probabilities of a crop
 # Between an age or standard deviation and that of the probabilities, in years. A server may compute
 # the sums in 16 bits: from 64 years on, bfloat16 has steps of half a year.
@@ -75,12 +75,7 @@ class RemoteRuntime(RuntimeBase):
         ca_file: str | Path | None = None,
         timeout: float = 30.0,
     ) -> None:
-        key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigError(
-                "API key: expected printable ASCII characters, found others; see api_key and "
-                f"{KEY_VARIABLE}"
-            )
+        key = clean_key(os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key)
         self._settings: dict[str, Any] = {
             "metadata": None if metadata is None else Path(metadata).absolute(),
             "api_key": api_key,
@@ -181,9 +176,14 @@ class RemoteRuntime(RuntimeBase):
     def _check_status(self, answer: Answer, path: str) -> None:
         if answer.status == 200:
             return
+        _, _, _, model, *version = self._path.split("/")
+        its_version = f", with the version {version[1]}" if version else ""
         cure = {
             401: f"; set {KEY_VARIABLE} to the key of the server",
-            404: f"; is its model named {self._path.split('/')[3]}?",
+            404: f"; is its model named {model}{its_version}?",
+            413: f"; let the server take requests of {MAX_BYTES:,} bytes (--max-bytes of halnet "
+            "serve), since one has up to "
+            f"{MAX_BATCH} crops",
         }.get(answer.status, "")
         if (path, answer.status) == (SERVER_PATH, 404):  # it has no models at all
             cure = f"; {CURE}"
@@ -216,6 +216,20 @@ class RemoteRuntime(RuntimeBase):
             raise self._nonsense(
                 "the outputs of the crops", f"an answer that is wrong ({error})"
             ) from error
+
+
+def clean_key(key: str) -> str:
+    """Return an API key without blanks around it, which HTTP removes.
+
+    Raises ConfigError for a key that cannot be sent in a header.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            "API key: expected one line of printable ASCII characters, found others; correct the "
+            f"key in {KEY_VARIABLE}, in the option or in the file"
+        )
+    return key
 
 
 def devices() -> list[str]:

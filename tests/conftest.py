@@ -426,7 +426,7 @@ def serving() -> Callable[..., Any]:
         metrics = Metrics()
         with server.listen(config) as listener, Service(config, metrics) as service:
             app = App(config, service, metrics)
-            process = server.GracefulServer(app, drain=0.0)
+            process = server.GracefulServer(app, config.limits.seconds, drain=0.0)
             thread = threading.Thread(target=process.run, args=([listener],))
             thread.start()
             try:

@@ -14,8 +14,9 @@ from halnet.artifact import WAYS, Metadata, TrainedSet, find_model, size_artifac
 from halnet.commands.options import RUNTIMES, json_option
 from halnet.commands.output import print_table
 from halnet.cores import describe_threads, find_cores
+from halnet.errors import ConfigError
 from halnet.packages import installed_version
-from halnet.runtimes.backends import describe, survey
+from halnet.runtimes.backends import describe, find_address, hide_password, survey
 from halnet.runtimes.base import RuntimeSpec
 
 LIBRARIES = {"numpy": "numpy", "opencv": "cv2"}  # module of each library
@@ -32,6 +33,11 @@ def command(model: Path | None, as_json: bool) -> None:
     """Show which runtimes are installed or, with MODEL, what a model file states."""
     if model is None:
         _show_installation(as_json)
+    elif address := find_address(model):
+        raise ConfigError(
+            f"{hide_password(address)}: expected a model file, found the address of a server; "
+            "halnet serve states its model at ADDRESS/info"
+        )
     else:
         _show_model(find_model(model), as_json)
 

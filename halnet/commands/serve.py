@@ -1,5 +1,6 @@
 """`halnet serve`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -9,9 +10,8 @@ from halnet.commands.options import FiniteRange, detector_option, runtime_option
 from halnet.errors import ConfigError
 from halnet.packages import needs
 from halnet.runtimes.base import RuntimeOptions
+from halnet.runtimes.remote import KEY_VARIABLE
 from halnet.serving.config import Limits, ServeConfig
-
-KEY_VARIABLE = "HALNET_API_KEY"
 
 
 @click.command("serve")
@@ -150,11 +150,21 @@ def command(
 
 
 def _read_key(key: str | None, file: Path | None) -> str | None:
-    """Return the API key; ConfigError if it is given in two ways."""
+    """Return the API key; ConfigError if it is given in two ways, or in one that has none."""
     if file is None:
+        if key is None and KEY_VARIABLE in os.environ:
+            raise ConfigError(
+                f"{KEY_VARIABLE}: expected an API key, found an empty variable; unset it to let "
+                "everybody ask"
+            )
         return key
     if key is not None:
         raise ConfigError(
             f"API key: expected one of --api-key, {KEY_VARIABLE} and --api-key-file, found several"
         )
-    return file.read_text(encoding="utf-8", errors="replace").strip()
+    text = file.read_text(encoding="utf-8-sig", errors="replace").strip()
+    if not text:
+        raise ConfigError(
+            f"{file}: expected an API key, found an empty file; write the key into it"
+        )
+    return text

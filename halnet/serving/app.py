@@ -1,10 +1,6 @@
-"""The addresses of the server, and what stands before all of them: the API key and the counting."""
+"""The addresses of the server, and how errors become answers."""
 
-import asyncio
-import hmac
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from halnet.batches import FaceSelection
 from halnet.errors import ConfigError, DetectorError, ImageError
@@ -23,6 +19,7 @@ from halnet.runtimes.remote import MODEL_NAME
 from halnet.serving.bodies import read_body, read_photos
 from halnet.serving.config import ServeConfig
 from halnet.serving.docs_page import make_page
+from halnet.serving.gate import Gate
 from halnet.serving.metrics import Metrics
 from halnet.serving.openapi import make_document
 from halnet.serving.options import CHECK_OPTIONS, PREDICT_OPTIONS, read_options
@@ -30,17 +27,12 @@ from halnet.serving.queue import Queue
 from halnet.serving.refusal import Refusal
 from halnet.serving.service import MODEL_VERSION, SERVER, Service
 
-# Whoever watches the server, or reads how it is used, needs no key.
-OPEN = ("/", "/health", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json")
 STATUSES: dict[type[Exception], int] = {  # of errors that a request causes
     ImageError: 422,
     DetectorError: 422,
     ConfigError: 400,
     ProtocolError: 400,
 }
-# After a refusal, the rest of a request is read and thrown away for so long. Many clients look at
-# the answer only when they have sent everything, and do not see it if the connection ends earlier.
-DISCARD_SECONDS = 3.0
 CLIENT_LEFT = 499  # status that is counted for a client that did not wait; nobody gets it
 
 
@@ -76,9 +68,14 @@ class App:
         }
         self.asgi = Starlette(
             routes=[Route(path, run, methods=[verb]) for (verb, path), run in handlers.items()],
-            middleware=[Middleware(partial(_Gate, state=self, key=config.api_key))],
+            middleware=[
+                Middleware(
+                    partial(Gate, state=self, key=config.api_key, seconds=config.limits.seconds)
+                )
+            ],
             exception_handlers=dict.fromkeys(ANSWERED, _answer_error),
         )
+        self.asgi.router.redirect_slashes = False  # the host of a redirection is what a client says
 
     async def predict(self, request: Request) -> Response:
         """Answer the faces of photos with their ages."""
@@ -160,69 +157,6 @@ class App:
         self._metrics.requests.labels(endpoint, status).inc()
         if status < 400:
             self._metrics.seconds.labels(endpoint).observe(seconds)
-
-
-class _Gate:
-    """What every request passes: it checks the API key, counts, and ends connections at the end."""
-
-    def __init__(self, app: ASGIApp, state: App, key: str | None) -> None:
-        self._app, self._state = app, state
-        self._key = None if key is None else key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start, status = time.perf_counter(), 500
-        lengths = {b"content-length", b"transfer-encoding"} & {name for name, _ in scope["headers"]}
-        is_whole = not lengths  # whether the request has come to its end
-
-        async def take() -> Message:
-            nonlocal is_whole
-            message = await receive()
-            is_whole = not message.get("more_body", False)
-            return message
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if self._state.is_draining or not is_whole:
-                    message["headers"] = [*message["headers"], (b"connection", b"close")]
-            elif not is_whole:
-                await send({**message, "more_body": True})  # the client has the whole answer now
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(DISCARD_SECONDS):
-                        while not is_whole:
-                            await take()
-                message = {"type": "http.response.body"}
-            await send(message)
-
-        try:
-            app = self._app if self._is_allowed(scope) else _REFUSE_KEY
-            if len(lengths) > 1:
-                app = _REFUSE_LENGTHS
-            await app(scope, take, watch)
-        finally:
-            self._state.count(scope, status, time.perf_counter() - start)
-
-    def _is_allowed(self, scope: Scope) -> bool:
-        if self._key is None or scope["path"] in OPEN:
-            return True
-        kind, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        return kind.lower() == b"bearer" and hmac.compare_digest(given, self._key)
-
-
-_REFUSE_KEY = Refusal(
-    401,
-    "API key: expected the header Authorization: Bearer KEY with the key of the server, found "
-    "another one or none",
-    {"WWW-Authenticate": "Bearer"},
-).to_response()
-
-
-# A server before this one may take the other of the two lengths, and the rest for a new request.
-_REFUSE_LENGTHS = Refusal(
-    400,
-    "request: expected Content-Length or Transfer-Encoding, found both; send one of them",
-).to_response()
 
 
 def _check_model(request: Request) -> None:

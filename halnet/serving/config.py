@@ -8,6 +8,7 @@ from halnet.errors import ConfigError
 from halnet.faces.detected import Detector
 from halnet.photos.images import MAX_PIXELS
 from halnet.runtimes.base import RuntimeOptions
+from halnet.runtimes.remote import clean_key
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Which model is served, at which address, and with which limits."""
+    """Which model is served, at which address, and with which limits.
+
+    Raises ConfigError for a key that cannot be sent in a header, or is empty.
+    """
 
     model: Path | None = None  # None: the model that is installed with halnet
     options: RuntimeOptions = RuntimeOptions()
@@ -46,8 +50,10 @@ class ServeConfig:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        if self.api_key is not None and not (self.api_key and self.api_key.isascii()):
-            raise ConfigError("API key: expected ASCII characters, found none or others")
+        if self.api_key is not None:
+            object.__setattr__(self, "api_key", clean_key(self.api_key))
+        if self.api_key == "":
+            raise ConfigError("API key: expected at least one character, found none; name a key")
 
     @property
     def private(self) -> bool:

@@ -43,9 +43,11 @@ class Metrics:
             buckets=CROPS,
             registry=registry,
         )
-        self.faces = Counter("halnet_faces", "Faces whose ages were answered.", registry=registry)
+        self.faces = Counter("halnet_faces", "Faces whose ages were predicted.", registry=registry)
         self.no_face = Counter(
-            "halnet_photos_without_face", "Photos in which no face was found.", registry=registry
+            "halnet_photos_without_face",
+            "Photos for /predict in which no face was found.",
+            registry=registry,
         )
         self.checks = Counter(
             "halnet_checks",

@@ -16,6 +16,7 @@ from halnet.serving.config import Limits
 from halnet.serving.options import CHECK_OPTIONS, PREDICT_OPTIONS, Option
 
 Schema = dict[str, Any]
+OCTETS = "application/octet-stream"
 BYTES: Schema = {"type": "string", "format": "binary"}
 NUMBER: Schema = {"type": "number"}
 INTEGER: Schema = {"type": "integer"}
@@ -39,7 +40,6 @@ def make_document(limits: Limits) -> Schema:
         f"{limits.faces} faces."
     }
     crop_errors = errors | {"404": "There is no such model."}
-    model = "/v2/models/{name}"
     return {
         "openapi": "3.1.0",
         "info": {
@@ -77,6 +77,7 @@ def make_document(limits: Limits) -> Schema:
                     "Whether the server works",
                     "The status is 503 if it is about to end.",
                     _object({"status": {"enum": ["ok", "ending"]}}),
+                    ends=True,
                 )
             },
             "/info": {
@@ -93,7 +94,7 @@ def make_document(limits: Limits) -> Schema:
                     "",
                     STRING,
                     {"401": errors["401"]},
-                    media="text/plain",
+                    media=("text/plain",),
                 )
             },
             "/v2": {
@@ -112,46 +113,60 @@ def make_document(limits: Limits) -> Schema:
                     "Whether the server should get requests",
                     "The status is 503 if it should not.",
                     _object({"ready": BOOLEAN}),
+                    ends=True,
                 )
             },
-            model: {
-                "get": _operation(
-                    "Inputs, outputs and metadata of the model",
-                    "The parameters are the halnet.* properties of the model file.",
-                    _ref("ModelMetadata"),
-                    {"401": errors["401"], "404": crop_errors["404"]},
-                    path_names=("name",),
-                )
-            },
-            f"{model}/ready": {
-                "get": _operation(
-                    "Whether the model should get requests",
-                    "",
-                    _object({"name": STRING, "ready": BOOLEAN}),
-                    {"401": errors["401"], "404": crop_errors["404"]},
-                    path_names=("name",),
-                )
-            },
-            f"{model}/infer": {
-                "post": _operation(
-                    "Run the model on aligned crops",
-                    f"The input {INPUT_NAME} is UINT8 of the shape N x {INPUT.size} x {INPUT.size} "
-                    "x 3, RGB, made by halnet's alignment. The outputs are "
-                    f"{', '.join(OUTPUT_NAMES)}. With {BINARY_SIZE}, the numbers follow the JSON "
-                    f"as bytes, and the header field {HEADER_LENGTH} states the length of the "
-                    "JSON, in the request and in the answer.",
-                    _ref("InferResponse"),
-                    crop_errors,
-                    bodies={JSON: _ref("InferRequest"), "application/octet-stream": BYTES},
-                    path_names=("name",),
-                )
-            },
+            **_model_paths("/v2/models/{name}", ("name",), crop_errors),
+            **_model_paths(
+                "/v2/models/{name}/versions/{version}", ("name", "version"), crop_errors
+            ),
         },
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
+    }
+
+
+def _model_paths(path: str, names: Sequence[str], errors: dict[str, str]) -> Schema:
+    """Return the addresses of the Open Inference Protocol below the path of a model."""
+    known = {status: errors[status] for status in ("401", "404")}
+    return {
+        path: {
+            "get": _operation(
+                "Inputs, outputs and metadata of the model",
+                "The parameters are the halnet.* properties of the model file.",
+                _ref("ModelMetadata"),
+                known,
+                path_names=names,
+            )
+        },
+        f"{path}/ready": {
+            "get": _operation(
+                "Whether the model should get requests",
+                "",
+                _object({"name": STRING, "ready": BOOLEAN}),
+                known,
+                path_names=names,
+                ends=True,
+            )
+        },
+        f"{path}/infer": {
+            "post": _operation(
+                "Run the model on aligned crops",
+                f"The input {INPUT_NAME} is UINT8 of the shape N x {INPUT.size} x {INPUT.size} "
+                "x 3, RGB, made by halnet's alignment. The outputs are "
+                f"{', '.join(OUTPUT_NAMES)}. With {BINARY_SIZE}, the numbers follow the JSON "
+                f"as bytes, and the header field {HEADER_LENGTH} states the length of the "
+                "JSON, in the request and in the answer.",
+                _ref("InferResponse"),
+                errors,
+                bodies={JSON: _ref("InferRequest"), OCTETS: BYTES},
+                media=(JSON, OCTETS),
+                path_names=names,
+            )
+        },
     }
 
 
@@ -162,12 +177,16 @@ def _operation(
     errors: dict[str, str] | None = None,
     options: Sequence[Option] = (),
     bodies: dict[str, Schema] | None = None,
-    media: str = JSON,
+    media: Sequence[str] = (JSON,),
     path_names: Sequence[str] = (),
+    ends: bool = False,
 ) -> Schema:
-    content = {media: {"schema": answer}}
+    """Return an operation. With `ends`, the answer of a server that will end has the status 503."""
+    content = {kind: {"schema": BYTES if kind == OCTETS else answer} for kind in media}
     failed = {JSON: {"schema": _ref("Error")}}
     responses: dict[str, Schema] = {"200": {"description": "The result.", "content": content}}
+    if ends:
+        responses["503"] = {"description": "The server is about to end.", "content": content}
     for status, text in (errors or {}).items():
         responses[status] = {"description": text, "content": failed}
     named = [{"name": n, "in": "path", "required": True, "schema": STRING} for n in path_names]

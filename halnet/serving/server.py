@@ -9,11 +9,13 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from halnet.errors import ConfigError
 from halnet.packages import import_library
@@ -28,7 +30,16 @@ DRAIN_SECONDS = 1.0
 # After that, new connections are refused, and those that are open have so long to send a request.
 LATE_SECONDS = 0.25
 KEEP_SECONDS = 30  # that a connection without a request is kept open
-SO_ATTACH_FILTER, BPF_RETURN = 26, 6  # of Linux: a program that keeps no byte of any packet
+SO_ATTACH_FILTER = 26  # of Linux: a program that chooses the packets that a socket gets
+# It refuses the packets that begin a connection: the flag SYN (2) is set and ACK (16) is not in
+# byte 13 of the TCP header. Each line has an instruction, two jumps and a number.
+NO_SYN = (
+    (0x30, 0, 0, 13),  # load byte 13
+    (0x54, 0, 0, 2 | 16),  # and these bits
+    (0x15, 0, 1, 2),  # if the result is not 2, leave out the next line
+    (0x06, 0, 0, 0),  # keep no byte of the packet
+    (0x06, 0, 0, 2**32 - 1),  # keep all of it
+)
 WAITING = 2048  # connections that the operating system holds until they are accepted
 
 
@@ -48,21 +59,43 @@ def serve(config: ServeConfig) -> None:
                 host, port = listener.getsockname()[:2]
                 place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
                 model, spec = service.info["model"], service.info["model"]["runtime"]
-                print(f"{model['file']} on {spec} is served at {place}; Ctrl-C ends it", flush=True)
-                with _ended_by_signals():
-                    GracefulServer(app).run([listener])
+                line = f"{model['file']} on {spec} is served at {place}; Ctrl-C ends it"
+                server = GracefulServer(app, config.limits.seconds, lambda: print(line, flush=True))
+                with _ended_by_signals(server):
+                    server.run([listener])
             finally:
                 app.queue.close()
 
 
-class GracefulServer(uvicorn.Server):
-    """A server that answers all requests that have come before it ends."""
+class _Connection(H11Protocol):
+    """A connection."""
 
-    def __init__(self, app: App, drain: float = DRAIN_SECONDS) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or end the connection if an answer has begun already."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+
+class GracefulServer(uvicorn.Server):
+    """A server that answers all requests that have come before it ends.
+
+    `seconds` is the time that a request may take. `on_start` is called when signals are handled and
+    connections are taken.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        seconds: float,
+        on_start: Callable[[], None] = lambda: None,
+        drain: float = DRAIN_SECONDS,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app.asgi,
-                http="h11",
+                http=_Connection,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -73,7 +106,12 @@ class GracefulServer(uvicorn.Server):
                 backlog=WAITING,
             )
         )
-        self._app, self._drain = app, drain
+        self._app, self._seconds, self._on_start, self._drain = app, seconds, on_start, drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections."""
+        await super().startup(sockets)
+        self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: say that it will, wait a little, take no more connections, finish the requests."""
@@ -82,7 +120,15 @@ class GracefulServer(uvicorn.Server):
         for listener in sockets or []:
             stop_connections(listener)
         await asyncio.sleep(LATE_SECONDS)
+        # All answers are there by then. A client that does not read its own cannot delay the end.
+        last = asyncio.get_running_loop().call_later(self._seconds, self._end_connections)
         await super().shutdown(sockets)
+        last.cancel()
+        self._end_connections()  # those that a second Ctrl-C has not waited for
+
+    def _end_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def listen(config: ServeConfig) -> socket.socket:
@@ -107,13 +153,14 @@ def listen(config: ServeConfig) -> socket.socket:
 
 
 def stop_connections(listener: socket.socket) -> None:
-    """Let the system make no more connections for a socket that listens.
+    """Let the system begin no more connections for a socket that listens.
 
-    Those that it has made can still be accepted. If the socket were closed now, they would be
-    reset, with requests that were sent by then. Only Linux can do this; elsewhere nothing changes.
+    Those that it has made, or is about to make, can still be accepted. If the socket were closed
+    now, they would be reset, with requests that were sent by then. Only Linux can do this;
+    elsewhere nothing changes.
     """
-    refuse_all = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
-    program = struct.pack("HP", 1, ctypes.addressof(refuse_all))
+    lines = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in NO_SYN))
+    program = struct.pack("HP", len(NO_SYN), ctypes.addressof(lines))
     if sys.platform == "linux":
         with suppress(OSError):  # a kernel without filters of packets
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
@@ -127,16 +174,20 @@ def _allow_many_connections() -> None:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _ended_by_signals(server: GracefulServer) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the server inside the block, and nothing else.
 
-    uvicorn handles them, and sends them to this process again when it has ended.
+    uvicorn handles them while it runs, and sends them to this process again when it has ended.
     """
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before: dict[int, Any] = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield

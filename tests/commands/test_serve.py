@@ -68,7 +68,21 @@ def test_the_key_may_come_from_the_environment(
     monkeypatch.setenv("HALNET_API_KEY", "sesame")
     assert halnet("serve") == 0
     assert halnet("serve", "--api-key", "other") == 0
-    assert [config.api_key for config in served] == ["sesame", "other"]
+    assert halnet("serve", "--api-key", " a key ") == 0, "HTTP removes blanks around it"
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfsesame\r\n")
+    assert halnet("serve", "--api-key-file", tmp_path / "key") == 2, "two keys"
+    monkeypatch.delenv("HALNET_API_KEY")
+    assert halnet("serve", "--api-key-file", tmp_path / "key") == 0
+    assert [config.api_key for config in served] == ["sesame", "other", "a key", "sesame"]
+
+
+def test_an_empty_variable_is_no_server_for_everybody(
+    served: list[ServeConfig], halnet: Halnet, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("HALNET_API_KEY", "")
+    assert halnet("serve") == 2
+    assert "HALNET_API_KEY: expected an API key, found an empty" in capsys.readouterr().err
+    assert not served
 
 
 def test_two_keys_and_a_wrong_key_are_one_clear_error(
@@ -79,7 +93,12 @@ def test_two_keys_and_a_wrong_key_are_one_clear_error(
     assert halnet("serve", "--api-key", "a", "--api-key-file", key) == 2
     assert "expected one of --api-key, HALNET_API_KEY and --api-key-file" in capsys.readouterr().err
     assert halnet("serve", "--api-key-file", key) == 2
-    assert "API key: expected ASCII characters, found none" in capsys.readouterr().err
+    assert f"{key}: expected an API key, found an empty file" in capsys.readouterr().err
+    key.write_bytes(b"\xef\xbb\xbfone\ntwo\n")
+    assert halnet("serve", "--api-key-file", key) == 2
+    assert "expected one line of printable ASCII characters" in capsys.readouterr().err
+    assert halnet("serve", "--api-key", " ") == 2
+    assert "API key: expected at least one character, found none" in capsys.readouterr().err
     assert halnet("serve", "--api-key", "schlüssel") == 2
     assert "schl" not in capsys.readouterr().err
     assert not served

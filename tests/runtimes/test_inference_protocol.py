@@ -42,6 +42,13 @@ def test_numbers_in_json_may_be_nested() -> None:
     np.testing.assert_array_equal(arrays["a"], np.array([[1, 2.5], [3, 4]], np.float32))
 
 
+def test_numbers_that_are_nested_otherwise_are_refused() -> None:
+    """In another order, they would be another image."""
+    entry = {"name": "a", "datatype": "FP32", "shape": [2, 3], "data": [[1, 2], [3, 4], [5, 6]]}
+    with pytest.raises(ProtocolError, match=r"nested in the shape \(2, 3\), found .* \(3, 2\)"):
+        unpack(json.dumps({"inputs": [entry]}).encode(), None, "inputs")
+
+
 def tensor(**values: Any) -> bytes:
     entry = {"name": "a", "datatype": "UINT8", "shape": [2], "data": [1, 2], **values}
     return json.dumps({"inputs": [{k: v for k, v in entry.items() if v is not None}]}).encode()

@@ -66,6 +66,15 @@ def test_both_modes_give_the_same_ages(openvino_artifact: Path, crops: np.ndarra
                 assert len(found) in range(1, 6)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_file_that_is_overwritten_does_not_change_an_open_model(
+    openvino_artifact: Path, tmp_path: Path
+) -> None:
+    folder = Path(copytree(openvino_artifact, tmp_path / "halnet_openvino_model"))
+    with open_runtime(folder, "openvino"):
+        assert str(folder) not in Path("/proc/self/maps").read_text()
+
+
 def test_a_device_that_is_not_there_is_refused(openvino_artifact: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match=r"expected device cpu.*found npu; for a GPU"):
         open_runtime(openvino_artifact, "openvino", "npu")

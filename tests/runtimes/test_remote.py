@@ -125,7 +125,7 @@ def test_an_address_chooses_the_runtime_also_as_a_path(stub: Stub, crops: np.nda
     [
         ("http://localhost:1", "fake", "runtime fake: expected a file as the model, found http:"),
         ("halnet.onnx", "remote", "runtime remote: expected the address of a server, such as http"),
-        (None, "remote", "runtime remote: expected the address .* found None"),
+        (None, "remote", "runtime remote: expected the address .* found none"),
         ("http://localhost:1/v1/models/x", "remote", "expected the address of a server"),
         ("http://localhost:99999", "remote", "localhost:99999: Port out of range"),
         (
@@ -454,6 +454,37 @@ def test_connections_are_used_again_and_shared_by_threads(stub: Stub, crops: np.
     assert not runtime._client._idle
 
 
+def test_connections_that_the_server_has_closed_cost_no_tries(
+    stub: Stub, crops: np.ndarray
+) -> None:
+    with RemoteRuntime(stub.address) as runtime:
+        kept = [runtime._client._connect(time.monotonic() + 60) for _ in range(6)]
+        runtime._client._idle.extend(kept)
+        for connection in kept:
+            connection.sock._sock.shutdown(socket.SHUT_RDWR)
+        stub.raw = [cut_off] * 2
+        np.testing.assert_array_equal(runtime.run(crops).age, FakeRuntime().run(crops).age)
+
+
+def test_a_connection_that_is_used_at_the_close_is_closed_after_it(
+    stub: Stub, crops: np.ndarray
+) -> None:
+    runtime = RemoteRuntime(stub.address)
+    client = runtime._client
+    stub.change = lambda arrays: (client.close(), arrays)[1]
+    runtime.run(crops)
+    assert not client._idle
+
+
+def test_a_server_that_takes_too_little_is_one_clear_error(stub: Stub, crops: np.ndarray) -> None:
+    with RemoteRuntime(stub.address) as runtime:
+        stub.raw = [page(413, b'{"error": "too much"}')]
+        with pytest.raises(RuntimeUnavailableError, match=r"413 .too much.; .*\(--max-b") as found:
+            runtime.run(crops)
+        body, _ = pack({}, "inputs", {"image": np.zeros((32, 224, 224, 3), np.uint8)}, ["image"])
+        assert len(body) < int(re.findall(r"[\d,]{7,}", str(found.value))[0].replace(",", ""))
+
+
 def test_the_key_is_sent(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     RemoteRuntime(stub.address, api_key="sesame").close()
     assert stub.keys == {"Bearer sesame"}
@@ -466,7 +497,9 @@ def test_a_key_from_a_file_may_end_with_a_new_line(stub: Stub) -> None:
     RemoteRuntime(stub.address, api_key="sesame\r\n").close()
     assert stub.keys == {"Bearer sesame"}
     for key in ("sesam\xe9", "se\nsame", "se\x7fsame"):
-        with pytest.raises(ConfigError, match="API key: expected printable ASCII") as caught:
+        with pytest.raises(
+            ConfigError, match="API key: expected one line of printable ASCII"
+        ) as caught:
             RemoteRuntime(stub.address, api_key=key)
         assert "sam" not in str(caught.value)
 

@@ -21,8 +21,8 @@ import pytest
 from halnet.benchmarks.studies.processes import COMMAND
 from halnet.errors import ConfigError
 from halnet.runtimes.remote import RemoteRuntime
-from halnet.serving.config import ServeConfig
-from halnet.serving.server import listen, stop_connections
+from halnet.serving.config import Limits, ServeConfig
+from halnet.serving.server import NO_SYN, listen, stop_connections
 from tests.serving.client import PORTRAIT, send
 
 CLIENTS = 8
@@ -122,6 +122,59 @@ def test_at_the_end_there_are_no_new_connections_and_those_that_wait_are_accepte
         with listener.accept()[0] as accepted:
             waiting.sendall(b"late")
             assert accepted.recv(4) == b"late"
+
+
+def test_only_the_first_packet_of_a_connection_is_refused() -> None:
+    """Those that a client sends when its connection is half made must arrive."""
+    syn, ack, syn_and_ack, data, reset = 2, 16, 18, 24, 4
+    assert not _passes(syn)
+    assert not _passes(syn | 192), "with the bits of congestion control"
+    assert all(map(_passes, (ack, syn_and_ack, data, reset)))
+
+
+def _passes(flags: int) -> int:
+    """Run the program of packets on a TCP header with these flags, as the kernel does."""
+    header, number, place = bytes(13) + bytes([flags]) + bytes(6), 0, 0
+    while True:
+        code, jump, other, value = NO_SYN[place]
+        place += 1
+        match code:
+            case 0x30:
+                number = header[value]
+            case 0x54:
+                number &= value
+            case 0x15:
+                place += jump if number == value else other
+            case 0x06:
+                return value
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_right_after_the_first_line_ends_the_process(
+    number: signal.Signals, yunet: Path, tmp_path: Path
+) -> None:
+    arguments = ["serve", "model.fake", "--runtime", "fake", "--detector", str(yunet)]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--port", "0"], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        assert b" is served at " in process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(60) == 0
+
+
+def test_a_client_that_does_not_read_cannot_delay_the_end(serving: Callable[..., Any]) -> None:
+    with socket.socket() as client:
+        client.settimeout(0.2)
+        with serving(limits=Limits(seconds=0.5)) as (app, address):
+            host, port = urlsplit(address).netloc.split(":")
+            client.connect((host, int(port)))
+            with pytest.raises(TimeoutError):  # the server takes no more
+                while True:
+                    client.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            before = time.monotonic()
+        assert app.is_draining
+        assert time.monotonic() - before < 20
 
 
 def test_sigterm_ends_the_process_after_the_answers(
