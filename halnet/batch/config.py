@@ -70,6 +70,7 @@ class Plan:
     photos: list[int]  # in each shard
     left_out: dict[str, int]  # counts of what is left out of the source, by the reason
     is_loss: bool  # whether the user may expect an age from a part of that
+    run: str  # which tells this run from another one with the same settings
 
     def check(self, out: str, wanted: dict[str, Any]) -> None:
         """Raise ConfigError if a run with other settings is to be continued."""

@@ -149,7 +149,7 @@ def from_table(table: Any) -> list[Part]:
 
 def image_type(schema: Any, column: str) -> Any:
     """Return the type of a column, such as "image" or "image.bytes"; None if there is none."""
-    name, *fields = column.split(".")
+    name, *fields = [column] if column in schema.names else column.split(".")
     found: Any = schema.field(name).type if name in schema.names else None
     for field in fields:
         index = found.get_field_index(field) if hasattr(found, "get_field_index") else -1
@@ -237,6 +237,12 @@ def _row_groups(source: Source, file: str) -> list[Part]:
 def _check_columns(source: Source, name: str, schema: Any) -> None:
     import pyarrow as pa
 
+    twice = [column for column, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"{name}: expected columns with different names, found several with the name "
+            f"{twice[0]}; give them other names"
+        )
     wanted = (pa.binary(), pa.large_binary())
     found = image_type(schema, source.column or "")
     if found not in wanted:

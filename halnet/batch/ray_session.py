@@ -2,12 +2,11 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ QUIET = {
 # Ray takes the loopback address on Windows and macOS if this is 0, and on Linux too. Otherwise, it
 # would listen on all networks.
 LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+AUTH_MODE = "RAY_AUTH_MODE"  # environment variable: whether Ray sends its key to a named address
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of settings of HTTP/2
 ANSWER = 5.0  # seconds in which a cluster must answer; Ray itself would wait for minutes
 
@@ -38,8 +38,7 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
     Raises ConfigError if there is no cluster at the address, and RuntimeUnavailableError if Ray is
     not installed.
     """
-    handler = signal.getsignal(signal.SIGTERM)
-    with _variables(QUIET if address else {**QUIET, **LOCAL_ONLY}):
+    with ExitStack() as stack, _variables(QUIET if address else {**QUIET, **LOCAL_ONLY}):
         with needs(NEEDED_BY, EXTRA):
             import ray
             import ray.data
@@ -50,14 +49,10 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
             _check_cluster(address)
         own = {} if address else {"num_cpus": cores, "object_store_memory": OBJECT_MEMORY}
         options: dict[str, Any] = {"include_dashboard": None if address else False, **own}
+        options |= {"address": address or "local", "logging_level": logging.ERROR}
         try:
             with _quiet_stderr():
-                ray.init(
-                    address=address or "local",
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    **options,
-                )
+                stack.enter_context(_started(ray, log_to_driver=False, **options))
         except Exception as error:  # Ray raises this type if a process of it starts too slowly
             if isinstance(error, OSError) and error.filename:
                 raise ConfigError(
@@ -71,27 +66,45 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
             raise ConfigError(
                 f"Ray cannot begin on this machine: {why}; close other programs and try again"
             ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray has replaced it
-    try:
+        session = stack.pop_all()
+    with session:
         yield ray
-    finally:
-        ray.shutdown()
+
+
+@contextmanager
+def _started(ray: Any, **options: Any) -> Iterator[None]:
+    """Start Ray, and end it with the block.
+
+    Ray starts in a thread. There, it cannot take the place of signal handlers, and a signal that
+    comes while it starts does not leave it half started: it is acted on when Ray has started. The
+    thread lives as long as the block, because Linux ends the processes of Ray with it.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="halnet-ray") as pool:
+        start = pool.submit(ray.init, **options)
+        try:
+            try:
+                start.result()
+            except KeyboardInterrupt:
+                wait([start])
+                raise
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _check_cluster(address: str) -> None:
     """Raise ConfigError if nothing answers at the address of a cluster."""
     if address == "auto":  # Ray looks for a cluster in a file, which takes no time
         return
-    place = urlsplit(address if "://" in address else f"//{address}")
+    place = urlsplit(f"//{address}")
     try:
         host, port = place.hostname, place.port
     except ValueError:
         host = port = None
-    if not host or not port:
+    if "://" in address or not host or not port:  # Ray Data does not work with ray:// addresses
         raise ConfigError(
-            f"--address {address}: expected an address such as 10.0.0.1:6379, ray://10.0.0.1:10001 "
-            "or auto; ray start --head prints the one of a cluster"
+            f"--address {address}: expected an address such as 10.0.0.1:6379, or auto; "
+            "ray start --head prints the one of a cluster"
         )
     try:
         with socket.create_connection((host, port), ANSWER) as connection:
@@ -120,9 +133,10 @@ def _speaks_http2(connection: socket.socket) -> bool:
 
 
 def _no_cluster(address: str, why: str) -> ConfigError:
+    key = "" if AUTH_MODE in os.environ else f"; if it asks for a key, set {AUTH_MODE}=token"
     return ConfigError(
         f"--address {address}: expected a Ray cluster, found none that can be used ({why}); start "
-        "one there with ray start --head, see it with ray status, or leave out --address"
+        f"one there with ray start --head, see it with ray status, or leave out --address{key}"
     )
 
 

@@ -2,7 +2,7 @@
 
     OUT/000000.parquet         the faces of the first shard, with the columns of predict --csv
     OUT/_halnet/batch.json     the settings of the run (`Plan`), written when the list is complete
-    OUT/_halnet/photos.parquet the list of all parts of the source (see `halnet.batch.parts`)
+    OUT/_halnet/RUN.parquet    the list of all parts of the source (see `halnet.batch.parts`)
 
 Programs that read a folder of Parquet files leave out what begins with "_". Each file is complete
 or missing, so a result file that is there is done.
@@ -16,6 +16,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from halnet.batch.config import FORMAT, Plan
 from halnet.batch.counts import Counts
@@ -39,7 +40,6 @@ from halnet.result_files import NO_FACE, column_type
 
 LIST_FOLDER = "_halnet"
 PLAN_FILE = f"{LIST_FOLDER}/batch.json"
-LIST_FILE = f"{LIST_FOLDER}/photos.parquet"
 
 
 class ResultFolder:
@@ -83,15 +83,17 @@ class ResultFolder:
 
         Each shard has `size` photos; None: so many that all workers have work.
 
-        Raises ConfigError if the source cannot be read or has no photos, or this folder cannot be
-        written.
+        Raises ConfigError if the source cannot be read or has no photos, if this folder cannot be
+        written, and if another run has begun here.
         """
         from pyarrow.parquet import ParquetWriter
 
         left_out = Counter[Reason]()
         photos = []
+        run = uuid4().hex
+        file = _list_file(run)
         try:
-            with self._storage.writing(LIST_FILE) as path:
+            with self._storage.writing(file) as path:
                 schema = to_table([]).schema
                 with ParquetWriter(path, schema, compression="zstd") as writer:
                     parts = find_parts(source, left_out)
@@ -108,14 +110,35 @@ class ResultFolder:
                 photos,
                 {why.text: n for why, n in left_out.items()},
                 is_loss,
+                run,
             )
-            with self._storage.writing(PLAN_FILE) as path:
+            self.check_new()
+            if self.read_plan() is not None:
+                raise self._another_run()
+            file = PLAN_FILE
+            with self._storage.writing(file) as path:
                 path.write_text(json.dumps({"format": FORMAT, **asdict(plan)}) + "\n")
         except OSError as error:
-            raise self._unwritable(LIST_FILE, error) from error
+            raise self._unwritable(file, error, "") from error
         finally:
             self.remove_empty()  # if the list could not be made
+        self.check_run(plan.run)
         return plan
+
+    def check_run(self, run: str) -> None:
+        """Raise ConfigError if another run than this one has begun here in the meantime.
+
+        A folder of this machine is locked; a bucket cannot be.
+        """
+        plan = self.read_plan()
+        if plan is None or plan.run != run:
+            raise self._another_run()
+
+    def _another_run(self) -> ConfigError:
+        return ConfigError(
+            f"{self.name}: expected one run, found that another one has begun here; remove what "
+            "is in it, and let each run have a folder of its own"
+        )
 
     def remove_empty(self) -> None:
         """Remove the folder if nothing is in it, since no run has begun."""
@@ -172,11 +195,11 @@ class ResultFolder:
         faces = len(rows) - rows["face"].null_count
         return Counts(plan.photos[shard], faces, without_face, len(errors) - without_face)
 
-    def parts(self, shard: int) -> list[Part]:
-        """Return the parts of a shard. Raises OSError if the list cannot be read."""
+    def parts(self, run: str, shard: int) -> list[Part]:
+        """Return the parts of a shard of a run. Raises OSError if the list cannot be read."""
         from pyarrow.parquet import ParquetFile
 
-        with self._storage.open(LIST_FILE) as opened, ParquetFile(opened) as parquet:
+        with self._storage.open(_list_file(run)) as opened, ParquetFile(opened) as parquet:
             return from_table(parquet.read_row_group(shard))
 
     def write(self, shard: int, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
@@ -187,13 +210,17 @@ class ResultFolder:
             with self._storage.writing(_file(shard)) as path:
                 write_table(_to_table(columns, rows), path)
         except OSError as error:
-            raise self._unwritable(_file(shard), error) from error
+            raise self._unwritable(_file(shard), error, " with --resume") from error
 
-    def _unwritable(self, file: str, error: Exception) -> ConfigError:
+    def _unwritable(self, file: str, error: Exception, resume: str) -> ConfigError:
         return ConfigError(
-            f"{self._storage.name_of(file)}: cannot be written: {reason(error)}; make room or "
-            "change the permissions, then repeat the command with --resume"
+            f"{self._storage.name_of(file)}: cannot be written: {reason(error)}; check the name, "
+            f"the room and the permissions, then repeat the command{resume}"
         )
+
+
+def _list_file(run: str) -> str:
+    return f"{LIST_FOLDER}/{run}.parquet"
 
 
 def _file(shard: int) -> str:

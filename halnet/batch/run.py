@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from halnet.artifact import CHECKPOINTS
 from halnet.batch.config import BatchConfig, Plan
 from halnet.batch.counts import Counts
 from halnet.batch.parts import open_source
@@ -28,6 +29,7 @@ from halnet.faces.yunet_file import YUNET_VARIABLE
 from halnet.files import check_folder, locked
 from halnet.prediction_run import OpenProgress, RunOutcome, open_predictor
 from halnet.result_files import model_name
+from halnet.runtimes.backends import find_address
 from halnet.runtimes.base import RuntimeSpec
 
 ATTEMPTS = 3  # at a shard, if the worker that has it ends; a photo may be what ends it
@@ -88,9 +90,11 @@ def run_batch(
         on_start(spec, skipped)
         if remaining:
             with open_progress("photos") as on_progress:
-                for done in _predict(pool, config, model_name(spec), remaining):
+                names = model_name(spec), plan.run
+                for done in _predict(pool, config, names, remaining):
                     counts.add(done)
                     on_progress(counts.photos, sum(plan.photos))
+            folder.check_run(plan.run)
             _check_complete(folder, plan)
     return BatchSummary(folder.name, counts, skipped, plan.left_out, _outcome(counts, plan.is_loss))
 
@@ -104,9 +108,11 @@ def _with_absolute_paths(config: BatchConfig) -> BatchConfig:
     def place(text: str) -> str:
         return text if is_address(text) else os.path.abspath(text)
 
+    model = config.prediction.model
+    is_path = model is not None and str(model) not in CHECKPOINTS and find_address(model) is None
     prediction = replace(
         config.prediction,
-        model=absolute(config.prediction.model),
+        model=absolute(model) if is_path else model,
         # The workers of a cluster that exists do not have the variables of this process.
         detector=absolute(config.prediction.detector or os.environ.get(YUNET_VARIABLE) or None),
         options=replace(config.prediction.options, threads=config.threads),
@@ -163,8 +169,12 @@ def _open_pool(config: BatchConfig) -> Iterator[_Pool]:
         yield _Pool(ray, _count_workers(config, found.get("CPU", 0.0)), gpus)
 
 
-def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) -> Iterator[Counts]:
+def _predict(
+    pool: _Pool, config: BatchConfig, names: tuple[str, str], shards: list[int]
+) -> Iterator[Counts]:
     """Yield the counts of each shard when its result file is written.
+
+    `names` are those of the model and of the run.
 
     Raises ConfigError if results cannot be written. A shard whose worker ended each time gives
     nothing.
@@ -181,7 +191,7 @@ def _predict(pool: _Pool, config: BatchConfig, model: str, shards: list[int]) ->
             warnings.simplefilter("ignore", DeprecationWarning)
             results = blocks.map_batches(
                 BatchWorker,
-                fn_constructor_args=(config, model),
+                fn_constructor_args=(config, *names),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=config.threads,
@@ -237,7 +247,7 @@ def _check_complete(folder: ResultFolder, plan: Plan) -> None:
     """Raise ConfigError if results are missing after the run."""
     missing = _missing(folder, plan)
     if missing:
-        names = [part.file for part in folder.parts(missing[0])]
+        names = [part.file for part in folder.parts(plan.run, missing[0])]
         raise ConfigError(
             f"{folder.name}: {sum(plan.photos[shard] for shard in missing)} photos have no result, "
             f"because their worker ended {ATTEMPTS} times or failed, such as those from {names[0]} "

@@ -31,11 +31,13 @@ Named = tuple[str, bytes | ImageError]  # the name of a photo, and its bytes or 
 
 
 class BatchWorker:
-    """Predicts shards. `model` is the name of the model that all workers must have."""
+    """Predicts shards.
 
-    def __init__(self, config: BatchConfig, model: str) -> None:
-        self._config = config
-        self._model = model
+    `model` is the name of the model that all workers must have, and `run` that of the run.
+    """
+
+    def __init__(self, config: BatchConfig, model: str, run: str) -> None:
+        self._config, self._model, self._run = config, model, run
 
     def __call__(self, shards: dict[str, Any]) -> dict[str, list[Any]]:
         """Predict one shard; return its number and its counts, or the error that ends the run.
@@ -54,7 +56,7 @@ class BatchWorker:
         """Predict a shard and write its faces. Raises HalnetError if this is not possible."""
         prediction = self._config.prediction
         counts, rows = Counts(), []
-        for name, data in read_photos(self._source, self._out.parts(shard)):
+        for name, data in read_photos(self._source, self._out.parts(self._run, shard)):
             if isinstance(data, ImageError):
                 result = PhotoResult(name, [], str(data))
             else:
@@ -63,6 +65,7 @@ class BatchWorker:
             selection = prediction.selection
             rows += to_rows(result, selection.level, self._model, selection.at_least)
         columns = name_columns(prediction.selection.at_least, prediction.quality)
+        self._out.check_run(self._run)
         self._out.write(shard, columns, rows)
         return counts
 
@@ -116,7 +119,7 @@ def _read_photo(source: Source, part: Part) -> Named:
     try:
         try:
             data = source.storage.read(part.file)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that pyarrow does not take
             raise ImageError(f"{name}: cannot be read: {reason(error)}") from error
         check_bytes(len(data), name)
     except ImageError as error:
@@ -138,7 +141,7 @@ def _read_rows(source: Source, part: Part) -> Iterator[Named]:
         with source.storage.open(part.file) as opened:
             try:
                 for name, data in _rows(source, part, opened):
-                    yield _row(f"{file}#{row}" if name is None else str(name), data)
+                    yield _row(_name_row(name, file, row), data)
                     row += 1
             except (OSError, ValueError, ArrowException) as error:
                 opened.seek(0)
@@ -146,7 +149,7 @@ def _read_rows(source: Source, part: Part) -> Iterator[Named]:
                 why = reason(error)
             if row < part.first + part.photos:
                 for name in _names(source, part, opened)[row - part.first :]:
-                    plain = f"{file}#{row}" if name is None else str(name)
+                    plain = _name_row(name, file, row)
                     yield plain, ImageError(f"{plain}: row {row} of {file} cannot be read: {why}")
                     row += 1
     except OSError as error:
@@ -168,6 +171,13 @@ def _rows(source: Source, part: Part, opened: Any) -> Iterator[tuple[Any, Any]]:
         yield from zip(ids, _values(batch, source.column or ""), strict=True)
 
 
+def _name_row(name: Any, file: str, row: int) -> str:
+    """Return the name of the photo in a row, from the value of its name if there is one."""
+    if name is None:
+        return f"{file}#{row}"
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
 def _names(source: Source, part: Part, opened: Any) -> list[Any]:
     """Return the names of all rows in a row group; None where they are not known or damaged."""
     from pyarrow import ArrowException
@@ -183,7 +193,7 @@ def _names(source: Source, part: Part, opened: Any) -> list[Any]:
 
 def _values(batch: Any, column: str) -> Any:
     """Return the values of a column such as "image" or "image.bytes"."""
-    name, *fields = column.split(".")
+    name, *fields = [column] if column in batch.schema.names else column.split(".")
     values = batch.column(name)
     for field in fields:
         values = values.field(field)

@@ -38,13 +38,12 @@ STATUS = {RunOutcome.COMPLETE: 0, RunOutcome.PARTIAL: 1, RunOutcome.UNREADABLE: 
     "the file, # and the number of the row, counted from 0.",
 )
 @click.option("--model", type=Path, help="Model file. Default: the one that comes with halnet.")
-@runtime_options("runtime", "device", "threads")
+@runtime_options("runtime", "device", "threads", threads="1, since each worker uses one core")
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Number of workers, each of which has one photo at a time and so many --threads (1 if "
-    "they are not given). Default: as many as there are cores for their threads, which is also the "
-    "most.",
+    help="Number of workers, each of which has one photo at a time. Default: as many as there are "
+    "cores for their threads, which is also the most.",
 )
 @detector_option()
 @face_options

@@ -27,7 +27,7 @@ from halnet.packages import is_installed, needs
     help="Port on which the page is served.",
 )
 @detector_option()
-@threads_option
+@threads_option()
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def command(
     models: tuple[Path, ...],

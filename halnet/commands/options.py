@@ -65,12 +65,18 @@ def _modes() -> str:
     return join_names(texts.values())
 
 
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="Number of threads of one inference on a CPU. Default: one for each core that this "
-    "process may use, which halnet info shows.",
-)
+CORES = "one for each core that this process may use, which halnet info shows"
+
+
+def threads_option(default: str = CORES) -> Decorator:
+    """Return a decorator that adds --threads; `default` says what the default number is."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help=f"Number of threads of one inference on a CPU. Default: {default}.",
+    )
+
+
 _RUNTIME_OPTIONS = {
     "runtime": click.option(
         "--runtime",
@@ -86,7 +92,6 @@ _RUNTIME_OPTIONS = {
         show_default=True,
         help=f"Device that runs the model: {_devices()}.",
     ),
-    "threads": threads_option,
     "mode": click.option(
         "--mode",
         default=RuntimeOptions.mode,
@@ -96,11 +101,13 @@ _RUNTIME_OPTIONS = {
 }
 
 
-def runtime_options(*names: str) -> Decorator:
+def runtime_options(*names: str, threads: str = CORES) -> Decorator:
     """Return a decorator that adds the named options of "runtime", "device", "threads" and "mode".
 
-    The command gets their values as one `RuntimeOptions`, in the argument `options`.
+    The command gets their values as one `RuntimeOptions`, in the argument `options`. `threads` says
+    what the default number of threads is.
     """
+    made = _RUNTIME_OPTIONS | {"threads": threads_option(threads)}
 
     def decorate(function: Function) -> Function:
         @wraps(function)
@@ -109,7 +116,7 @@ def runtime_options(*names: str) -> Decorator:
             return function(options=RuntimeOptions(**chosen), **values)
 
         for name in reversed(names):
-            command = _RUNTIME_OPTIONS[name](command)
+            command = made[name](command)
         return command
 
     return decorate

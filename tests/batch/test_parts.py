@@ -139,6 +139,20 @@ def test_a_field_of_a_column_has_the_photos(tmp_path: Path) -> None:
         list(find_parts(open_source(str(path), "image", None), Counter()))
 
 
+def test_a_column_whose_name_has_a_dot_is_no_field(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.parquet", 2, 2, **{"image.bytes": [b"a", b"b"]})
+    assert list(find_parts(open_source(str(path), "image.bytes", None), Counter())) == [
+        Part("", 2, 0)
+    ]
+
+
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([b"a"])] * 2, names=["image", "image"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"a.parquet: expected .* several with the name image"):
+        list(find_parts(open_source(str(tmp_path), "image", None), Counter()))
+
+
 @pytest.mark.parametrize(
     ("column", "id_column", "message"),
     [

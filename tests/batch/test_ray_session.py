@@ -1,13 +1,16 @@
 """The session of Ray: clusters that are not there, and what Ray cannot write."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +24,12 @@ pytest.importorskip("ray")
 MakeConfig = Callable[..., BatchConfig]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
 def test_a_missing_cluster_is_an_error_that_leaves_nothing(
-    address: str, album: Path, make_config: MakeConfig, tmp_path: Path
+    album: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = address.format(server.getsockname()[1])  # a port that is free afterwards
+        address = f"127.0.0.1:{server.getsockname()[1]}"  # a port that is free afterwards
     begin = time.monotonic()
     with pytest.raises(ConfigError, match=f"{address}: expected a Ray cluster, .*ray start --hea"):
         run_batch(make_config(album, out, address=address))
@@ -68,6 +70,48 @@ def test_another_server_than_ray_is_refused_at_once(
         thread.join()
 
 
+def test_an_error_names_the_key_unless_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sends its key to a named address only if the variable says so."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert str(ray_session._no_cluster("a:1", "why")).endswith("set RAY_AUTH_MODE=token")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert "RAY_AUTH_MODE" not in str(ray_session._no_cluster("a:1", "why"))
+
+
+class _SlowRay:
+    """What starts and ends as Ray does, and notes it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def init(self, **options: Any) -> None:
+        self.seen.append(f"begins in the main thread: {_is_main()}")
+        time.sleep(0.3)
+        self.seen.append("has started")
+
+    def shutdown(self) -> None:
+        self.seen.append("ends")
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def test_ctrl_c_waits_until_ray_has_started_and_ends_it() -> None:
+    """Otherwise Ray would be half started, which ends in a crash or never."""
+    slow = _SlowRay()
+    timer = threading.Timer(0.1, partial(signal.raise_signal, signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            with ray_session._started(slow):
+                slow.seen.append("is used")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert slow.seen == ["begins in the main thread: False", "has started", "ends"]
+
+
 def test_a_cluster_is_recognized(ray_cluster: str) -> None:
     ray_session._check_cluster(ray_cluster)
 
@@ -91,7 +135,7 @@ def test_a_home_that_cannot_be_written_is_named(
     assert "With RAY_AUTH_MODE=disabled, nothing is written into HOME" in done.stderr
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "cluster", "ray://host", "host:port", ""])
+@pytest.mark.parametrize("address", ["10.0.0.1", "cluster", "ray://host:10001", "host:port", ""])
 def test_an_address_without_a_port_is_an_error(address: str) -> None:
     with pytest.raises(ConfigError, match="expected an address such as 10.0.0.1:6379"):
         ray_session._check_cluster(address)

@@ -34,13 +34,29 @@ def make(album: Path, out: Path, size: int = 10) -> tuple[ResultFolder, Plan]:
 def test_a_plan_is_read_as_it_was_written(album: Path, tmp_path: Path) -> None:
     folder, plan = make(album, tmp_path / "out")
     assert plan == Plan(
-        {**SETTINGS, "shard": 10}, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False
+        {**SETTINGS, "shard": 10}, [10, 10, 10, 3], {"other files": 1, MAC: 1}, False, plan.run
     )
     assert folder.read_plan() == plan
-    names = [part.file for shard in range(4) for part in folder.parts(shard)]
+    names = [part.file for shard in range(4) for part in folder.parts(plan.run, shard)]
     assert len(names) == len(set(names)) == 33
     assert {name for name in names if "/" not in name} == {"wall.png", "cut.png", "empty.jpg"}
     assert folder.done() == frozenset()
+
+
+def test_another_run_in_the_same_folder_is_found(album: Path, tmp_path: Path) -> None:
+    """In a bucket, no lock keeps two runs apart."""
+    folder, plan = make(album, tmp_path)
+    with pytest.raises(ConfigError, match=f"{tmp_path}: expected one run, found that another one"):
+        make(album, tmp_path, size=5)
+    assert folder.read_plan() == plan
+    assert [len(folder.parts(plan.run, shard)) for shard in range(4)] == [10, 10, 10, 3]
+    folder.check_run(plan.run)
+    (tmp_path / "_halnet" / "batch.json").unlink()
+    with pytest.raises(ConfigError, match="found that another one has begun"):
+        folder.check_run(plan.run)
+    make(album, tmp_path, size=5)
+    with pytest.raises(ConfigError, match="found that another one has begun"):
+        folder.check_run(plan.run)
 
 
 MAC = "files that macOS adds"
@@ -98,7 +114,9 @@ def test_a_full_disk_is_an_error_that_leaves_no_half_file(
 
     name = "write_table" if where == "result" else "ParquetWriter"
     monkeypatch.setattr(pq, name, fill)
-    with pytest.raises(ConfigError, match=r"cannot be written: No space left on dev.*--resume"):
+    end = " with --resume$" if where == "result" else "$"  # without a plan, there is no run
+    message = f"cannot be written: No space left on dev.* then repeat the command{end}"
+    with pytest.raises(ConfigError, match=message):
         if where == "result":
             folder.write(0, COLUMNS, [])
         else:
@@ -146,7 +164,7 @@ def test_other_options_are_not_continued(
 ) -> None:
     first = make_config("a", "b")
     second = replace(first, prediction=replace(first.prediction, **change))
-    plan = Plan(first.settings("a", SPEC), [1], {}, False)
+    plan = Plan(first.settings("a", SPEC), [1], {}, False, "run")
     plan.check("out", first.settings("a", SPEC))
     with pytest.raises(ConfigError, match=f"out: expected a run with {message}; repeat the opt"):
         plan.check("out", second.settings("a", SPEC))
@@ -172,7 +190,7 @@ def test_another_source_model_or_runtime_is_not_continued(
     make_config: Callable[..., BatchConfig],
 ) -> None:
     config = make_config("a", "b")
-    plan = Plan(config.settings("a", SPEC), [1], {}, False)
+    plan = Plan(config.settings("a", SPEC), [1], {}, False, "run")
     with pytest.raises(ConfigError, match=message):
         plan.check("out", config.settings(source, replace(SPEC, **change)))
 

@@ -20,7 +20,7 @@ from halnet import DetectedFace, Detector
 from halnet.artifact import bundled
 from halnet.batch.config import BatchConfig
 from halnet.batch.counts import Counts
-from halnet.batch.run import BatchSummary, _count_workers, run_batch
+from halnet.batch.run import BatchSummary, _count_workers, _with_absolute_paths, run_batch
 from halnet.commands import group, run
 from halnet.cores import Cores
 from halnet.errors import ConfigError, RuntimeUnavailableError
@@ -419,3 +419,23 @@ def test_a_missing_package_names_the_extra(
 def test_a_column_of_names_needs_a_column_of_photos(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match="--id names a column of Parquet files"):
         make_config("a", "b", id_column="name")
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        ("halnet-accurate", "halnet-accurate"),
+        ("http://127.0.0.1:8000", "http:/127.0.0.1:8000"),
+        ("deploy/halnet.onnx", str(Path("deploy/halnet.onnx").absolute())),
+        (None, None),
+    ],
+)
+def test_only_the_paths_of_models_are_made_absolute(
+    model: str | None, kept: str | None, make_config: Callable[..., BatchConfig]
+) -> None:
+    """A name stands for a file of the package, on each machine, and an address for a server."""
+    config = make_config("a", "b")
+    path = None if model is None else Path(model)
+    config = replace(config, prediction=replace(config.prediction, model=path))
+    found = _with_absolute_paths(config).prediction.model
+    assert (None if found is None else str(found)) == kept

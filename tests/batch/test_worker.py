@@ -30,7 +30,7 @@ def predict(config: BatchConfig) -> tuple[list[Counts], list[dict[str, Any]]]:
     folder = ResultFolder(open_storage(config.out))
     source = open_source(config.source, config.column, config.id_column)
     plan = folder.make_plan(source, config.settings(source.name, SPEC), config.shard)
-    worker = BatchWorker(config, MODEL)
+    worker = BatchWorker(config, MODEL, plan.run)
     counts = [worker.predict(shard) for shard in range(len(plan.photos))]
     files = sorted(Path(config.out).glob("*.parquet"))
     return counts, [row for file in files for row in pq.read_table(file).to_pylist()]
@@ -117,6 +117,36 @@ def test_the_photos_in_parquet_files_have_rows(
     assert len(rows) == 22
 
 
+def test_an_object_whose_name_cannot_be_used_has_a_row(
+    bucket: Callable[[str, bytes], None],
+    encode_photo: Callable[..., bytes],
+    tmp_path: Path,
+    make_config: MakeConfig,
+) -> None:
+    for name in ("odd/a//b.png", "odd/good.png"):
+        bucket(name, encode_photo(30))
+    _, rows = predict(make_config("s3://photos/odd", tmp_path / "out"))
+    errors = {row["photo"]: row["error"] for row in rows}
+    assert errors["s3://photos/odd/good.png"] is None
+    assert "cannot be read: Empty path component" in errors["s3://photos/odd/a//b.png"]
+
+
+def test_names_that_are_bytes_become_text_and_a_column_may_have_a_dot(
+    tmp_path: Path, encode_photo: Callable[..., bytes], make_config: MakeConfig
+) -> None:
+    columns = {"image.bytes": [encode_photo(30)] * 2, "name": ["jä".encode(), b"\xff"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    _, rows = predict(
+        make_config(
+            tmp_path / "t.parquet", tmp_path / "out", column="image.bytes", id_column="name"
+        )
+    )
+    assert [(row["photo"], row["error"]) for row in rows if row["face"] == 1] == [
+        ("jä", None),
+        (r"\xff", None),
+    ]
+
+
 def test_rows_without_an_id_have_their_number(
     table: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
@@ -166,7 +196,7 @@ def test_a_parquet_file_that_its_storage_does_not_give_ends_the_run(
     assert plan.photos == [10, 2]
     table.unlink()
     with pytest.raises(ConfigError, match=r"table.parquet: cannot be read from row 0 on: .*--res"):
-        BatchWorker(config, MODEL).predict(0)
+        BatchWorker(config, MODEL, plan.run).predict(0)
     assert not list((tmp_path / "out").glob("*.parquet"))
 
 
@@ -246,8 +276,9 @@ def test_a_worker_with_another_model_ends_the_run(
     album: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
     config = make_config(album, tmp_path / "out")
-    ResultFolder(open_storage(config.out)).make_plan(open_source(str(album), None, None), {}, 10)
-    answer = BatchWorker(config, "0123 int8")({"shard": [0]})
+    folder = ResultFolder(open_storage(config.out))
+    plan = folder.make_plan(open_source(str(album), None, None), {}, 10)
+    answer = BatchWorker(config, "0123 int8", plan.run)({"shard": [0]})
     (error,) = answer["error"]
     assert error.startswith(f"model: expected 0123 int8 on each machine, found {MODEL} in fake;")
 
@@ -256,9 +287,10 @@ def test_a_result_that_cannot_be_written_is_an_answer(
     album: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
     config = make_config(album, tmp_path / "out")
-    ResultFolder(open_storage(config.out)).make_plan(open_source(str(album), None, None), {}, 10)
+    folder = ResultFolder(open_storage(config.out))
+    plan = folder.make_plan(open_source(str(album), None, None), {}, 10)
     (tmp_path / "out" / "000000.parquet").mkdir()
-    answer = BatchWorker(config, MODEL)({"shard": [0]})
+    answer = BatchWorker(config, MODEL, plan.run)({"shard": [0]})
     assert "000000.parquet: cannot be written: " in answer["error"][0]
     assert answer["photos"] == [0]
     assert isinstance(open_storage(config.out), Storage)
