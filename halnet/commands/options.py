@@ -107,14 +107,15 @@ def runtime_options(*names: str, threads: str = CORES) -> Decorator:
     The command gets their values as one `RuntimeOptions`, in the argument `options`. `threads` says
     what the default number of threads is.
     """
-    made = _RUNTIME_OPTIONS | {"threads": threads_option(threads)}
+    made: dict[str, Decorator] = _RUNTIME_OPTIONS | {"threads": threads_option(threads)}
 
     def decorate(function: Function) -> Function:
         @wraps(function)
-        def command(**values: Any) -> Any:
+        def run(**values: Any) -> Any:
             chosen = {name: values.pop(name) for name in names}
             return function(options=RuntimeOptions(**chosen), **values)
 
+        command: Function = run
         for name in reversed(names):
             command = made[name](command)
         return command
