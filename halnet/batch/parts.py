@@ -237,14 +237,15 @@ def _row_groups(source: Source, file: str) -> list[Part]:
 def _check_columns(source: Source, name: str, schema: Any) -> None:
     import pyarrow as pa
 
-    twice = [column for column, count in Counter(schema.names).items() if count > 1]
-    if twice:
-        raise ConfigError(
-            f"{name}: expected columns with different names, found several with the name "
-            f"{twice[0]}; give them other names"
-        )
+    column = source.column or ""
+    for wanted_name in (column, column.split(".")[0], source.id_column):
+        if schema.names.count(wanted_name) > 1:
+            raise ConfigError(
+                f"{name}: expected one column {wanted_name}, found several of this name; give the "
+                "others another name"
+            )
     wanted = (pa.binary(), pa.large_binary())
-    found = image_type(schema, source.column or "")
+    found = image_type(schema, column)
     if found not in wanted:
         what = "no such column" if found is None else f"a column of the type {found}"
         raise ConfigError(

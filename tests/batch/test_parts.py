@@ -149,7 +149,7 @@ def test_a_column_whose_name_has_a_dot_is_no_field(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([b"a"])] * 2, names=["image", "image"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match=r"a.parquet: expected .* several with the name image"):
+    with pytest.raises(ConfigError, match="a.parquet: expected one column image, found sev"):
         list(find_parts(open_source(str(tmp_path), "image", None), Counter()))
 
 
