@@ -7,11 +7,13 @@ is returned.
 """
 
 import io
+import selectors
 import socket
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -97,7 +99,7 @@ class HttpClient:
                 pause = _read_pause(answer.headers.get("retry-after", ""))
             except TimeoutError as error:
                 raise self._error(f"found none within {self._timeout:g} seconds") from error
-            except ssl.SSLError as error:
+            except ssl.SSLCertVerificationError as error:
                 raise self._error(f"found no trusted connection ({error})") from error
             except (OSError, HTTPException) as error:
                 problem = f"found that the connection failed ({type(error).__name__}: {error})"
@@ -111,14 +113,20 @@ class HttpClient:
         self._close_idle()
 
     def _close_idle(self) -> None:
-        while connection := self._take_idle():
-            connection.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _take_idle(self) -> HTTPConnection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        """Return a connection that no call uses, and close those that the server has closed."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if connection.sock.is_quiet():
+                return connection
+            connection.close()
 
     def _error(self, found: str) -> RuntimeUnavailableError:
         return RuntimeUnavailableError(
@@ -194,6 +202,12 @@ class _TimedSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.close = sock.close
+
+    def is_quiet(self) -> bool:
+        """Return whether the server has neither sent anything nor closed the connection."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._sock, selectors.EVENT_READ)
+            return not selector.select(0)
 
     def settimeout(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds

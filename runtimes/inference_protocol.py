@@ -9,6 +9,7 @@ Model Server speak it [https://github.com/kserve/open-inference-protocol].
 import json
 import math
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,8 @@ def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: tuple[int, ...
     """Return the numbers of a tensor that stand in the JSON header, nested or in one list."""
     if not isinstance(data, list):
         raise ProtocolError(f"{name}: expected data as a list, or {BINARY_SIZE}, found neither")
+    if not _are_numbers(data):
+        raise ProtocolError(f"{name}: expected numbers, found others")
     try:
         found = np.asarray(data)
     except ValueError as error:
@@ -170,3 +173,14 @@ def _from_json(name: str, data: Any, dtype: np.dtype[Any], shape: tuple[int, ...
     ):
         raise ProtocolError(f"{name}: expected numbers of the range {limits}, found others")
     return found.astype(dtype).reshape(shape)
+
+
+def _are_numbers(data: list[Any]) -> bool:
+    """Return whether the values of a list that may be nested are numbers.
+
+    NumPy would give each text among them the memory of the longest one.
+    """
+    kinds = set(map(type, data))
+    if kinds == {list}:
+        return _are_numbers(list(chain.from_iterable(data)))
+    return kinds <= {int, float}

@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from halnet.json_text import parse_json
 from halnet.serving.config import Limits
 from halnet.serving.refusal import Refusal
 
@@ -19,7 +20,12 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it logs byte
 
 PHOTO = "photo"  # key of the JSON body, and the name of a photo that has none
 FORM, JSON = "multipart/form-data", "application/json"
-JSON_PHOTO = re.compile(rb'\s*\{\s*"%s"\s*:\s*"([^"]*)"\s*\}\s*' % PHOTO.encode())
+# An object with one text, perhaps after a byte order mark. No character is looked at twice.
+TEXT = rb'("(?:[^"\\]++|\\.)*+")'
+JSON_PHOTO = re.compile(
+    rb"[ \t\r\n]*+".join([rb"(?:\xef\xbb\xbf)?", rb"\{", b'"photo"', b":", TEXT, rb"\}", b""]),
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,10 @@ def _read_base64(body: bytes) -> bytes:
     try:
         if found is None:
             raise ValueError("another object")
-        # Some programs write a slash in JSON as \\/.
-        return base64.b64decode(found[1].replace(b"\\/", b"/"), validate=True)
+        text = (
+            parse_json(found[1]) if b"\\" in found[1] else found[1][1:-1]
+        )  # such as \\u003d for =
+        return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise Refusal(
             400, f'JSON: expected {{"{PHOTO}": "the bytes of a photo in base64"}}, found others'

@@ -2,10 +2,10 @@
 
 import asyncio
 import hmac
+import re
 import time
 from contextlib import suppress
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +13,8 @@ from halnet.serving.refusal import Refusal
 
 # Whoever watches the server, or reads how it is used, needs no key.
 OPEN = ("/", "/health", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json")
+# The address in a request of a client that takes this server for a proxy (RFC 9112, section 3.2.2).
+COMPLETE = re.compile(r"https?://[^/]*(/.*)?", re.IGNORECASE | re.DOTALL)
 # Before the answer to a request that is refused, so many seconds are given to the rest of it: a
 # small request has come by then, and its connection can be kept.
 SOON_SECONDS = 0.05
@@ -44,8 +46,8 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer why not."""
         start, status = time.perf_counter(), 500
-        if not scope["path"].startswith("/"):  # a client that takes this server for a proxy
-            scope["path"] = urlsplit(scope["path"]).path or "/"
+        if complete := COMPLETE.fullmatch(scope["path"]):
+            scope["path"] = complete[1] or "/"
         request = _Incoming(scope, receive)
 
         async def answer(message: Message) -> None:

@@ -72,10 +72,13 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or end the connection if an answer has begun already."""
+        if self.cycle is not None:  # its answer would come after this one
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
+            with suppress(h11.LocalProtocolError):  # HEAD: there is no body
+                super().send_400_response(msg)
+        self.transport.close()
 
 
 class GracefulServer(uvicorn.Server):
@@ -125,6 +128,8 @@ class GracefulServer(uvicorn.Server):
         await super().shutdown(sockets)
         last.cancel()
         self._end_connections()  # those that a second Ctrl-C has not waited for
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=LATE_SECONDS)
 
     def _end_connections(self) -> None:
         for connection in list(self.server_state.connections):

@@ -42,6 +42,15 @@ def test_numbers_in_json_may_be_nested() -> None:
     np.testing.assert_array_equal(arrays["a"], np.array([[1, 2.5], [3, 4]], np.float32))
 
 
+@pytest.mark.parametrize("value", ["x" * 100_000, None, {}, [1], True])
+def test_texts_and_others_are_no_numbers(value: Any) -> None:
+    """NumPy would give each text the room of the longest one: 40 GB here."""
+    data = [value, *[""] * 100_000] if isinstance(value, str) else [value, 300]
+    entry = {"name": "a", "datatype": "UINT8", "shape": [len(data)], "data": data}
+    with pytest.raises(ProtocolError, match="a: expected numbers, found others"):
+        unpack(json.dumps({"inputs": [entry]}).encode(), None, "inputs")
+
+
 def test_numbers_that_are_nested_otherwise_are_refused() -> None:
     """In another order, they would be another image."""
     entry = {"name": "a", "datatype": "FP32", "shape": [2, 3], "data": [[1, 2], [3, 4], [5, 6]]}
@@ -83,7 +92,8 @@ TWO = {"data": None, "parameters": {"binary_data_size": 2}}
         (tensor(data=[1, 1.5]), None, "a: expected numbers of the range 0 to 255"),
         (tensor(data=[1, "2"]), None, "a: expected numbers"),
         (tensor(data=[True, False]), None, "a: expected numbers"),
-        (tensor(data=[1, [2]]), None, "a: expected data of the shape"),
+        (tensor(data=[1, [2]]), None, "a: expected numbers, found others"),
+        (tensor(data=[[1], [2, 3]]), None, "a: expected data of the shape"),
         (tensor(data=[None, 1], datatype="FP32"), None, "a: expected numbers"),
         (tensor(data=None), None, "a: expected data as a list, or binary_data_size"),
         (tensor(parameters=[1]), None, "a: expected parameters in a JSON object"),

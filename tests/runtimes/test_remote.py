@@ -466,6 +466,19 @@ def test_connections_that_the_server_has_closed_cost_no_tries(
         np.testing.assert_array_equal(runtime.run(crops).age, FakeRuntime().run(crops).age)
 
 
+def test_what_a_server_sends_without_a_request_is_no_answer(stub: Stub, crops: np.ndarray) -> None:
+    """Some servers answer 408 when they close a connection that is not used."""
+    with RemoteRuntime(stub.address) as runtime, socket.create_server(("127.0.0.1", 0)) as other:
+        kept = runtime._client._connect(time.monotonic() + 60)
+        kept.sock.close()
+        kept.sock = http_client._TimedSocket(socket.create_connection(other.getsockname()))
+        with other.accept()[0] as there:
+            there.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            runtime._client._idle.append(kept)
+            ages = runtime.run(crops).age
+    np.testing.assert_array_equal(ages, FakeRuntime().run(crops).age)
+
+
 def test_a_connection_that_is_used_at_the_close_is_closed_after_it(
     stub: Stub, crops: np.ndarray
 ) -> None:
@@ -545,6 +558,8 @@ def test_tls_needs_a_certificate_that_is_trusted(
     with pytest.raises(RuntimeUnavailableError, match="found no trusted connection .*CERTIFICATE"):
         RemoteRuntime(address)
     with RemoteRuntime(address, ca_file=certificate) as runtime:
+        np.testing.assert_array_equal(runtime.run(crops).age, FakeRuntime().run(crops).age)
+        stub.raw = [hang_up, cut_off]  # as a server ends that is started again
         np.testing.assert_array_equal(runtime.run(crops).age, FakeRuntime().run(crops).age)
     for file in (certificate.with_name("none.pem"), Path(__file__)):
         with pytest.raises(ConfigError, match="expected a file of certificates in the format PEM"):

@@ -185,7 +185,8 @@ def test_a_server_that_is_about_to_end_says_so_as_documented(
 
 def test_an_address_may_be_complete_but_is_never_another(server: str) -> None:
     """A client that takes the server for a proxy sends the complete address (RFC 9112, 3.2.2)."""
-    assert send(server, "GET", f"{server}/health").json == {"status": "ok"}
+    for address in (server, "HTTP://[nonsense"):
+        assert send(server, "GET", f"{address}/health").json == {"status": "ok"}
     answer = send(server, "POST", "/predict/", PORTRAIT, {"Host": "evil.example"})
     assert (answer.status, "location" in answer.headers) == (404, False)
     assert answer.error == "POST /predict/: Not Found; /docs lists the addresses"

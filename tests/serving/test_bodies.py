@@ -101,6 +101,33 @@ def test_a_client_that_waits_for_leave_to_send_is_not_asked_to(server: str) -> N
         assert receive(client).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    ("start", "change"),
+    [
+        (b"", {}),
+        (b"\xef\xbb\xbf \r\n", {}),
+        (b"", {b"/": rb"\/"}),
+        (b"", {b"=": rb"\u003d", b"+": rb"\u002B", b"/": rb"\u002F"}),
+    ],
+)
+def test_json_of_any_encoder_is_read(start: bytes, change: dict[bytes, bytes], server: str) -> None:
+    text = base64.b64encode(PORTRAIT)
+    assert all(mark in text for mark in (b"/", b"=", b"+"))
+    for mark, escaped in change.items():
+        text = text.replace(mark, escaped)
+    body = start + b'{"photo" : "' + text + b'"}\n'
+    answer = send(server, "POST", "/predict", body, {"Content-Type": "application/json"})
+    assert len(answer.json["faces"]) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [b'\x0b{"photo": ""}', rb'{"photo": "\"}', rb'{"photo": "\x"}', b'{"photo": "a" "b"}']
+)
+def test_what_is_no_json_is_refused(text: bytes, server: str) -> None:
+    answer = send(server, "POST", "/predict", text, {"Content-Type": "application/json"})
+    assert answer.status == 400
+
+
 def test_json_is_not_parsed_unless_it_is_a_photo(serving: Callable[..., Any]) -> None:
     """Objects without a photo would need a hundred times the memory of their text."""
     body = b'{"photo": [' + b"{}," * 3_000_000 + b"{}]}"
@@ -114,15 +141,22 @@ def test_json_is_not_parsed_unless_it_is_a_photo(serving: Callable[..., Any]) ->
     assert resident_memory(os.getpid()) - before < 60
 
 
-def test_a_wrong_part_after_the_answer_ends_the_connection_in_silence(
-    server: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_a_wrong_part_ends_the_connection_in_silence(
+    method: str, pause: float, server: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Before or after the answer to what came before it."""
     host, port = urlsplit(server).netloc.split(":")
     with socket.create_connection((host, int(port)), 60) as client:
-        client.sendall(b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        assert receive(client).startswith(b"HTTP/1.1 404 ")
+        head = f"{method} /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head.encode())
+        time.sleep(pause)
         client.sendall(b"zz\r\n")
-        assert client.recv(100) == b""
+        answer = b""
+        while part := client.recv(1000):
+            answer += part
+    assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 "))
     assert capfd.readouterr().err == ""
 
 
