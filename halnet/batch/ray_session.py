@@ -2,11 +2,13 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,23 +75,44 @@ def ray_session(address: str | None, cores: int) -> Iterator[Any]:
 
 @contextmanager
 def _started(ray: Any, **options: Any) -> Iterator[None]:
-    """Start Ray, and end it with the block.
+    """Start Ray or connect to it, and end that with the block.
 
-    Ray starts in a thread. There, it cannot take the place of signal handlers, and a signal that
-    comes while it starts does not leave it half started: it is acted on when Ray has started. The
-    thread lives as long as the block, because Linux ends the processes of Ray with it.
+    This happens in a thread, so that a signal cannot interrupt it. Half started, Ray would crash,
+    never end, or leave processes behind; so Ctrl-C is acted on when Ray has started. The thread
+    lives as long as the block, because Linux ends the processes of Ray with it.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="halnet-ray") as pool:
-        start = pool.submit(ray.init, **options)
+    started: Future[Any] = Future()
+    is_over = threading.Event()
+
+    def start() -> None:
         try:
-            try:
-                start.result()
-            except KeyboardInterrupt:
-                wait([start])
-                raise
-            yield
-        finally:
+            started.set_result(ray.init(**options))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+            started.set_exception(error)
+        is_over.wait()
+
+    threading.Thread(target=start, name="halnet-ray", daemon=True).start()
+    try:
+        try:
+            started.result()
+        except KeyboardInterrupt:
+            while options["address"] == "local" and not started.done():
+                with suppress(KeyboardInterrupt):
+                    wait([started])
+            raise
+        _take_back_sigterm()
+        yield
+    finally:
+        if started.done():  # if not, it still tries to connect, and no process of it is here
             ray.shutdown()
+        is_over.set()
+
+
+def _take_back_sigterm() -> None:
+    """Set the handler of SIGTERM anew: Ray has replaced it below Python, by one that aborts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _check_cluster(address: str) -> None:

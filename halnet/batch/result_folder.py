@@ -47,6 +47,7 @@ class ResultFolder:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._descriptions: dict[str, Any] = {}  # of the list of each run, as pyarrow has it
         self.name = storage.name
 
     def read_plan(self) -> Plan | None:
@@ -62,7 +63,8 @@ class ResultFolder:
             plan = Plan(**entry)
         except OSError as error:
             raise ConfigError(
-                f"{self.name}: cannot be read: {reason(error)}; check the name and the permissions"
+                f"{self.name}: cannot be read: {reason(error)}; check the name, the network and "
+                "the permissions, then repeat the command"
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(
@@ -114,7 +116,7 @@ class ResultFolder:
             )
             self.check_new()
             if self.read_plan() is not None:
-                raise self._another_run()
+                raise self._another_run("name another folder")
             file = PLAN_FILE
             with self._storage.writing(file) as path:
                 path.write_text(json.dumps({"format": FORMAT, **asdict(plan)}) + "\n")
@@ -123,6 +125,7 @@ class ResultFolder:
         finally:
             self.remove_empty()  # if the list could not be made
         self.check_run(plan.run)
+        self.check_new()  # if writing the plan took long, another run may have come and gone
         return plan
 
     def check_run(self, run: str) -> None:
@@ -132,12 +135,11 @@ class ResultFolder:
         """
         plan = self.read_plan()
         if plan is None or plan.run != run:
-            raise self._another_run()
+            raise self._another_run("see whether it goes on before you remove anything")
 
-    def _another_run(self) -> ConfigError:
+    def _another_run(self, cure: str) -> ConfigError:
         return ConfigError(
-            f"{self.name}: expected one run, found that another one has begun here; remove what "
-            "is in it, and let each run have a folder of its own"
+            f"{self.name}: expected one run, found that another one has begun here; {cure}"
         )
 
     def remove_empty(self) -> None:
@@ -196,11 +198,21 @@ class ResultFolder:
         return Counts(plan.photos[shard], faces, without_face, len(errors) - without_face)
 
     def parts(self, run: str, shard: int) -> list[Part]:
-        """Return the parts of a shard of a run. Raises OSError if the list cannot be read."""
+        """Return the parts of a shard of a run. Raises ConfigError if the list cannot be read."""
         from pyarrow.parquet import ParquetFile
 
-        with self._storage.open(_list_file(run)) as opened, ParquetFile(opened) as parquet:
-            return from_table(parquet.read_row_group(shard))
+        file = _list_file(run)
+        try:
+            # The description of a long list has many megabytes, so it is read only once.
+            known = self._descriptions.get(run)
+            with self._storage.open(file) as opened, ParquetFile(opened, metadata=known) as parquet:
+                self._descriptions[run] = parquet.metadata
+                return from_table(parquet.read_row_group(shard))
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise ConfigError(
+                f"{self._storage.name_of(file)}: cannot be read: {reason(error)}; check the "
+                "network and the permissions, then repeat the command with --resume"
+            ) from error
 
     def write(self, shard: int, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows of a shard. Raises ConfigError if they cannot be written."""

@@ -97,19 +97,38 @@ def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def test_ctrl_c_waits_until_ray_has_started_and_ends_it() -> None:
-    """Otherwise Ray would be half started, which ends in a crash or never."""
+@pytest.mark.parametrize(("address", "seen"), [("local", ["has started", "ends"]), ("a:1", [])])
+def test_ctrl_c_waits_until_ray_has_started_and_ends_it(address: str, seen: list[str]) -> None:
+    """Also if it is pressed twice. A connection to another machine is given up at once."""
     slow = _SlowRay()
-    timer = threading.Timer(0.1, partial(signal.raise_signal, signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            with ray_session._started(slow):
+            for seconds in (0.1, 0.2) if address == "local" else (0.1,):
+                threading.Timer(seconds, partial(os.kill, os.getpid(), signal.SIGINT)).start()
+            with ray_session._started(slow, address=address):
                 slow.seen.append("is used")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert slow.seen == ["begins in the main thread: False", "has started", "ends"]
+    assert slow.seen == ["begins in the main thread: False", *seen]
+
+
+def test_sigterm_has_the_handler_of_python_when_ray_has_started() -> None:
+    """Ray's own, below Python, prints a trace and aborts."""
+    code = (
+        "import signal, sys, time; from halnet.batch.ray_session import ray_session\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "try:\n"
+        "    with ray_session(None, 1):\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        time.sleep(9)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('ended', flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
 
 
 def test_a_cluster_is_recognized(ray_cluster: str) -> None:
