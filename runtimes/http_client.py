@@ -124,7 +124,8 @@ class HttpClient:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if connection.sock.is_quiet():
+            sock: Any = connection.sock  # a _TimedSocket
+            if sock.is_quiet():
                 return connection
             connection.close()
 
