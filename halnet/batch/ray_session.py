@@ -28,6 +28,9 @@ LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 AUTH_MODE = "RAY_AUTH_MODE"  # environment variable: whether Ray sends its key to a named address
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of settings of HTTP/2
 ANSWER = 5.0  # seconds in which a cluster must answer; Ray itself would wait for minutes
+CONNECTED = (
+    40.0  # seconds in which the connection to it must be made; Ray gives up after 20 or never
+)
 
 
 @contextmanager
@@ -92,11 +95,14 @@ def _started(ray: Any, **options: Any) -> Iterator[None]:
         is_over.wait()
 
     threading.Thread(target=start, name="halnet-ray", daemon=True).start()
+    is_local = options["address"] == "local"
     try:
         try:
+            if not is_local and not wait([started], CONNECTED).done:
+                raise TimeoutError(f"no connection within {CONNECTED:g} seconds")
             started.result()
         except KeyboardInterrupt:
-            while options["address"] == "local" and not started.done():
+            while is_local and not started.done():
                 with suppress(KeyboardInterrupt):
                     wait([started])
             raise

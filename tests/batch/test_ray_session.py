@@ -113,6 +113,17 @@ def test_ctrl_c_waits_until_ray_has_started_and_ends_it(address: str, seen: list
     assert slow.seen == ["begins in the main thread: False", *seen]
 
 
+def test_a_connection_that_is_never_made_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_session, "CONNECTED", 0.1)
+    slow = _SlowRay()
+    with (
+        pytest.raises(TimeoutError, match="no connection within 0.1 seconds"),
+        ray_session._started(slow, address="a:1"),
+    ):
+        slow.seen.append("is used")
+    assert slow.seen == ["begins in the main thread: False"]
+
+
 def test_sigterm_has_the_handler_of_python_when_ray_has_started() -> None:
     """Ray's own, below Python, prints a trace and aborts."""
     code = (
