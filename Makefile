@@ -19,7 +19,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile 
 demo: $(VENV)/demo  ## Export the bundled model, verify it, time it, predict the bundled portrait
 	$(VENV)/bin/python examples/demo.py
 
-# A process that crashes ends the run: with a new one, pytest-xdist 3.8 could wait for ever.
+# If a test process crashes, the run ends. With a new process, pytest-xdist 3.8 could wait for ever.
 test: $(VENV)/dev  ## Run all tests, a process for each core with one thread of PyTorch
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --numprocesses auto --dist loadscope \
 		--no-loadscope-reorder --max-worker-restart 0

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from halnet.errors import ConfigError, RuntimeUnavailableError
 
-PAUSES = (0.0, 0.2, 1.0)  # seconds before each repetition; the first may only follow an old socket
+# Seconds before each repetition. The first may only follow a connection that was closed meanwhile.
+PAUSES = (0.0, 0.2, 1.0)
 MAX_PAUSE = 5.0  # seconds, where a server asks for a longer one
 BUSY = (429, 503)
 CHUNK = 65536  # bytes
@@ -147,9 +148,6 @@ class HttpClient:
             response.close()  # otherwise the connection would take no other request
         except BaseException:
             connection.close()
-            # If the server has closed a connection that was kept, it has closed the others as well,
-            # and the next try needs a new one.
-            self._close_idle()
             raise
         if response.will_close:
             connection.close()

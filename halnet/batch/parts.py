@@ -7,7 +7,7 @@ which one result file has the faces. A worker reads the row group of its shard o
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -147,9 +147,17 @@ def from_table(table: Any) -> list[Part]:
     return [Part(**{**row, "file": os.fsdecode(row["file"])}) for row in table.to_pylist()]
 
 
+def split_column(names: Sequence[str], column: str) -> list[str]:
+    """Return the name of a column and those of the fields in it, such as "image" and "bytes".
+
+    `names` are those of all columns: one of them may itself have a dot.
+    """
+    return [column] if column in names else column.split(".")
+
+
 def image_type(schema: Any, column: str) -> Any:
     """Return the type of a column, such as "image" or "image.bytes"; None if there is none."""
-    name, *fields = [column] if column in schema.names else column.split(".")
+    name, *fields = split_column(schema.names, column)
     found: Any = schema.field(name).type if name in schema.names else None
     for field in fields:
         index = found.get_field_index(field) if hasattr(found, "get_field_index") else -1
@@ -238,7 +246,7 @@ def _check_columns(source: Source, name: str, schema: Any) -> None:
     import pyarrow as pa
 
     column = source.column or ""
-    for wanted_name in (column, column.split(".")[0], source.id_column):
+    for wanted_name in (split_column(schema.names, column)[0], source.id_column):
         if schema.names.count(wanted_name) > 1:
             raise ConfigError(
                 f"{name}: expected one column {wanted_name}, found several of this name; give the "

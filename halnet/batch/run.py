@@ -90,8 +90,7 @@ def run_batch(
         on_start(spec, skipped)
         if remaining:
             with open_progress("photos") as on_progress:
-                names = model_name(spec), plan.run
-                for done in _predict(pool, config, names, remaining):
+                for done in _predict(pool, config, model_name(spec), plan.run, remaining):
                     counts.add(done)
                     on_progress(counts.photos, sum(plan.photos))
             folder.check_run(plan.run)
@@ -170,11 +169,11 @@ def _open_pool(config: BatchConfig) -> Iterator[_Pool]:
 
 
 def _predict(
-    pool: _Pool, config: BatchConfig, names: tuple[str, str], shards: list[int]
+    pool: _Pool, config: BatchConfig, model: str, run: str, shards: list[int]
 ) -> Iterator[Counts]:
     """Yield the counts of each shard when its result file is written.
 
-    `names` are those of the model and of the run.
+    `model` is the name of the model, and `run` that of the run.
 
     Raises ConfigError if results cannot be written. A shard whose worker ended each time gives
     nothing.
@@ -191,7 +190,7 @@ def _predict(
             warnings.simplefilter("ignore", DeprecationWarning)
             results = blocks.map_batches(
                 BatchWorker,
-                fn_constructor_args=(config, *names),
+                fn_constructor_args=(config, model, run),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=config.threads,

@@ -9,7 +9,7 @@ from typing import Any
 
 from halnet.batch.config import BatchConfig
 from halnet.batch.counts import Counts
-from halnet.batch.parts import Part, Source, open_source
+from halnet.batch.parts import Part, Source, open_source, split_column
 from halnet.batch.result_folder import ResultFolder
 from halnet.batch.storage import open_storage, reason
 from halnet.batches import PhotoResult, predict_bytes
@@ -193,7 +193,7 @@ def _names(source: Source, part: Part, opened: Any) -> list[Any]:
 
 def _values(batch: Any, column: str) -> Any:
     """Return the values of a column such as "image" or "image.bytes"."""
-    name, *fields = [column] if column in batch.schema.names else column.split(".")
+    name, *fields = split_column(batch.schema.names, column)
     values = batch.column(name)
     for field in fields:
         values = values.field(field)

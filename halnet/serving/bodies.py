@@ -23,7 +23,9 @@ FORM, JSON = "multipart/form-data", "application/json"
 # An object with one text, perhaps after a byte order mark. No character is looked at twice.
 TEXT = rb'("(?:[^"\\]++|\\.)*+")'
 JSON_PHOTO = re.compile(
-    rb"[ \t\r\n]*+".join([rb"(?:\xef\xbb\xbf)?", rb"\{", b'"photo"', b":", TEXT, rb"\}", b""]),
+    rb"[ \t\r\n]*+".join(
+        [rb"(?:\xef\xbb\xbf)?", rb"\{", b'"%s"' % PHOTO.encode(), b":", TEXT, rb"\}", b""]
+    ),
     re.DOTALL,
 )
 
@@ -138,9 +140,8 @@ def _read_base64(body: bytes) -> bytes:
     try:
         if found is None:
             raise ValueError("another object")
-        text = (
-            parse_json(found[1]) if b"\\" in found[1] else found[1][1:-1]
-        )  # such as \\u003d for =
+        is_escaped = b"\\" in found[1]  # such as \\u003d for =
+        text = parse_json(found[1]) if is_escaped else found[1][1:-1]
         return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise Refusal(

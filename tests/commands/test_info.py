@@ -30,6 +30,12 @@ def test_the_runtimes_are_listed_with_their_versions(halnet: Halnet, capsys: Cap
     assert "fake" not in found
 
 
+def test_the_address_of_a_server_is_no_model_file(halnet: Halnet, capsys: Capture) -> None:
+    assert halnet("info", "http://user:secret@127.0.0.1:8000") == 2
+    error = capsys.readouterr().err
+    assert "http://***@127.0.0.1:8000: expected a model file, found the address" in error
+
+
 def test_a_missing_runtime_is_listed_with_its_cure(
     halnet: Halnet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,6 +233,11 @@ def test_a_server_that_states_nonsense_is_one_clear_error(
         RemoteRuntime(stub.address)
 
 
+def test_a_missing_version_is_named(stub: Stub) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="named halnet, with the version 2[?]$"):
+        RemoteRuntime(f"{stub.address}/v2/models/halnet/versions/2")
+
+
 def test_metadata_of_a_local_copy_stand_in_for_a_server_that_states_none(
     stub: Stub, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
